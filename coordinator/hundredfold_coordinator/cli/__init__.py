@@ -1,0 +1,102 @@
+"""The command line: one file per command, loaded when it is used."""
+
+import importlib
+import sys
+from typing import Final
+
+import click
+
+from hundredfold.errors import HundredfoldError
+from hundredfold_coordinator.cli.configuration import load_configuration
+
+COMMANDS: Final = (
+    "serve",
+    "stop",
+    "run",
+    "submit",
+    "get",
+    "list",
+    "watch",
+    "wait",
+    "cancel",
+    "logs",
+    "ps",
+    "plugins",
+    "status",
+    "version",
+)
+
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_UNREACHABLE: Final = 3
+EXIT_NOT_FOUND: Final = 4
+EXIT_REFUSED: Final = 5
+EXIT_TRY_LATER: Final = 6
+EXIT_TIMED_OUT: Final = 7
+EXIT_INTERRUPTED: Final = 130
+
+_EXIT_CODES: Final = {
+    "NOT_FOUND": EXIT_NOT_FOUND,
+    "INVALID_ARGUMENT": EXIT_REFUSED,
+    "FAILED_PRECONDITION": EXIT_REFUSED,
+    "ALREADY_EXISTS": EXIT_REFUSED,
+    "UNAUTHENTICATED": EXIT_REFUSED,
+    "PERMISSION_DENIED": EXIT_REFUSED,
+    "UNAVAILABLE": EXIT_UNREACHABLE,
+    "RESOURCE_EXHAUSTED": EXIT_TRY_LATER,
+    "DEADLINE_EXCEEDED": EXIT_TIMED_OUT,
+}
+
+
+class _Commands(click.Group):
+    """Imports a command when it is asked for: `hundredfold version` need not wait for gRPC."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"{__name__}.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False),
+    envvar="HUNDREDFOLD_CONFIG",
+    help="TOML file with settings.  [default: config.toml in ~/.config/hundredfold]",
+)
+@click.pass_context
+def cli(ctx: click.Context, config: str | None) -> None:
+    """Run AI agents at volume on one machine: one fresh process per task.
+
+    Every option of a command is also a key of the configuration file, at its top or in a table named like the
+    command, and an environment variable that the command's help names.
+
+    Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 a task failed, 2 wrong usage, 3 no
+    coordinator answers, 4 not found, 5 refused, 6 try again later, 7 timed out, 130 interrupted.
+    """
+    ctx.default_map = load_configuration(config, COMMANDS)
+
+
+def main() -> None:
+    """Run the command line; every error becomes a message and an exit code."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except HundredfoldError as error:
+        click.echo(f"error: {error}", err=True)
+        code = _EXIT_CODES.get(error.code, EXIT_FAILED)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read stdout has seen enough; nothing more may be written there, not even at exit.
+        sys.stdout = None
+        code = EXIT_FAILED
+    sys.exit(code)

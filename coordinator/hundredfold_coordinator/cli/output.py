@@ -1,0 +1,113 @@
+"""How commands write: JSON for programs, tables for people; results to stdout, all else to stderr."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC
+from typing import Any, Final
+
+import click
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
+from rich.table import Table
+
+from hundredfold.v1 import attempt_pb2, payload_pb2, task_pb2
+
+_KIB: Final = 1024
+
+
+def write_json(value: Any) -> None:
+    """Write one line of JSON to stdout."""
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write an aligned table to stdout; whole values, never cut to the width of the terminal."""
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console(file=sys.stdout, soft_wrap=True, highlight=False, markup=False)
+    console.print(table, no_wrap=True, crop=False)
+
+
+def note(text: str) -> None:
+    """Tell a person something, on stderr."""
+    click.echo(text, err=True)
+
+
+def as_dict(message: Message) -> dict[str, Any]:
+    """Return a message as JSON would have it: names as in the proto, payloads as the JSON they hold."""
+    value: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
+    if isinstance(message, task_pb2.Task):
+        _open_payloads(value, message)
+    if isinstance(message, task_pb2.Event) and message.HasField("emitted"):
+        value["emitted"]["payload"] = payload_value(message.emitted.payload)
+    if isinstance(message, task_pb2.Event) and message.HasField("output"):
+        value["output"]["data"] = message.output.data.decode(errors="replace")
+    return value
+
+
+def _open_payloads(value: dict[str, Any], task: task_pb2.Task) -> None:
+    if task.spec.HasField("input"):
+        value["spec"]["input"] = payload_value(task.spec.input)
+    if task.HasField("result"):
+        value["result"] = payload_value(task.result)
+    for shown, attempt in zip(value.get("attempts", ()), task.attempts, strict=True):
+        for tail in ("stdout_tail", "stderr_tail"):
+            if getattr(attempt.receipt, tail):
+                shown["receipt"][tail] = getattr(attempt.receipt, tail).decode(errors="replace")
+
+
+def payload_value(payload: payload_pb2.Payload) -> Any:
+    """Return the JSON value that a payload holds; its text if it holds something else."""
+    try:
+        return json.loads(payload.data)
+    except ValueError:
+        return payload.data.decode(errors="replace")
+
+
+def state_name(state: task_pb2.TaskState) -> str:
+    """Return a task's state as people say it: `RUNNING`."""
+    return task_pb2.TaskState.Name(state).removeprefix("TASK_STATE_")
+
+
+def outcome_name(outcome: attempt_pb2.AttemptOutcome) -> str:
+    """Return how an attempt ended, as people say it: `SIGNALLED`; empty if it has not."""
+    return attempt_pb2.AttemptOutcome.Name(outcome).removeprefix("ATTEMPT_OUTCOME_") if outcome else ""
+
+
+def gate_name(gate: task_pb2.GateKind) -> str:
+    """Return a gate as people say it: `CONCURRENCY`."""
+    return task_pb2.GateKind.Name(gate).removeprefix("GATE_KIND_")
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people say it: `3.4 MiB`; `-` for none."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < _KIB:
+            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"  # noqa: PLR2004
+        amount /= _KIB
+    return f"{amount:.1f} GiB"
+
+
+def seconds(count: float) -> str:
+    """Return a time as people say it: `0.25 s`, `3 min 20 s`."""
+    if count < 60:  # noqa: PLR2004
+        return f"{count:.2f} s" if count < 10 else f"{count:.1f} s"  # noqa: PLR2004
+    minutes, rest = divmod(round(count), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004
+
+
+def between(start: Timestamp, end: Timestamp) -> float:
+    """Return the seconds from one moment to another."""
+    return (end.ToNanoseconds() - start.ToNanoseconds()) / 1e9
+
+
+def clock(moment: Timestamp) -> str:
+    """Return a moment in local time; `-` if it has not come."""
+    if not moment.ByteSize():
+        return "-"
+    return moment.ToDatetime(tzinfo=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

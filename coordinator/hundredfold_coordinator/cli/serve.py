@@ -1,0 +1,134 @@
+"""`hundredfold serve`."""
+
+import logging
+import shlex
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hundredfold import paths
+from hundredfold.errors import InvalidSetting
+from hundredfold_coordinator.cli import options, output
+from hundredfold_coordinator.cli.options import setting
+from hundredfold_coordinator.config import Config
+
+
+def environment_options(command: Any) -> Any:
+    """Add the options that say what an environment is made of."""
+    plugin = setting(
+        "--plugin",
+        "plugin_files",
+        type=click.Path(dir_okay=False, path_type=Path),
+        multiple=True,
+        help="Python file with behaviours; can be given several times.",
+    )
+    program = setting(
+        "--command",
+        "commands",
+        metavar="NAME=ARGV",
+        multiple=True,
+        help="Program to offer as behaviour NAME; can be given several times.",
+    )
+    return plugin(program(command))
+
+
+@click.command("serve")
+@options.data_dir
+@setting("--store", help="URL of the store.  [default: sqlite: in the data directory]")
+@setting("--volatile/--no-volatile", default=False, help="Accept a store that loses everything when it ends.")
+@setting("--concurrency", type=int, default=100, show_default=True, help="Most attempts alive at once.")
+@setting("--queue-limit", type=int, default=100_000, show_default=True, help="Most queued tasks.")
+@setting("--max-payload-bytes", type=int, default=4 << 20, show_default=True, help="Largest input or result.")
+@setting("--event-quota", type=int, default=10_000, show_default=True, help="Most events of one attempt.")
+@setting(
+    "--memory-reserve-bytes",
+    type=int,
+    default=256 << 20,
+    show_default=True,
+    help="Start nothing while the machine has less memory available.",
+)
+@setting("--grace-seconds", type=float, default=5, show_default=True, help="Time from SIGTERM to SIGKILL.")
+@setting("--drain-seconds", type=float, default=30, show_default=True, help="How long running tasks may go on at stop.")
+@setting("--orphan-seconds", type=float, default=60, show_default=True, help="How long agents live without coordinator.")
+@environment_options
+@setting("--listen", default="", help="Serve on this loopback TCP address too, for callers with the token file's token.")
+@click.option("--owner-fd", type=int, default=-1, hidden=True)
+@click.option("--print-config", is_flag=True, help="Print every setting with its origin, and end.")
+@click.pass_context
+def command(ctx: click.Context, *, print_config: bool, **values: Any) -> None:
+    """Run a coordinator in the foreground until SIGTERM, Ctrl-C or `hundredfold stop`.
+
+    A second signal stops without waiting for running tasks.
+    """
+    config = make_config(**values)
+    if print_config:
+        _print(ctx, config)
+        return
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    from hundredfold_coordinator.daemon import serve
+
+    serve(config, lambda: output.note(f"hundredfold serves at unix:{paths.api_socket(config.runtime_dir)}"))
+
+
+def make_config(
+    *, data_dir: Path, store: str | None, plugin_files: tuple[Path, ...], commands: tuple[str, ...], **values: Any
+) -> Config:
+    """Return the configuration that the options describe.
+
+    Raises:
+        InvalidSetting: names the option that is wrong.
+
+    """
+    data_dir = data_dir.absolute()
+    return Config(
+        data_dir=data_dir,
+        runtime_dir=paths.runtime_dir(data_dir),
+        store=store or f"sqlite:{data_dir / 'hundredfold.db'}",
+        plugin_files=check_plugins(plugin_files),
+        commands=tuple((name, tuple(argv)) for name, argv in parse_commands(commands).items()),
+        **values,
+    )
+
+
+def check_plugins(files: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Return the absolute paths of plugin files.
+
+    Raises:
+        InvalidSetting: names the file that is not there.
+
+    """
+    for file in files:
+        if not file.is_file():
+            raise InvalidSetting("plugin", f"is {file}, which is not a file")
+    return tuple(file.resolve() for file in files)
+
+
+def parse_commands(texts: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return argv by name, from `NAME=ARGV` texts.
+
+    Raises:
+        InvalidSetting: names the text that is none.
+
+    """
+    commands = {}
+    for text in texts:
+        name, _, argv = text.partition("=")
+        try:
+            commands[name] = shlex.split(argv)
+        except ValueError as error:
+            raise InvalidSetting("command", f"is {text!r}: {error}") from error
+        if not name or not commands[name]:
+            raise InvalidSetting("command", f"is {text!r} and must look like NAME=PROGRAM ARGUMENTS")
+    return commands
+
+
+def _print(ctx: click.Context, config: Config) -> None:
+    rows = []
+    for field in fields(config):
+        source = ctx.get_parameter_source(field.name)
+        origin = source.name.lower().replace("_map", " (file)") if source else "derived"
+        rows.append((field.name, str(getattr(config, field.name)), origin.replace("default (file)", "config file")))
+    output.write_table(("setting", "value", "origin"), rows)

@@ -1,0 +1,51 @@
+"""`hundredfold status`."""
+
+from typing import Any
+
+import click
+
+from hundredfold import Client
+from hundredfold.v1 import coordinator_service_pb2 as pb
+from hundredfold_coordinator.cli import options, output
+
+
+@click.command("status")
+@options.client_options
+@options.output_format
+@options.asynchronous
+async def command(*, output_format: str, **where: Any) -> None:
+    """Show what the coordinator is doing."""
+    async with Client(**options.target(where)) as client:
+        status = await client.status()
+    if output_format == "json":
+        output.write_json(output.as_dict(status))
+    else:
+        _show(status)
+
+
+def _show(status: pb.GetStatusResponse) -> None:
+    tasks = ", ".join(f"{count.count} {output.state_name(count.state)}" for count in status.task_counts)
+    gates = ", ".join(f"{count.count} at {output.gate_name(count.gate)}" for count in status.gate_counts)
+    lines = [
+        ("coordinator", f"{status.version}, pid {status.pid}, epoch {status.epoch}{', draining' * status.draining}"),
+        ("since", output.clock(status.start_time)),
+        ("tasks", tasks or "none"),
+        ("waiting", gates),
+        ("limits", f"{status.concurrency} attempts at once, {status.queue_limit} queued"),
+        ("store", f"{status.store} ({'durable' if status.durable else 'volatile'})"),
+        ("data", status.data_dir),
+    ]
+    for name, value in lines:
+        if value:
+            click.echo(f"{name:<12} {value}")
+    for host in status.hosts:
+        click.echo(f"{'host':<12} {_describe_host(host)}")
+
+
+def _describe_host(host: pb.Host) -> str:
+    machine = host.machine
+    return (
+        f"{host.id}, pid {host.pid}, {host.workers} worker(s) with {output.size(machine.workers_pss_bytes)}; "
+        f"machine: {output.size(machine.memory_available_bytes)} of {output.size(machine.memory_total_bytes)} available, "
+        f"{machine.cpu_percent:.0f} % of {machine.cpu_count} cores"
+    )

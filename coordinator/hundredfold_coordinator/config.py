@@ -1,0 +1,78 @@
+"""The settings of a coordinator: frozen, checked once at start. The command line gives each a flag, a key, a variable."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from hundredfold.errors import InvalidSetting
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a coordinator is told.
+
+    Attributes:
+        data_dir: everything that outlives it; made with mode 0700.
+        runtime_dir: its sockets; made with mode 0700.
+        store: URL of the store; `sqlite:PATH` or `memory:`.
+        volatile: accept a store that is not durable.
+        concurrency: largest number of attempts alive at once, 1 to 100,000.
+        queue_limit: largest number of queued tasks, from 1.
+        max_payload_bytes: largest input, result, checkpoint or event, 1 to 64 MiB.
+        event_quota: events an attempt may emit, from 0.
+        memory_reserve_bytes: nothing is started while the machine has less memory available; 0 switches this off.
+        grace_seconds: time from SIGTERM to SIGKILL, from 0, which means SIGKILL at once.
+        drain_seconds: how long running tasks may go on when the coordinator stops, from 0.
+        orphan_seconds: how long hosts and agents live without a coordinator, above 0.
+        plugin_files: Python files to load as plugins into the default environment.
+        commands: programs to offer as behaviours: argv by name.
+        listen: loopback TCP address `HOST:PORT` to serve the API on as well; empty for none.
+        owner_fd: descriptor whose end of file means that the owner is gone and the coordinator shall stop; -1 for
+            none. Embedded coordinators have one.
+
+    """
+
+    data_dir: Path
+    runtime_dir: Path
+    store: str
+    volatile: bool = False
+    concurrency: int = 100
+    queue_limit: int = 100_000
+    max_payload_bytes: int = 4 << 20
+    event_quota: int = 10_000
+    memory_reserve_bytes: int = 256 << 20
+    grace_seconds: float = 5
+    drain_seconds: float = 30
+    orphan_seconds: float = 60
+    plugin_files: tuple[Path, ...] = ()
+    commands: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    listen: str = ""
+    owner_fd: int = -1
+
+    def __post_init__(self) -> None:
+        """Check every range.
+
+        Raises:
+            InvalidSetting: names the first setting that is out of its range.
+
+        """
+        ranges = {
+            "concurrency": (1, 100_000),
+            "queue_limit": (1, 10_000_000),
+            "max_payload_bytes": (1, 64 << 20),
+            "event_quota": (0, 10_000_000),
+            "memory_reserve_bytes": (0, 1 << 50),
+            "grace_seconds": (0, 3600),
+            "drain_seconds": (0, 86_400),
+            "orphan_seconds": (0.1, 86_400),
+        }
+        for field in fields(self):
+            low, high = ranges.get(field.name, (None, None))
+            value = getattr(self, field.name)
+            if low is not None and not low <= value <= high:
+                raise InvalidSetting(field.name, f"is {value} and must be from {low} to {high}")
+        self._check_listen()
+
+    def _check_listen(self) -> None:
+        host, _, port = self.listen.rpartition(":")
+        if self.listen and (host not in ("127.0.0.1", "localhost", "[::1]") or not port.isdigit()):
+            raise InvalidSetting("listen", f"is {self.listen!r} and must be a loopback address such as 127.0.0.1:7717")

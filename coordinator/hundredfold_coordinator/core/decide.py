@@ -1,0 +1,45 @@
+"""The heart: an event in, a decision out.
+
+`decide` changes the state it is given and nothing else. The decision's effects happen only after its writes are
+durable; that is the journal's business.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from hundredfold_coordinator.core import draining, events, hosting, running, submission
+from hundredfold_coordinator.core.scheduler import dispatch
+from hundredfold_coordinator.core.state import State
+from hundredfold_coordinator.core.transaction import Decision, Transaction
+
+_HANDLERS: Final[Mapping[type[events.Event], Callable[[State, Transaction, Any], None]]] = MappingProxyType(
+    {
+        events.Submitted: submission.submit,
+        events.CancelRequested: submission.cancel,
+        events.Taken: running.take,
+        events.Emitted: running.emit,
+        events.CheckpointSaved: running.save_checkpoint,
+        events.Completed: running.complete,
+        events.Failed: running.fail,
+        events.Overstayed: running.overstay,
+        events.HostAttached: hosting.attach,
+        events.HostDetached: hosting.detach,
+        events.HostLost: hosting.lose,
+        events.EnvironmentChanged: hosting.change_environment,
+        events.MachineMeasured: hosting.measure,
+        events.Launched: hosting.launched,
+        events.LaunchFailed: hosting.launch_failed,
+        events.Exited: hosting.exited,
+        events.DrainBegan: draining.begin,
+        events.DrainExpired: draining.expire,
+    }
+)
+
+
+def decide(state: State, event: events.Event) -> Decision:
+    """Apply an event, start what may start now, and return what is to be written and done."""
+    tx = Transaction(event.now_ns)
+    _HANDLERS[type(event)](state, tx, event)
+    dispatch(state, tx)
+    return tx.decision()

@@ -1,0 +1,78 @@
+"""Effects: what is to be done once the writes of a decision are durable, as data."""
+
+from dataclasses import dataclass
+
+from hundredfold.errors import HundredfoldError
+from hundredfold.v1 import payload_pb2, task_pb2
+from hundredfold_coordinator.core.events import Event
+from hundredfold_coordinator.core.state import AttemptId
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Answer whoever asked."""
+
+    to: object
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer whoever asked with an error."""
+
+    to: object
+    error: HundredfoldError
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Have a host start a worker."""
+
+    host: str
+    attempt: AttemptId
+    environment: str
+    behaviour: str
+    credential: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Have a host end a worker."""
+
+    host: str
+    attempt: AttemptId
+    grace_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Tell a host that a report is recorded."""
+
+    host: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Tell watchers that a task has new events."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell waiters that a task has ended."""
+
+    task: task_pb2.Task
+    result: payload_pb2.Payload | None
+
+
+@dataclass(frozen=True, slots=True)
+class Remind:
+    """Bring an event up later."""
+
+    after_seconds: float
+    event: Event
+
+
+Effect = Reply | Refuse | Launch | Kill | Acknowledge | Publish | Announce | Remind

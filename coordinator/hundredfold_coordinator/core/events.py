@@ -1,0 +1,183 @@
+"""Events: everything that can happen to the coordinator, as data.
+
+`now_ns` is the wall clock in nanoseconds since the epoch. `reply` is where an answer goes; the core passes it on
+without looking at it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hundredfold.internal.v1 import host_service_pb2, records_pb2
+from hundredfold.v1 import attempt_pb2, payload_pb2, session_pb2, task_pb2
+from hundredfold_coordinator.core.state import AttemptId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened at a moment."""
+
+    now_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted(Event):
+    """A client wants a task. Validated; `stored` is what the store has under its request id."""
+
+    task_id: str
+    spec: task_pb2.TaskSpec
+    request_id: str
+    digest: bytes
+    stored: records_pb2.RequestRecord | None
+    reply: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRequested(Event):
+    """A client wants a live task to end."""
+
+    task_id: str
+    reason: str
+    reply: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken(Event):
+    """A worker takes its attempt."""
+
+    credential_hash: bytes
+    token_hash: bytes
+    reply: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emitted(Event):
+    """A worker sends events of its behaviour."""
+
+    attempt: AttemptId
+    emitted: Sequence[task_pb2.Emitted]
+    reply: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSaved(Event):
+    """A worker saves a checkpoint."""
+
+    attempt: AttemptId
+    checkpoint: payload_pb2.Payload
+    reply: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed(Event):
+    """A worker delivers a result.
+
+    `session` is what the store has under the task's session; `digest` is over result and session writes.
+    """
+
+    attempt: AttemptId
+    result: payload_pb2.Payload
+    session: records_pb2.SessionRecord
+    session_writes: session_pb2.SessionWrites
+    emitted: Sequence[task_pb2.Emitted]
+    digest: bytes
+    reply: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(Event):
+    """A worker delivers a failure."""
+
+    attempt: AttemptId
+    failure: attempt_pb2.Failure
+    emitted: Sequence[task_pb2.Emitted]
+    reply: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overstayed(Event):
+    """A worker should have ended by itself by now."""
+
+    attempt: AttemptId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostAttached(Event):
+    """A host has attached; its earlier reports have been told already."""
+
+    host: str
+    inventory: Sequence[host_service_pb2.Launched]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostDetached(Event):
+    """A host's stream has ended; its process may live."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostLost(Event):
+    """A host's process is gone, and its workers with it or soon."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentChanged(Event):
+    """An environment is ready on a host, or is not."""
+
+    host: str
+    environment: str
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineMeasured(Event):
+    """A host has measured its machine."""
+
+    host: str
+    memory_available_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launched(Event):
+    """A host reports a worker."""
+
+    host: str
+    number: int
+    attempt: AttemptId
+    process: records_pb2.ProcessIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchFailed(Event):
+    """A host reports that a worker could not be made."""
+
+    host: str
+    number: int
+    attempt: AttemptId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exited(Event):
+    """A host reports the end of a worker and its tree."""
+
+    host: str
+    number: int
+    attempt: AttemptId
+    receipt: attempt_pb2.Receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainBegan(Event):
+    """From now on nothing is accepted and started."""
+
+    reply: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainExpired(Event):
+    """What still runs is to be ended and queued again."""
+
+    grace_seconds: float

@@ -1,0 +1,40 @@
+"""The life of a task: its states and the legal ways between them."""
+
+from types import MappingProxyType
+from typing import Final
+
+from hundredfold.v1 import task_pb2
+
+QUEUED: Final = task_pb2.TASK_STATE_QUEUED
+LAUNCHING: Final = task_pb2.TASK_STATE_LAUNCHING
+RUNNING: Final = task_pb2.TASK_STATE_RUNNING
+SUCCEEDED: Final = task_pb2.TASK_STATE_SUCCEEDED
+FAILED: Final = task_pb2.TASK_STATE_FAILED
+CANCELLED: Final = task_pb2.TASK_STATE_CANCELLED
+
+ENDED: Final = frozenset({SUCCEEDED, FAILED, CANCELLED})
+"""States that a task never leaves."""
+
+TRANSITIONS: Final = MappingProxyType(
+    {
+        QUEUED: frozenset({LAUNCHING, CANCELLED}),
+        # A worker can take its task before the host has reported its launch, but never without LAUNCHING.
+        LAUNCHING: frozenset({RUNNING, QUEUED, FAILED, CANCELLED}),
+        RUNNING: frozenset({SUCCEEDED, FAILED, CANCELLED, QUEUED}),
+        SUCCEEDED: frozenset(),
+        FAILED: frozenset(),
+        CANCELLED: frozenset(),
+    }
+)
+"""For every state, the states that may follow."""
+
+
+class IllegalTransition(Exception):  # noqa: N818  # a defect of this program, not an error of the API
+    """A state was about to follow another that it may not follow."""
+
+
+def check(before: task_pb2.TaskState, after: task_pb2.TaskState) -> None:
+    """Raise `IllegalTransition` unless `after` may follow `before`."""
+    if after not in TRANSITIONS[before]:
+        name = task_pb2.TaskState.Name
+        raise IllegalTransition(f"{name(before)} -> {name(after)}")

@@ -1,0 +1,157 @@
+"""What a worker says about its attempt, from taking it to delivering what came of it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from hundredfold.errors import EventQuotaExceeded, SessionConflict, StaleAttempt, Unauthenticated
+from hundredfold.internal.v1 import records_pb2
+from hundredfold.v1 import attempt_pb2, session_pb2, task_pb2
+from hundredfold_coordinator import keys
+from hundredfold_coordinator.core import lifecycle
+from hundredfold_coordinator.core.change import end_attempt, end_task, move
+from hundredfold_coordinator.core.effects import Kill, Remind
+from hundredfold_coordinator.core.events import CheckpointSaved, Completed, Emitted, Failed, Overstayed, Taken
+from hundredfold_coordinator.core.state import AttemptId, State, attempt_id, current_attempt
+from hundredfold_coordinator.core.transaction import Transaction
+
+OVERSTAY_SECONDS: Final = 5.0
+"""How long a worker may take to end after it has delivered."""
+
+
+def take(state: State, tx: Transaction, event: Taken) -> None:
+    """Let a worker begin. Idempotent."""
+    record = state.by_credential(event.credential_hash)
+    if record is None:
+        tx.refuse(event.reply, Unauthenticated())
+    elif record.task.state not in (lifecycle.LAUNCHING, lifecycle.RUNNING):
+        tx.refuse(event.reply, StaleAttempt(*attempt_id(record)))
+    else:
+        if record.task.state == lifecycle.LAUNCHING:
+            _begin(tx, record)
+        state.tokens[event.token_hash] = record.task.id
+        record.token_hash = event.token_hash
+        tx.touch(record)
+        tx.reply(event.reply, record)
+
+
+def emit(state: State, tx: Transaction, event: Emitted) -> None:
+    """Record events of a behaviour, each once."""
+    record = _current(state, event.attempt)
+    if record is None:
+        tx.refuse(event.reply, StaleAttempt(*event.attempt))
+        return
+    _tell_emitted(state, tx, record, event.emitted)
+    if any(one.worker_sequence > state.limits.event_quota for one in event.emitted):
+        tx.refuse(event.reply, EventQuotaExceeded(state.limits.event_quota))
+    else:
+        tx.reply(event.reply)
+
+
+def save_checkpoint(state: State, tx: Transaction, event: CheckpointSaved) -> None:
+    """Keep what a behaviour saves for the task's next attempt."""
+    if _current(state, event.attempt) is None:
+        tx.refuse(event.reply, StaleAttempt(*event.attempt))
+    else:
+        tx.put(keys.checkpoint_of(event.attempt[0]), event.checkpoint)
+        tx.reply(event.reply)
+
+
+def complete(state: State, tx: Transaction, event: Completed) -> None:
+    """Record a result and the session writes, once, in one batch."""
+    record = _current(state, event.attempt)
+    if record is None:
+        _answer_repetition(state, tx, event)
+        return
+    if _writes(event.session_writes) and event.session.version != event.session_writes.expected_version:
+        session, expected = record.task.spec.session, event.session_writes.expected_version
+        tx.refuse(event.reply, SessionConflict(session, event.session.version, expected))
+        return
+    _tell_emitted(state, tx, record, event.emitted)
+    if _writes(event.session_writes):
+        _write_session(tx, record, event.session, event.session_writes)
+    record.result_digest = event.digest
+    tx.put(keys.result_of(record.task.id), event.result)
+    end_attempt(tx, record, attempt_pb2.ATTEMPT_OUTCOME_COMPLETED)
+    end_task(state, tx, record, lifecycle.SUCCEEDED, result=event.result)
+    tx.then(Remind(OVERSTAY_SECONDS, Overstayed(now_ns=tx.now_ns, attempt=event.attempt)))
+    tx.reply(event.reply)
+
+
+def fail(state: State, tx: Transaction, event: Failed) -> None:
+    """Record a failure that the worker reports itself."""
+    record = _current(state, event.attempt)
+    if record is None:
+        tx.refuse(event.reply, StaleAttempt(*event.attempt))
+        return
+    _tell_emitted(state, tx, record, event.emitted)
+    record.result_digest = b""
+    record.task.failure.CopyFrom(event.failure)
+    end_attempt(tx, record, event.failure.outcome)
+    end_task(state, tx, record, lifecycle.FAILED, reason=f"{event.failure.type}: {event.failure.message}")
+    tx.then(Remind(OVERSTAY_SECONDS, Overstayed(now_ns=tx.now_ns, attempt=event.attempt)))
+    tx.reply(event.reply)
+
+
+def overstay(state: State, tx: Transaction, event: Overstayed) -> None:
+    """Kill a worker that has delivered and does not end."""
+    host = state.alive.get(event.attempt)
+    if host:
+        tx.then(Kill(host, event.attempt, 0))
+
+
+def _begin(tx: Transaction, record: records_pb2.TaskRecord) -> None:
+    current_attempt(record).start_time.FromNanoseconds(tx.now_ns)
+    if not record.task.HasField("start_time"):
+        record.task.start_time.FromNanoseconds(tx.now_ns)
+    move(tx, record, lifecycle.RUNNING)
+
+
+def _current(state: State, attempt: AttemptId) -> records_pb2.TaskRecord | None:
+    """Return the task if this attempt may still change it: the fence."""
+    record = state.tasks.get(attempt[0])
+    if record is None or attempt_id(record) != attempt or record.task.state != lifecycle.RUNNING:
+        return None
+    return record
+
+
+def _answer_repetition(state: State, tx: Transaction, event: Completed) -> None:
+    record = state.tasks.get(event.attempt[0])
+    same = record and attempt_id(record) == event.attempt and record.result_digest == event.digest
+    if same:
+        tx.reply(event.reply)
+    else:
+        tx.refuse(event.reply, StaleAttempt(*event.attempt))
+
+
+def _tell_emitted(
+    state: State, tx: Transaction, record: records_pb2.TaskRecord, emitted: Sequence[task_pb2.Emitted]
+) -> None:
+    number = len(record.task.attempts)
+    for one in emitted:
+        if record.worker_sequence < one.worker_sequence <= state.limits.event_quota:
+            record.worker_sequence = one.worker_sequence
+            tx.tell(record, task_pb2.Event(attempt=number, emitted=one))
+
+
+def _writes(writes: session_pb2.SessionWrites) -> bool:
+    return bool(writes.append or writes.set or writes.delete)
+
+
+def _write_session(
+    tx: Transaction,
+    record: records_pb2.TaskRecord,
+    session: records_pb2.SessionRecord,
+    writes: session_pb2.SessionWrites,
+) -> None:
+    name = record.task.spec.session
+    session.version += 1
+    for item in writes.append:
+        session.item_count += 1
+        item.task_id, item.attempt = attempt_id(record)
+        item.create_time.FromNanoseconds(tx.now_ns)
+        tx.put(keys.item(name, session.item_count), item, new=True)
+    for key in writes.delete:
+        session.state.pop(key, None)
+    for key, value in writes.set.items():
+        session.state[key] = value
+    tx.put(keys.session(name), session)

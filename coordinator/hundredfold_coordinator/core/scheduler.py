@@ -1,0 +1,82 @@
+"""The scheduler: starts what may start, and says of everything else which gate it waits at."""
+
+from hashlib import sha256
+
+from hundredfold.internal.v1 import records_pb2
+from hundredfold.v1 import task_pb2
+from hundredfold_coordinator.core import lifecycle
+from hundredfold_coordinator.core.change import move
+from hundredfold_coordinator.core.effects import Launch
+from hundredfold_coordinator.core.state import HostState, State, attempt_id
+from hundredfold_coordinator.core.transaction import Transaction
+
+
+def dispatch(state: State, tx: Transaction) -> None:
+    """Launch as many queued tasks as the gates let through, oldest first."""
+    while len(state.queue) and _closed_for_all(state) is None:
+        ready = {name for host in state.hosts.values() if _has_memory(state, host) for name in host.environments}
+        task_id = state.queue.pop(ready)
+        if task_id is None:
+            return
+        record = state.tasks[task_id]
+        _launch(state, tx, record, _roomiest(state, record.task.spec.environment))
+
+
+def gate(state: State, record: records_pb2.TaskRecord) -> task_pb2.Gate:
+    """Return why a queued task is not running."""
+    closed = _closed_for_all(state)
+    holder = state.queue.holder(record.task.spec.session)
+    if holder not in (None, record.task.id):
+        closed = task_pb2.GATE_KIND_SESSION_BUSY, f"task {holder} has session {record.task.spec.session!r}"
+    elif closed is None:
+        closed = _closed_for_environment(state, record.task.spec.environment)
+    return task_pb2.Gate(kind=closed[0], detail=closed[1])
+
+
+_Closed = tuple[task_pb2.GateKind, str]
+
+
+def _closed_for_all(state: State) -> _Closed | None:
+    if state.draining:
+        return task_pb2.GATE_KIND_DRAINING, "the coordinator is stopping; the next one starts it"
+    if not state.hosts:
+        return task_pb2.GATE_KIND_NO_HOST, "no host is connected yet"
+    if len(state.alive) >= state.limits.concurrency:
+        return task_pb2.GATE_KIND_CONCURRENCY, f"{len(state.alive)} of {state.limits.concurrency} attempts are alive"
+    return None
+
+
+def _closed_for_environment(state: State, environment: str) -> _Closed:
+    hosts = [host for host in state.hosts.values() if environment in host.environments]
+    if hosts and not any(_has_memory(state, host) for host in hosts):
+        free, reserve = (hosts[0].memory_available_bytes or 0) >> 20, state.limits.memory_reserve_bytes >> 20
+        return task_pb2.GATE_KIND_MEMORY, f"{free} MiB are available, {reserve} MiB are kept in reserve"
+    return task_pb2.GATE_KIND_ENVIRONMENT, f"environment {environment!r} is not ready"
+
+
+def _has_memory(state: State, host: HostState) -> bool:
+    return host.memory_available_bytes is None or host.memory_available_bytes >= state.limits.memory_reserve_bytes
+
+
+def _roomiest(state: State, environment: str) -> HostState:
+    fit = [host for host in state.hosts.values() if environment in host.environments and _has_memory(state, host)]
+    return min(fit, key=lambda host: len(host.attempts))
+
+
+def _launch(state: State, tx: Transaction, record: records_pb2.TaskRecord, host: HostState) -> None:
+    """Commit a new attempt; its process follows when that is durable."""
+    credential = state.mint()
+    number = len(record.task.attempts) + 1
+    attempt = record.task.attempts.add(number=number, host=host.id)
+    attempt.launch_time.FromNanoseconds(tx.now_ns)
+    record.credential_hash = sha256(credential.encode()).digest()
+    record.worker_sequence = 0
+    record.ClearField("end_request")
+    record.ClearField("process")
+    state.credentials[record.credential_hash] = record.task.id
+    key = attempt_id(record)
+    state.alive[key] = host.id
+    host.attempts.add(key)
+    move(tx, record, lifecycle.LAUNCHING, f"on host {host.id}")
+    spec = record.task.spec
+    tx.then(Launch(host.id, key, spec.environment, spec.behaviour, credential))

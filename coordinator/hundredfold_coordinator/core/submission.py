@@ -1,0 +1,83 @@
+"""Submitting and cancelling: what clients want."""
+
+from typing import Final
+
+from hundredfold.errors import Draining, QueueFull, RequestIdReused
+from hundredfold.internal.v1 import records_pb2
+from hundredfold.v1 import attempt_pb2, task_pb2
+from hundredfold_coordinator import keys
+from hundredfold_coordinator.core import lifecycle
+from hundredfold_coordinator.core.change import end_task
+from hundredfold_coordinator.core.effects import Kill
+from hundredfold_coordinator.core.events import CancelRequested, Submitted
+from hundredfold_coordinator.core.state import State, attempt_id
+from hundredfold_coordinator.core.transaction import Transaction
+
+_REMEMBERED_REQUESTS: Final = 100_000
+_RETRY_SECONDS: Final = 1
+
+
+def submit(state: State, tx: Transaction, event: Submitted) -> None:
+    """Accept a task, or find the one that its request id has made already."""
+    known = _known_request(state, event)
+    if known:
+        task_id, digest = known
+        if digest != event.digest:
+            tx.refuse(event.reply, RequestIdReused(event.request_id, task_id))
+        else:
+            tx.reply(event.reply, task_id)
+    elif state.draining:
+        tx.refuse(event.reply, Draining())
+    elif len(state.queue) >= state.limits.queue_limit:
+        tx.refuse(event.reply, QueueFull(state.limits.queue_limit, _RETRY_SECONDS))
+    else:
+        _accept(state, tx, event)
+
+
+def cancel(state: State, tx: Transaction, event: CancelRequested) -> None:
+    """End a waiting task; ask the process of a running one to end."""
+    record = state.tasks.get(event.task_id)
+    if record and record.task.state not in lifecycle.ENDED:
+        reason = event.reason or "cancelled by a client"
+        if record.task.state == lifecycle.QUEUED:
+            record.task.failure.CopyFrom(_cancelled(reason))
+            end_task(state, tx, record, lifecycle.CANCELLED, reason=reason)
+        elif record.end_request.cause != records_pb2.END_CAUSE_CANCEL:
+            record.end_request.cause = records_pb2.END_CAUSE_CANCEL
+            record.end_request.reason = reason
+            tx.touch(record)
+            key = attempt_id(record)
+            tx.then(Kill(state.alive[key], key, state.limits.grace_seconds))
+    tx.reply(event.reply)
+
+
+def _known_request(state: State, event: Submitted) -> tuple[str, bytes] | None:
+    if event.stored:
+        return event.stored.task_id, event.stored.digest
+    return state.requests.get(event.request_id) if event.request_id else None
+
+
+def _accept(state: State, tx: Transaction, event: Submitted) -> None:
+    task_id = event.task_id
+    record = records_pb2.TaskRecord(request_id=event.request_id)
+    record.task.id = task_id
+    record.task.spec.CopyFrom(event.spec)
+    record.task.spec.ClearField("input")
+    record.task.create_time.FromNanoseconds(tx.now_ns)
+    record.task.state = lifecycle.QUEUED
+    tx.tell(record, task_pb2.Event(state_change=task_pb2.StateChange(state=lifecycle.QUEUED)))
+    tx.put(keys.live(task_id), new=True)
+    tx.put(keys.input_of(task_id), event.spec.input)
+    if event.request_id:
+        request = records_pb2.RequestRecord(task_id=task_id, digest=event.digest)
+        tx.put(keys.request(event.request_id), request, new=True)
+        state.requests[event.request_id] = task_id, event.digest
+        if len(state.requests) > _REMEMBERED_REQUESTS:
+            del state.requests[next(iter(state.requests))]
+    state.tasks[task_id] = record
+    state.queue.add(task_id, event.spec.environment, event.spec.session)
+    tx.reply(event.reply, task_id)
+
+
+def _cancelled(reason: str) -> attempt_pb2.Failure:
+    return attempt_pb2.Failure(outcome=attempt_pb2.ATTEMPT_OUTCOME_CANCELLED, type="Cancelled", message=reason)

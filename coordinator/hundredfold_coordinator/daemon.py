@@ -1,0 +1,275 @@
+"""The daemon: the only place that wires the coordinator together, starts it, and takes it apart again."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from hundredfold import paths
+from hundredfold.errors import InvalidSetting
+from hundredfold.hooks import COORDINATOR_GROUP
+from hundredfold.identity import identity
+from hundredfold.internal.v1 import host_service_pb2, records_pb2
+from hundredfold.manager import PluginManager
+from hundredfold.v1 import behaviour_pb2
+from hundredfold_coordinator import keys, systemd
+from hundredfold_coordinator.config import Config
+from hundredfold_coordinator.core import events
+from hundredfold_coordinator.core.effects import Effect
+from hundredfold_coordinator.core.recovery import recover
+from hundredfold_coordinator.core.state import AttemptId, Limits, State
+from hundredfold_coordinator.environments import DEFAULT, Environments
+from hundredfold_coordinator.host_processes import HostProcesses
+from hundredfold_coordinator.hosts import Hosts
+from hundredfold_coordinator.hub import Hub
+from hundredfold_coordinator.journal import Journal
+from hundredfold_coordinator.lease import take_lease
+from hundredfold_coordinator.lock import DataDirectoryLock
+from hundredfold_coordinator.performer import Performer
+from hundredfold_coordinator.servers import ApiServer, WorkerServer, tcp_token
+from hundredfold_coordinator.services.coordinator_service import CoordinatorService, DrainOrder
+from hundredfold_coordinator.services.host_service import HostService
+from hundredfold_coordinator.services.task_service import TaskService
+from hundredfold_coordinator.services.worker_service import WorkerService
+from hundredfold_coordinator.storage import Storage
+
+_log: Final = logging.getLogger(__name__)
+_POLL_SECONDS: Final = 0.02
+_HOST_END_SECONDS: Final = 10.0
+
+
+class Daemon:
+    """One coordinator. `run` returns when it has stopped; `on_ready` is called when it serves."""
+
+    def __init__(self, config: Config, on_ready: Callable[[], None] = lambda: None) -> None:
+        self._config = config
+        self._on_ready = on_ready
+        self._order: DrainOrder | None = None
+        self._ordered = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until told to stop.
+
+        Raises:
+            HundredfoldError: it cannot start, or the store has failed.
+
+        """
+        lock = DataDirectoryLock(self._config.data_dir)
+        for directory in (self._config.data_dir, self._config.runtime_dir):
+            _make_private(directory)
+        lock.acquire()  # before anything is bound: a second server would steal the sockets of the first
+        storage = Storage()
+        try:
+            await self._serve(storage)
+        finally:
+            await storage.close()
+            lock.release()
+
+    def stop(self, order: DrainOrder) -> None:
+        """Begin to stop. A second call can change how."""
+        self._order = order
+        self._ordered.set()
+
+    # Starting ---------------------------------------------------------------------------------------------------------
+
+    async def _serve(self, storage: Storage) -> None:
+        await self._open_store(storage)
+        holder = identity(os.getpid()) or records_pb2.ProcessIdentity()
+        self._epoch = await take_lease(storage, holder)
+        self._storage = storage
+        self._state = State(self._limits(), lambda: secrets.token_urlsafe(32))
+        self._journal = Journal(self._state, storage, self._perform)
+        self._hosts = Hosts()
+        self._hub = Hub(self._follow)
+        self._performer = Performer(self._hosts, self._hub, self._journal.post)
+        self._environments = Environments()
+        await self._recover()
+        sockets = [paths.api_socket(self._config.runtime_dir), paths.worker_socket(self._config.runtime_dir)]
+        self._processes = HostProcesses(
+            storage, f"unix:{sockets[1]}", self._config.orphan_seconds, self._host_lost
+        )
+        writer = asyncio.ensure_future(self._journal.run())
+        try:
+            await self._start_servers(*sockets)
+            await self._until_stopped(writer)
+        finally:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+            await self._journal.flush()
+            for path in sockets:
+                path.unlink(missing_ok=True)
+
+    async def _open_store(self, storage: Storage) -> None:
+        plugins = PluginManager(COORDINATOR_GROUP)
+        plugins.discover()
+        for plugin in plugins.plugins:
+            if plugin.error:
+                _log.warning("plugin %s could not be used: %s", plugin.name, plugin.error)
+        await storage.open(lambda: plugins.open_store(self._config.store))
+        if not storage.capabilities.durable and not self._config.volatile:
+            raise InvalidSetting("store", f"is {storage.url}, which loses everything; pass --volatile to accept that")
+
+    async def _recover(self) -> None:
+        self._environments.add(DEFAULT, self._default_environment())
+        live = [entry.key[len(keys.LIVE) :].decode() for entry in await self._storage.scan_all(keys.LIVE)]
+        found = await self._storage.get(list(map(keys.task, live)))
+        records = [records_pb2.TaskRecord.FromString(record.value) for record in found if record]
+        recover(self._state, records)
+        needed = {record.task.spec.environment for record in records}
+        for entry in await self._storage.scan_all(keys.ENVIRONMENT):
+            environment = behaviour_pb2.Environment.FromString(entry.record.value)
+            if environment.name in needed:
+                self._environments.add(environment.name, environment.spec)
+        if records:
+            _log.info("took up %d live task(s)", len(records))
+
+    async def _start_servers(self, api: Path, worker: Path) -> None:
+        limit = self._config.max_payload_bytes
+        self._worker_server = WorkerServer(limit)
+        await self._worker_server.start(
+            worker,
+            WorkerService(self._state, self._storage, self._journal, limit),
+            HostService(
+                self._journal,
+                self._hosts,
+                self._hub,
+                self._environments,
+                self._processes.authenticate,
+                self._epoch,
+            ),
+        )
+        await self._processes.begin()
+        token = tcp_token(self._config.data_dir) if self._config.listen else None
+        self._api_server = ApiServer(limit, token)
+        await self._api_server.start(
+            api,
+            self._config.listen,
+            TaskService(self._state, self._storage, self._journal, self._hub, self._environments, limit),
+            CoordinatorService(
+                self._config,
+                self._epoch,
+                self._state,
+                self._storage,
+                self._journal,
+                self._hosts,
+                self._environments,
+                self.stop,
+            ),
+        )
+        await self._api_server.set_serving(serving=True)
+
+    # Serving and stopping ---------------------------------------------------------------------------------------------
+
+    async def _until_stopped(self, writer: "asyncio.Future[None]") -> None:
+        self._listen_for_signals()
+        _log.info("serving, epoch %d, store %s", self._epoch, self._storage.url)
+        systemd.notify("READY=1")
+        self._on_ready()
+        ordered = asyncio.ensure_future(self._ordered.wait())
+        await asyncio.wait({writer, ordered}, return_when=asyncio.FIRST_COMPLETED)
+        ordered.cancel()
+        try:
+            if writer.done():
+                await writer  # raises what ended it; nothing more can be committed
+            await self._drain(writer)
+        finally:
+            self._processes.stopping = True
+            await self._api_server.stop(1)
+            await self._worker_server.stop()
+
+    async def _drain(self, writer: "asyncio.Future[None]") -> None:
+        systemd.notify("STOPPING=1")
+        await self._api_server.set_serving(serving=False)
+        self._journal.post(events.DrainBegan(now_ns=time.time_ns(), reply=None))
+        began, killed = time.monotonic(), False
+        while self._state.alive and not writer.done():
+            order = self._order
+            if order is None or order.keep_agents:
+                break
+            if not killed and time.monotonic() - began >= order.drain_seconds:
+                killed = True
+                grace = order.grace_seconds
+                self._journal.post(events.DrainExpired(now_ns=time.time_ns(), grace_seconds=grace))
+            await asyncio.sleep(_POLL_SECONDS)
+        if self._order and not self._order.keep_agents:
+            await self._end_hosts()
+
+    async def _end_hosts(self) -> None:
+        self._processes.stopping = True
+        self._hosts.broadcast(host_service_pb2.HostCommand(shutdown=host_service_pb2.Shutdown()))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_HOST_END_SECONDS):
+                while self._processes.alive:
+                    await asyncio.sleep(_POLL_SECONDS)
+
+    def _listen_for_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        order = DrainOrder(self._config.drain_seconds, self._config.grace_seconds)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop_or_hurry, order)
+        if self._config.owner_fd >= 0:
+            loop.add_reader(self._config.owner_fd, self._owner_gone)
+
+    def _stop_or_hurry(self, order: DrainOrder) -> None:
+        """Stop on the first signal; on a second one, without waiting for what runs."""
+        self.stop(DrainOrder(0, order.grace_seconds) if self._ordered.is_set() else order)
+
+    def _owner_gone(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._config.owner_fd)
+        self.stop(DrainOrder(0, self._config.grace_seconds))
+
+    # Small wires ------------------------------------------------------------------------------------------------------
+
+    def _perform(self, effect: Effect) -> None:
+        self._performer.perform(effect)
+
+    def _follow(self, attempt: AttemptId, on: bool) -> None:  # noqa: FBT001  # the hub's callback
+        host = self._state.alive.get(attempt)
+        if host:
+            self._hosts.follow(host, attempt, on=on)
+
+    def _host_lost(self, host_id: str) -> None:
+        self._journal.post(events.HostLost(now_ns=time.time_ns(), host=host_id))
+
+    def _limits(self) -> Limits:
+        config = self._config
+        return Limits(
+            concurrency=config.concurrency,
+            queue_limit=config.queue_limit,
+            event_quota=config.event_quota,
+            memory_reserve_bytes=config.memory_reserve_bytes,
+            grace_seconds=config.grace_seconds,
+        )
+
+    def _default_environment(self) -> behaviour_pb2.EnvironmentSpec:
+        return behaviour_pb2.EnvironmentSpec(
+            plugin_files=[str(path) for path in self._config.plugin_files],
+            commands=[behaviour_pb2.Command(name=name, argv=argv) for name, argv in self._config.commands],
+        )
+
+
+def serve(config: Config, on_ready: Callable[[], None] = lambda: None) -> None:
+    """Run a coordinator in this process until it is told to stop.
+
+    Raises:
+        HundredfoldError: it cannot start, or the store has failed.
+
+    """
+
+    async def main() -> None:
+        await Daemon(config, on_ready).run()
+
+    asyncio.run(main())
+
+
+def _make_private(directory: Path) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if directory.stat().st_uid != os.getuid():
+        raise InvalidSetting("data_dir", f"is {directory}, which belongs to another user")
+    directory.chmod(0o700)

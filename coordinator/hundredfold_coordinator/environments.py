@@ -1,0 +1,154 @@
+"""The environments: what they are made of, what they have reported, and whether a submission fits.
+
+Behaviours are known here by their manifest only: nothing of a plugin is ever imported in this process.
+"""
+
+import asyncio
+import difflib
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, Never
+
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.exceptions import best_match
+
+from hundredfold.errors import (
+    BrokenEnvironment,
+    BrokenPlugin,
+    InvalidArgument,
+    InvalidInput,
+    UnknownBehaviour,
+    UnknownEnvironment,
+)
+from hundredfold.v1 import behaviour_pb2, task_pb2
+
+DEFAULT: Final = "default"
+_PROBLEM_LIMIT: Final = 300
+
+
+class Environments:
+    """All environments this coordinator knows, by name."""
+
+    def __init__(self) -> None:
+        self._environments: dict[str, behaviour_pb2.Environment] = {}
+        self._reported: dict[str, asyncio.Event] = {}
+        self._validators: dict[tuple[str, str], Draft202012Validator] = {}
+
+    def add(self, name: str, spec: behaviour_pb2.EnvironmentSpec) -> behaviour_pb2.Environment:
+        """Make an environment known. Idempotent."""
+        if name not in self._environments:
+            self._environments[name] = behaviour_pb2.Environment(
+                name=name, spec=spec, state=behaviour_pb2.ENVIRONMENT_STATE_STARTING
+            )
+            self._reported[name] = asyncio.Event()
+        return self._environments[name]
+
+    def all(self) -> list[behaviour_pb2.Environment]:
+        """Return them, the default one first."""
+        return sorted(self._environments.values(), key=lambda e: (e.name != DEFAULT, e.name))
+
+    def report(self, environment: behaviour_pb2.Environment) -> None:
+        """Take in what a host says about an environment. A restart does not make its behaviours unknown."""
+        known = self._environments.get(environment.name)
+        if known is None:
+            return
+        if environment.state == behaviour_pb2.ENVIRONMENT_STATE_STARTING:
+            known.state = environment.state
+            return
+        known.CopyFrom(environment)
+        self._validators = {key: value for key, value in self._validators.items() if key[0] != environment.name}
+        self._reported[environment.name].set()
+
+    async def reported(self, name: str) -> behaviour_pb2.Environment:
+        """Wait until an environment has reported, and return it.
+
+        Raises:
+            UnknownEnvironment: there is none of that name.
+
+        """
+        if name not in self._environments:
+            raise UnknownEnvironment(name)
+        await self._reported[name].wait()
+        return self._environments[name]
+
+    async def check(self, spec: task_pb2.TaskSpec) -> None:
+        """Check that a task's behaviour exists and that its input fits.
+
+        Raises:
+            UnknownEnvironment, UnknownBehaviour, BrokenEnvironment, BrokenPlugin: there is nothing to run it.
+            InvalidArgument, InvalidInput: names the field that does not fit.
+
+        """
+        environment = await self.reported(spec.environment)
+        behaviour = next((b for b in environment.behaviours if b.name == spec.behaviour), None)
+        if environment.state == behaviour_pb2.ENVIRONMENT_STATE_FAILED:
+            raise BrokenEnvironment(environment.name, environment.error[:_PROBLEM_LIMIT])
+        if behaviour is None:
+            _refuse_unknown(environment, spec.behaviour)
+        if spec.input.content_type in ("", "application/json"):
+            self._check_input(environment.name, behaviour, _parse(spec.input.data))
+
+    def _check_input(self, environment: str, behaviour: behaviour_pb2.Behaviour, value: Any) -> None:
+        key = environment, behaviour.name
+        if key not in self._validators:
+            self._validators[key] = Draft202012Validator(json.loads(behaviour.input_schema))
+        error = best_match(self._validators[key].iter_errors(value))
+        if error:
+            raise InvalidInput(behaviour.name, _field(error), error.message[:_PROBLEM_LIMIT])
+
+
+def name_for(spec: behaviour_pb2.EnvironmentSpec) -> str:
+    """Return the name of a temporary environment: the same spec and the same files give the same one.
+
+    Raises:
+        InvalidArgument: names the file that is not there.
+
+    """
+    digest = sha256(spec.SerializeToString(deterministic=True))
+    for index, path in enumerate(spec.plugin_files):
+        try:
+            digest.update(Path(path).read_bytes())
+        except OSError as error:
+            raise InvalidArgument(f"spec.plugin_files[{index}]", f"is {path}: {error.strerror}") from error
+    if spec.python and not Path(spec.python).is_file():
+        raise InvalidArgument("spec.python", f"is {spec.python}, which is not there")
+    return "env-" + digest.hexdigest()[:12]
+
+
+def broken_plugin(environment: behaviour_pb2.Environment, name: str) -> BrokenPlugin | None:
+    """Return the error of a plugin that could not be used; None if it could."""
+    for plugin in environment.plugins:
+        if plugin.error and name in (plugin.name, plugin.origin):
+            return BrokenPlugin(plugin.name, plugin.error[:_PROBLEM_LIMIT])
+    return None
+
+
+def _refuse_unknown(environment: behaviour_pb2.Environment, behaviour: str) -> Never:
+    names = [known.name for known in environment.behaviours]
+    near = difflib.get_close_matches(behaviour, names, n=1)
+    broken = ", ".join(plugin.name for plugin in environment.plugins if plugin.error)
+    if near:
+        raise UnknownBehaviour(behaviour, environment.name, ", ".join(names), f"Did you mean {near[0]!r}?")
+    if broken:
+        hint = f"These plugins are broken: {broken}; `hundredfold plugins` shows why."
+        raise UnknownBehaviour(behaviour, environment.name, ", ".join(names) or "none", hint)
+    raise UnknownBehaviour(behaviour, environment.name, ", ".join(names) or "none")
+
+
+def _parse(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise InvalidArgument("spec.input.data", f"is not JSON: {error}") from error
+
+
+def _field(error: ValidationError) -> str:
+    """Return the path of the field at fault: `pages[2].url`."""
+    parts: list[str | int] = list(error.absolute_path)
+    if error.validator == "required" and isinstance(error.instance, dict):
+        parts += [name for name in error.validator_value if name not in error.instance][:1]
+    elif error.validator == "additionalProperties" and isinstance(error.instance, dict):
+        parts += [name for name in error.instance if name not in error.schema.get("properties", {})][:1]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return path.lstrip(".") or "input"

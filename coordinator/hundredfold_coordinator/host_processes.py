@@ -1,0 +1,139 @@
+"""The processes of hosts: started by exec, recorded in the store before they exist, watched through pidfds.
+
+A host of an earlier coordinator is taken up where its process still lives; where it does not, what it ran is lost.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from hundredfold.identity import identity, open_process
+from hundredfold.internal.v1 import host_service_pb2, records_pb2
+from hundredfold.stores.contract import Batch, Write
+from hundredfold_coordinator import keys
+from hundredfold_coordinator.storage import Storage
+
+_log: Final = logging.getLogger(__name__)
+_RESTART_SECONDS: Final = 1.0
+
+
+@dataclass(slots=True)
+class HostProcess:
+    """A host that was started and has not ended, as far as is known."""
+
+    record: records_pb2.HostRecord
+    pidfd: int
+
+
+class HostProcesses:
+    """Keeps one host alive.
+
+    Args:
+        storage: where hosts are recorded.
+        address: of the worker socket.
+        orphan_seconds: passed on to hosts.
+        on_lost: called with the id of a host whose process has ended.
+
+    """
+
+    def __init__(
+        self, storage: Storage, address: str, orphan_seconds: float, on_lost: Callable[[str], None]
+    ) -> None:
+        self._storage = storage
+        self._address = address
+        self._orphan_seconds = orphan_seconds
+        self._on_lost = on_lost
+        self._processes: dict[str, HostProcess] = {}
+        self._starting: asyncio.Task[None] | None = None
+        self.stopping = False
+
+    async def begin(self) -> None:
+        """Take up the hosts that live, give up those that do not, and start one if there is none."""
+        for entry in await self._storage.scan_all(keys.HOST):
+            record = records_pb2.HostRecord.FromString(entry.record.value)
+            pidfd = open_process(record.process)
+            if pidfd is None:
+                await self._lose(record.host_id)
+            else:
+                self._watch(HostProcess(record, pidfd))
+        if not self._processes:
+            await self.start()
+
+    async def start(self) -> None:
+        """Start a host. Its secret travels in a pipe; the store keeps a digest of it."""
+        host_id = "host-" + secrets.token_hex(4)
+        secret = secrets.token_urlsafe(32)
+        config = host_service_pb2.HostConfig(host_id=host_id, secret=secret, address=self._address)
+        config.orphan_time.FromNanoseconds(int(self._orphan_seconds * 1e9))
+        config.sample_interval.FromMilliseconds(250)
+        process = _spawn(config)
+        record = records_pb2.HostRecord(host_id=host_id, secret_hash=sha256(secret.encode()).digest())
+        record.process.CopyFrom(identity(process.pid) or records_pb2.ProcessIdentity(pid=process.pid))
+        # It cannot attach before this is known, and nothing is launched on it before it has attached.
+        self._watch(HostProcess(record, os.pidfd_open(process.pid)))
+        await self._storage.commit([Batch([Write(keys.host(host_id), record.SerializeToString())])])
+
+    def authenticate(self, secret: str) -> str | None:
+        """Return the id of the host that has this secret."""
+        digest = sha256(secret.encode()).digest()
+        for process in self._processes.values():
+            if secrets.compare_digest(process.record.secret_hash, digest):
+                return process.record.host_id
+        return None
+
+    @property
+    def alive(self) -> bool:
+        """Whether any host's process lives."""
+        return bool(self._processes)
+
+    def _watch(self, process: HostProcess) -> None:
+        self._processes[process.record.host_id] = process
+        asyncio.get_running_loop().add_reader(process.pidfd, self._ended, process)
+
+    def _ended(self, process: HostProcess) -> None:
+        asyncio.get_running_loop().remove_reader(process.pidfd)
+        os.close(process.pidfd)
+        del self._processes[process.record.host_id]
+        _reap(process.record.process.pid)
+        if not self.stopping:
+            _log.warning("host %s (pid %d) has ended", process.record.host_id, process.record.process.pid)
+        self._starting = asyncio.ensure_future(self._replace(process.record.host_id))
+
+    async def _replace(self, host_id: str) -> None:
+        await self._lose(host_id)
+        if not self._processes and not self.stopping:
+            await asyncio.sleep(_RESTART_SECONDS)
+            await self.start()
+
+    async def _lose(self, host_id: str) -> None:
+        self._on_lost(host_id)
+        await self._storage.commit([Batch([Write(keys.host(host_id), None)])])
+
+
+def _spawn(config: host_service_pb2.HostConfig) -> "subprocess.Popen[bytes]":
+    reader, writer = os.pipe()
+    # In a session of its own: it outlives this process, and no Ctrl-C meant for this one reaches it.
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "hundredfold_host", str(reader)],
+        pass_fds=[reader],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    os.close(reader)
+    with os.fdopen(writer, "wb") as file:
+        file.write(config.SerializeToString())
+    return process
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass  # an earlier coordinator had started it

@@ -1,0 +1,77 @@
+"""The one writer: every change of state goes through here, in order, and is durable before anything follows from it.
+
+Events are decided at once; their writes go to the store in groups, one commit under way at a time, so that whatever
+comes in while a disk syncs shares the next sync. Effects follow their commit in the order of their events. A caller
+that goes away cannot cancel any of this.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from hundredfold.errors import InternalError
+from hundredfold.stores.contract import Conflict
+from hundredfold_coordinator.core.decide import decide
+from hundredfold_coordinator.core.effects import Effect
+from hundredfold_coordinator.core.events import Event
+from hundredfold_coordinator.core.state import State
+from hundredfold_coordinator.core.transaction import Decision
+from hundredfold_coordinator.storage import Storage
+
+
+class Journal:
+    """Decides events about `state`, commits to `storage`, then has `perform` do each effect."""
+
+    def __init__(self, state: State, storage: Storage, perform: Callable[[Effect], None]) -> None:
+        self._state = state
+        self._storage = storage
+        self._perform = perform
+        self._pending: list[Decision] = []
+        self._wake = asyncio.Event()
+
+    def post(self, event: Event) -> None:
+        """Decide an event; its writes and effects follow."""
+        self._pending.append(decide(self._state, event))
+        self._wake.set()
+
+    async def ask(self, event: Callable[..., Event], **fields: Any) -> Any:
+        """Post an event that wants an answer, and wait for it; it comes when the writes are durable.
+
+        Raises:
+            HundredfoldError: the event was refused.
+
+        """
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.post(event(now_ns=time.time_ns(), reply=reply, **fields))
+        return await reply
+
+    async def run(self) -> None:
+        """Commit until cancelled.
+
+        Raises:
+            StoreUnavailable: the store failed. What it holds now is unknown, so this process must end.
+            Fenced: another coordinator has the store.
+
+        """
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Commit what is pending and do what follows."""
+        while self._pending:
+            group, self._pending = self._pending, []
+            batches = [decision.batch for decision in group if decision.batch.writes]
+            if batches:
+                _check(await self._storage.commit(batches))
+            for decision in group:
+                for effect in decision.effects:
+                    self._perform(effect)
+
+
+def _check(results: list[Any]) -> None:
+    for result in results:
+        if isinstance(result, Conflict):
+            raise InternalError(f"the store and the coordinator disagree about key {result.key!r}")

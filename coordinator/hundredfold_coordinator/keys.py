@@ -1,0 +1,91 @@
+"""The key layout: where in the store everything is. The only module that knows it.
+
+    lease                        LeaseRecord      who may write
+    live/TASK                    (empty)          tasks that recovery has to look at
+    task/TASK                    TaskRecord       everything about a task but its large parts
+    input/TASK                   Payload
+    result/TASK                  Payload
+    checkpoint/TASK              Payload
+    event/TASK/SEQUENCE          Event
+    request/REQUEST_ID           RequestRecord
+    session/SESSION              SessionRecord
+    item/SESSION/NUMBER          SessionItem
+    host/HOST                    HostRecord
+    environment/NAME             Environment
+
+Task ids sort by time, so a scan of `task/` is in the order of submission. Numbers are eight bytes, big-endian, so that
+they sort too. A session's name may hold any character, so in `item/` it is followed by a zero byte, which it may not.
+"""
+
+from typing import Final
+
+LEASE: Final = b"lease"
+LIVE: Final = b"live/"
+TASK: Final = b"task/"
+HOST: Final = b"host/"
+ENVIRONMENT: Final = b"environment/"
+
+
+def live(task_id: str) -> bytes:
+    """Return the key that marks a live task."""
+    return LIVE + task_id.encode()
+
+
+def task(task_id: str) -> bytes:
+    """Return the key of a task's record."""
+    return TASK + task_id.encode()
+
+
+def input_of(task_id: str) -> bytes:
+    """Return the key of a task's input."""
+    return b"input/" + task_id.encode()
+
+
+def result_of(task_id: str) -> bytes:
+    """Return the key of a task's result."""
+    return b"result/" + task_id.encode()
+
+
+def checkpoint_of(task_id: str) -> bytes:
+    """Return the key of a task's checkpoint."""
+    return b"checkpoint/" + task_id.encode()
+
+
+def events_of(task_id: str) -> bytes:
+    """Return the prefix of a task's events."""
+    return b"event/" + task_id.encode() + b"/"
+
+
+def event(task_id: str, sequence: int) -> bytes:
+    """Return the key of one event."""
+    return events_of(task_id) + sequence.to_bytes(8)
+
+
+def request(request_id: str) -> bytes:
+    """Return the key of a request id."""
+    return b"request/" + request_id.encode()
+
+
+def session(session_id: str) -> bytes:
+    """Return the key of a session's record."""
+    return b"session/" + session_id.encode()
+
+
+def items_of(session_id: str) -> bytes:
+    """Return the prefix of a session's items."""
+    return b"item/" + session_id.encode() + b"\0"
+
+
+def item(session_id: str, number: int) -> bytes:
+    """Return the key of one item of a session."""
+    return items_of(session_id) + number.to_bytes(8)
+
+
+def host(host_id: str) -> bytes:
+    """Return the key of a host."""
+    return HOST + host_id.encode()
+
+
+def environment(name: str) -> bytes:
+    """Return the key of an environment."""
+    return ENVIRONMENT + name.encode()

@@ -1,0 +1,167 @@
+"""`CoordinatorService`: looking at a coordinator and steering it."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from hundredfold.errors import BrokenEnvironment, PermissionDenied
+from hundredfold.internal.v1 import host_service_pb2
+from hundredfold.stores.contract import Batch, Write
+from hundredfold.v1 import behaviour_pb2, coordinator_service_pb2_grpc
+from hundredfold.v1 import coordinator_service_pb2 as pb
+from hundredfold_coordinator import keys
+from hundredfold_coordinator.config import Config
+from hundredfold_coordinator.core import events, lifecycle, scheduler
+from hundredfold_coordinator.core.state import State, current_attempt
+from hundredfold_coordinator.environments import DEFAULT, Environments, broken_plugin, name_for
+from hundredfold_coordinator.hosts import Hosts
+from hundredfold_coordinator.journal import Journal
+from hundredfold_coordinator.storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class DrainOrder:
+    """How the coordinator is to stop: times in seconds."""
+
+    drain_seconds: float
+    grace_seconds: float
+    keep_agents: bool = False
+
+
+class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer):
+    """See `proto/hundredfold/v1/coordinator_service.proto`."""
+
+    def __init__(
+        self,
+        config: Config,
+        epoch: int,
+        state: State,
+        storage: Storage,
+        journal: Journal,
+        hosts: Hosts,
+        environments: Environments,
+        stop: Callable[[DrainOrder], None],
+    ) -> None:
+        self._config = config
+        self._epoch = epoch
+        self._state = state
+        self._storage = storage
+        self._journal = journal
+        self._hosts = hosts
+        self._environments = environments
+        self._stop = stop
+        self._started_ns = time.time_ns()
+
+    async def GetStatus(self, request: pb.GetStatusRequest, context: Any) -> pb.GetStatusResponse:  # noqa: N802
+        """See the proto."""
+        response = pb.GetStatusResponse(
+            version=metadata.version("hundredfold"),
+            pid=os.getpid(),
+            epoch=self._epoch,
+            draining=self._state.draining,
+            task_counts=self._task_counts(),
+            gate_counts=self._gate_counts(),
+            concurrency=self._config.concurrency,
+            queue_limit=self._config.queue_limit,
+            store=self._storage.url,
+            durable=self._storage.capabilities.durable,
+            data_dir=str(self._config.data_dir),
+            hosts=self._host_views(),
+        )
+        response.start_time.FromNanoseconds(self._started_ns)
+        return response
+
+    async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> pb.ListWorkersResponse:  # noqa: N802
+        """See the proto."""
+        return pb.ListWorkersResponse(workers=[self._worker(key[0], key[1], host) for key, host in self._alive()])
+
+    async def ListBehaviours(  # noqa: N802
+        self, request: pb.ListBehavioursRequest, context: Any
+    ) -> pb.ListBehavioursResponse:
+        """See the proto."""
+        environment = await self._environments.reported(request.environment or DEFAULT)
+        return pb.ListBehavioursResponse(behaviours=environment.behaviours)
+
+    async def ListEnvironments(  # noqa: N802
+        self, request: pb.ListEnvironmentsRequest, context: Any
+    ) -> pb.ListEnvironmentsResponse:
+        """See the proto."""
+        names = [environment.name for environment in self._environments.all()]
+        return pb.ListEnvironmentsResponse(environments=[await self._environments.reported(name) for name in names])
+
+    async def OpenEnvironment(  # noqa: N802
+        self, request: pb.OpenEnvironmentRequest, context: Any
+    ) -> pb.OpenEnvironmentResponse:
+        """See the proto."""
+        if not context.peer().startswith("unix:"):
+            raise PermissionDenied("environments are opened over the local socket only")
+        name = name_for(request.spec)
+        environment = self._environments.add(name, request.spec)
+        # Recorded first: a task of this environment may outlive this coordinator.
+        await self._storage.commit([Batch([Write(keys.environment(name), environment.SerializeToString())])])
+        command = host_service_pb2.OpenEnvironment(name=name, spec=request.spec)
+        self._hosts.broadcast(host_service_pb2.HostCommand(open_environment=command))
+        environment = await self._environments.reported(name)
+        if environment.state == behaviour_pb2.ENVIRONMENT_STATE_FAILED:
+            raise BrokenEnvironment(name, environment.error[:1000])
+        for path in request.spec.plugin_files:
+            broken = broken_plugin(environment, path)
+            if broken:
+                raise broken
+        return pb.OpenEnvironmentResponse(environment=environment)
+
+    async def Drain(self, request: pb.DrainRequest, context: Any) -> pb.DrainResponse:  # noqa: N802
+        """See the proto."""
+        await self._journal.ask(events.DrainBegan)
+        order = DrainOrder(
+            request.drain.ToTimedelta().total_seconds() if request.HasField("drain") else self._config.drain_seconds,
+            request.grace.ToTimedelta().total_seconds() if request.HasField("grace") else self._config.grace_seconds,
+            request.keep_agents,
+        )
+        self._stop(order)
+        return pb.DrainResponse(pid=os.getpid(), running=len(self._state.alive), queued=len(self._state.queue))
+
+    def _task_counts(self) -> list[pb.TaskCount]:
+        live = [record.task.state for record in self._state.tasks.values()]
+        counts = Counter(state for state in live if state not in lifecycle.ENDED) + self._state.ended
+        return [pb.TaskCount(state=state, count=count) for state, count in sorted(counts.items())]
+
+    def _gate_counts(self) -> list[pb.GateCount]:
+        queued = [record for record in self._state.tasks.values() if record.task.state == lifecycle.QUEUED]
+        counts = Counter(scheduler.gate(self._state, record).kind for record in queued)
+        return [pb.GateCount(gate=gate, count=count) for gate, count in sorted(counts.items())]
+
+    def _host_views(self) -> list[pb.Host]:
+        views = []
+        for host in self._hosts.all():
+            view = pb.Host()
+            view.CopyFrom(host)
+            view.workers = sum(owner == host.id for owner in self._state.alive.values())
+            views.append(view)
+        return views
+
+    def _alive(self) -> list[tuple[tuple[str, int], str]]:
+        return sorted(self._state.alive.items())
+
+    def _worker(self, task_id: str, number: int, host: str) -> pb.Worker:
+        record = self._state.tasks[task_id]
+        attempt = current_attempt(record)
+        worker = pb.Worker(
+            pid=attempt.pid,
+            host=host,
+            task_id=task_id,
+            attempt=number,
+            behaviour=record.task.spec.behaviour,
+            state=record.task.state,
+            launch_time=attempt.launch_time,
+        )
+        usage = self._hosts.usage.get((task_id, number))
+        if usage:
+            worker.pss_bytes = usage.pss_bytes
+            worker.processes = usage.processes
+            worker.cpu_time.CopyFrom(usage.cpu_time)
+        return worker

@@ -1,0 +1,60 @@
+"""Listing tasks: newest first, filtered, page by page."""
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Final
+
+from hundredfold.errors import InvalidArgument
+from hundredfold.v1 import task_pb2
+from hundredfold.v1 import task_service_pb2 as pb
+from hundredfold_coordinator import keys
+from hundredfold_coordinator.storage import Storage
+
+_DEFAULT_PAGE: Final = 100
+_LARGEST_PAGE: Final = 1000
+_SCAN: Final = 500
+
+
+async def list_tasks(
+    request: pb.ListTasksRequest, storage: Storage, view: Callable[[bytes], task_pb2.Task]
+) -> pb.ListTasksResponse:
+    """Return one page; `view` makes a task of a stored record.
+
+    Raises:
+        InvalidArgument: page size or token is wrong.
+
+    """
+    size = request.page_size or _DEFAULT_PAGE
+    if not 1 <= size <= _LARGEST_PAGE:
+        raise InvalidArgument("page_size", f"is {size} and must be from 1 to {_LARGEST_PAGE}")
+    after = _after(request.page_token)
+    response = pb.ListTasksResponse()
+    while entries := await storage.scan(keys.TASK, after=after, limit=_SCAN, reverse=True):
+        for entry in entries:
+            task = view(entry.record.value)
+            after = entry.key
+            if _matches(task, request):
+                response.tasks.append(task)
+            if len(response.tasks) == size:
+                response.next_page_token = base64.urlsafe_b64encode(after).decode()
+                return response
+    return response
+
+
+def _after(token: str) -> bytes:
+    try:
+        after = base64.urlsafe_b64decode(token)
+    except (binascii.Error, ValueError):
+        after = b"?"
+    if after and not after.startswith(keys.TASK):
+        raise InvalidArgument("page_token", "is not one that this call returned")
+    return after
+
+
+def _matches(task: task_pb2.Task, request: pb.ListTasksRequest) -> bool:
+    return (
+        (not request.states or task.state in request.states)
+        and request.behaviour in ("", task.spec.behaviour)
+        and all(task.spec.labels.get(key) == value for key, value in request.labels.items())
+    )

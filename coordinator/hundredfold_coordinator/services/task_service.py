@@ -1,0 +1,232 @@
+"""`TaskService`: submitting work and learning what became of it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from typing import Any, Final
+
+from ulid import ULID
+
+from hundredfold.errors import HundredfoldError, InvalidArgument, PayloadTooLarge
+from hundredfold.internal.v1 import records_pb2
+from hundredfold.status import to_status
+from hundredfold.v1 import task_pb2, task_service_pb2_grpc
+from hundredfold.v1 import task_service_pb2 as pb
+from hundredfold_coordinator import keys
+from hundredfold_coordinator.core import events, lifecycle
+from hundredfold_coordinator.core.state import State
+from hundredfold_coordinator.environments import DEFAULT, Environments
+from hundredfold_coordinator.hub import Hub, Mailbox
+from hundredfold_coordinator.journal import Journal
+from hundredfold_coordinator.services.listing import list_tasks
+from hundredfold_coordinator.storage import Storage
+from hundredfold_coordinator.tasks import Tasks
+
+_BATCH_LIMIT: Final = 1000
+_WAIT_LIMIT: Final = 100_000
+_TEXT_LIMIT: Final = 200
+_LABELS_LIMIT: Final = 16
+_COALESCE_SECONDS: Final = 0.05
+
+
+class TaskService(task_service_pb2_grpc.TaskServiceServicer):
+    """See `proto/hundredfold/v1/task_service.proto`."""
+
+    def __init__(
+        self,
+        state: State,
+        storage: Storage,
+        journal: Journal,
+        hub: Hub,
+        environments: Environments,
+        max_payload_bytes: int,
+    ) -> None:
+        self._state = state
+        self._storage = storage
+        self._journal = journal
+        self._hub = hub
+        self._environments = environments
+        self._max_payload_bytes = max_payload_bytes
+        self._tasks = Tasks(state, storage)
+
+    async def SubmitTask(self, request: pb.SubmitTaskRequest, context: Any) -> pb.SubmitTaskResponse:  # noqa: N802
+        """See the proto."""
+        (outcome,) = await self._submit([request])
+        if isinstance(outcome, HundredfoldError):
+            raise outcome
+        return pb.SubmitTaskResponse(task=outcome)
+
+    async def BatchSubmitTasks(  # noqa: N802
+        self, request: pb.BatchSubmitTasksRequest, context: Any
+    ) -> pb.BatchSubmitTasksResponse:
+        """See the proto."""
+        if len(request.requests) > _BATCH_LIMIT:
+            raise InvalidArgument("requests", f"has {len(request.requests)} entries and may have {_BATCH_LIMIT}")
+        outcomes = await self._submit(request.requests)
+        return pb.BatchSubmitTasksResponse(results=[_result(outcome) for outcome in outcomes])
+
+    async def GetTask(self, request: pb.GetTaskRequest, context: Any) -> pb.GetTaskResponse:  # noqa: N802
+        """See the proto."""
+        return pb.GetTaskResponse(task=await self._tasks.load(request.task_id, with_input=True, with_result=True))
+
+    async def ListTasks(self, request: pb.ListTasksRequest, context: Any) -> pb.ListTasksResponse:  # noqa: N802
+        """See the proto."""
+        return await list_tasks(request, self._storage, self._tasks.view)
+
+    async def CancelTask(self, request: pb.CancelTaskRequest, context: Any) -> pb.CancelTaskResponse:  # noqa: N802
+        """See the proto."""
+        if len(request.reason) > _TEXT_LIMIT:
+            raise InvalidArgument("reason", f"has {len(request.reason)} characters and may have {_TEXT_LIMIT}")
+        await self._tasks.load(request.task_id)
+        await self._journal.ask(events.CancelRequested, task_id=request.task_id, reason=request.reason)
+        return pb.CancelTaskResponse(task=await self._tasks.load(request.task_id, with_result=True))
+
+    async def WatchTask(  # noqa: N802
+        self, request: pb.WatchTaskRequest, context: Any
+    ) -> AsyncIterator[pb.WatchTaskResponse]:
+        """See the proto."""
+        await self._tasks.load(request.task_id)
+        with self._hub.watching(request.task_id) as mailbox:
+            async for told in self._watch(request, mailbox):
+                yield pb.WatchTaskResponse(events=told)
+
+    async def WaitTasks(  # noqa: N802
+        self, request: pb.WaitTasksRequest, context: Any
+    ) -> AsyncIterator[pb.WaitTasksResponse]:
+        """See the proto."""
+        if len(request.task_ids) > _WAIT_LIMIT:
+            raise InvalidArgument("task_ids", f"has {len(request.task_ids)} entries and may have {_WAIT_LIMIT}")
+        seconds = request.timeout.ToTimedelta().total_seconds() if request.HasField("timeout") else None
+        with self._hub.waiting(request.task_ids) as mailbox:
+            try:
+                async with asyncio.timeout(seconds):
+                    async for tasks in self._wait(list(dict.fromkeys(request.task_ids)), mailbox):
+                        yield pb.WaitTasksResponse(tasks=tasks)
+            except TimeoutError:
+                return
+
+    # Submitting -------------------------------------------------------------------------------------------------------
+
+    async def _submit(self, requests: "list[pb.SubmitTaskRequest] | Any") -> list[task_pb2.Task | HundredfoldError]:
+        stored = await self._stored_requests(requests)
+        return await asyncio.gather(*(self._submit_one(r, stored.get(r.request_id)) for r in requests))
+
+    async def _stored_requests(self, requests: Any) -> dict[str, records_pb2.RequestRecord]:
+        ids = [request.request_id for request in requests if request.request_id]
+        found = await self._storage.get(list(map(keys.request, ids))) if ids else []
+        pairs = zip(ids, found, strict=True)
+        return {name: records_pb2.RequestRecord.FromString(record.value) for name, record in pairs if record}
+
+    async def _submit_one(
+        self, request: pb.SubmitTaskRequest, stored: records_pb2.RequestRecord | None
+    ) -> task_pb2.Task | HundredfoldError:
+        try:
+            self._check(request)
+            request.spec.environment = request.spec.environment or DEFAULT
+            await self._environments.check(request.spec)
+            task_id = await self._journal.ask(
+                events.Submitted,
+                task_id=str(ULID()),
+                spec=request.spec,
+                request_id=request.request_id,
+                digest=sha256(request.spec.SerializeToString(deterministic=True)).digest(),
+                stored=stored,
+            )
+            return await self._tasks.load(task_id) if stored else self._view(task_id, request.spec)
+        except HundredfoldError as error:
+            return error
+
+    def _view(self, task_id: str, spec: task_pb2.TaskSpec) -> task_pb2.Task:
+        """Return a task that has just been committed, without going to the store for it."""
+        task = task_pb2.Task()
+        live = self._state.tasks.get(task_id)
+        if live:
+            task.CopyFrom(live.task)
+        else:
+            task.id = task_id
+            task.spec.CopyFrom(spec)
+            task.spec.ClearField("input")
+        return task
+
+    def _check(self, request: pb.SubmitTaskRequest) -> None:
+        spec = request.spec
+        if not spec.behaviour:
+            raise InvalidArgument("spec.behaviour", "is empty; name one that `hundredfold plugins` lists")
+        if len(spec.input.data) > self._max_payload_bytes:
+            raise PayloadTooLarge("spec.input.data", len(spec.input.data), self._max_payload_bytes)
+        if len(spec.labels) > _LABELS_LIMIT:
+            raise InvalidArgument("spec.labels", f"has {len(spec.labels)} entries and may have {_LABELS_LIMIT}")
+        texts = {"spec.session": spec.session, "request_id": request.request_id, "spec.behaviour": spec.behaviour}
+        for key, value in spec.labels.items():
+            texts |= {f"spec.labels[{key[:_TEXT_LIMIT]}]": key, f"spec.labels.{key[:_TEXT_LIMIT]}": value}
+        for field, text in texts.items():
+            if len(text) > _TEXT_LIMIT or "\0" in text:
+                raise InvalidArgument(field, f"may have {_TEXT_LIMIT} characters, none of them zero")
+
+    # Watching and waiting ---------------------------------------------------------------------------------------------
+
+    async def _watch(self, request: pb.WatchTaskRequest, mailbox: Mailbox) -> AsyncIterator[list[task_pb2.Event]]:
+        sequence = request.after_sequence
+        following: tuple[str, int] | None = None
+        try:
+            while True:
+                task = await self._tasks.load(request.task_id)
+                current = (task.id, len(task.attempts))
+                if request.include_output and task.state == lifecycle.RUNNING and following != current:
+                    following = current
+                    self._hub.follow(following, mailbox)
+                async for page in self._history(request.task_id, sequence):
+                    sequence = page[-1].sequence
+                    yield page
+                output, mailbox.output = mailbox.output, []
+                if output:
+                    yield output
+                if task.state in lifecycle.ENDED and sequence >= task.last_sequence:
+                    return
+                await mailbox.wait()
+        finally:
+            if following:
+                self._hub.unfollow(following, mailbox)
+
+    async def _history(self, task_id: str, after: int) -> AsyncIterator[list[task_pb2.Event]]:
+        prefix = keys.events_of(task_id)
+        after_key = keys.event(task_id, after) if after else b""
+        while entries := await self._storage.scan(prefix, after=after_key, limit=500):
+            yield [task_pb2.Event.FromString(entry.record.value) for entry in entries]
+            after_key = entries[-1].key
+
+    async def _wait(self, task_ids: list[str], mailbox: Mailbox) -> AsyncIterator[list[task_pb2.Task]]:
+        pending = set(task_ids)
+        # The mailbox was there first, so a task that ends during this look is in one of both, or in both.
+        settled = [task_id for task_id in task_ids if not self._is_running(task_id)]
+        for start in range(0, len(settled), _BATCH_LIMIT):
+            tasks = await self._tasks.load_results(settled[start : start + _BATCH_LIMIT])
+            ended = [task for task in tasks if task.state in lifecycle.ENDED]
+            pending -= {task.id for task in ended}
+            yield ended
+        last = 0.0
+        while pending:
+            await mailbox.wait()
+            # The first result goes at once; those of a burst share messages.
+            await asyncio.sleep(max(0.0, last + _COALESCE_SECONDS - time.monotonic()))
+            news, mailbox.ended = mailbox.ended, []
+            yield [_with_result(one.task, one.result) for one in news if one.task.id in pending]
+            pending -= {one.task.id for one in news}
+            last = time.monotonic()
+
+    def _is_running(self, task_id: str) -> bool:
+        record = self._state.tasks.get(task_id)
+        return record is not None and record.task.state not in lifecycle.ENDED
+
+
+def _with_result(task: task_pb2.Task, result: Any) -> task_pb2.Task:
+    if result is not None:
+        task.result.CopyFrom(result)
+    return task
+
+
+def _result(outcome: task_pb2.Task | HundredfoldError) -> pb.SubmitResult:
+    if isinstance(outcome, HundredfoldError):
+        return pb.SubmitResult(error=to_status(outcome))
+    return pb.SubmitResult(task=outcome)

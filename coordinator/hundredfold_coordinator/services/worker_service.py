@@ -1,0 +1,156 @@
+"""`WorkerService`: what workers say about their attempts. Served on the worker socket only."""
+
+import asyncio
+import hmac
+from hashlib import sha256
+from typing import Any, Final
+
+from hundredfold.errors import InvalidArgument, PayloadTooLarge, Unauthenticated
+from hundredfold.internal.v1 import records_pb2
+from hundredfold.v1 import attempt_pb2, payload_pb2, session_pb2, task_pb2, worker_service_pb2_grpc
+from hundredfold.v1 import worker_service_pb2 as pb
+from hundredfold_coordinator import keys
+from hundredfold_coordinator.core import events
+from hundredfold_coordinator.core.state import AttemptId, State, attempt_id
+from hundredfold_coordinator.journal import Journal
+from hundredfold_coordinator.services.edge import bearer
+from hundredfold_coordinator.storage import Storage
+
+PROTOCOL_VERSION: Final = 1
+
+_CALM_EVENTS_PER_SECOND: Final = 500
+_WORKER_FAILURES: Final = frozenset(
+    {attempt_pb2.ATTEMPT_OUTCOME_RAISED, attempt_pb2.ATTEMPT_OUTCOME_INVALID_INPUT}
+)
+
+
+class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
+    """See `proto/hundredfold/v1/worker_service.proto`."""
+
+    def __init__(self, state: State, storage: Storage, journal: Journal, max_payload_bytes: int) -> None:
+        self._state = state
+        self._storage = storage
+        self._journal = journal
+        self._max_payload_bytes = max_payload_bytes
+
+    async def NextAttempt(self, request: pb.NextAttemptRequest, context: Any) -> pb.NextAttemptResponse:  # noqa: N802
+        """See the proto."""
+        if request.protocol_version != PROTOCOL_VERSION:
+            problem = f"is {request.protocol_version}; this coordinator speaks {PROTOCOL_VERSION}"
+            raise InvalidArgument("protocol_version", problem)
+        credential = bearer(context)
+        digest = sha256(credential.encode()).digest()
+        record = self._state.by_credential(digest)
+        if record is None:
+            raise Unauthenticated
+        key = attempt_id(record)
+        token = _token(credential, key)
+        taken = self._journal.ask(
+            events.Taken, credential_hash=digest, token_hash=sha256(token.encode()).digest()
+        )
+        response, _ = await asyncio.gather(self._context(record.task), taken)
+        response.token = token
+        response.attempt = key[1]
+        return response
+
+    async def EmitEvents(self, request: pb.EmitEventsRequest, context: Any) -> pb.EmitEventsResponse:  # noqa: N802
+        """See the proto."""
+        key = self._authenticate(context)
+        for index, emitted in enumerate(request.events):
+            self._check_size(f"events[{index}].payload.data", emitted.payload)
+        await self._journal.ask(events.Emitted, attempt=key, emitted=request.events)
+        response = pb.EmitEventsResponse()
+        # All live attempts together may flush about as often as one core can answer.
+        response.min_interval.FromMilliseconds(max(100, 1000 * len(self._state.alive) // _CALM_EVENTS_PER_SECOND))
+        return response
+
+    async def SaveCheckpoint(  # noqa: N802
+        self, request: pb.SaveCheckpointRequest, context: Any
+    ) -> pb.SaveCheckpointResponse:
+        """See the proto."""
+        key = self._authenticate(context)
+        self._check_size("checkpoint.data", request.checkpoint)
+        await self._journal.ask(events.CheckpointSaved, attempt=key, checkpoint=request.checkpoint)
+        return pb.SaveCheckpointResponse()
+
+    async def CompleteAttempt(  # noqa: N802
+        self, request: pb.CompleteAttemptRequest, context: Any
+    ) -> pb.CompleteAttemptResponse:
+        """See the proto."""
+        key = self._authenticate(context)
+        if len(request.result.data) > self._max_payload_bytes:
+            await self._fail_oversized(key, request)
+        digest = sha256(request.result.SerializeToString(deterministic=True))
+        digest.update(request.session_writes.SerializeToString(deterministic=True))
+        await self._journal.ask(
+            events.Completed,
+            attempt=key,
+            result=request.result,
+            session=await self._session_record(self._state.tasks[key[0]].task.spec.session),
+            session_writes=request.session_writes,
+            emitted=request.events,
+            digest=digest.digest(),
+        )
+        return pb.CompleteAttemptResponse()
+
+    async def FailAttempt(self, request: pb.FailAttemptRequest, context: Any) -> pb.FailAttemptResponse:  # noqa: N802
+        """See the proto."""
+        key = self._authenticate(context)
+        if request.failure.outcome not in _WORKER_FAILURES:
+            raise InvalidArgument("failure.outcome", "must be RAISED or INVALID_INPUT")
+        await self._journal.ask(events.Failed, attempt=key, failure=request.failure, emitted=request.events)
+        return pb.FailAttemptResponse()
+
+    def _authenticate(self, context: Any) -> AttemptId:
+        record = self._state.by_token(sha256(bearer(context).encode()).digest())
+        if record is None:
+            raise Unauthenticated
+        return attempt_id(record)
+
+    def _check_size(self, field: str, payload: payload_pb2.Payload) -> None:
+        if len(payload.data) > self._max_payload_bytes:
+            raise PayloadTooLarge(field, len(payload.data), self._max_payload_bytes)
+
+    async def _fail_oversized(self, key: AttemptId, request: pb.CompleteAttemptRequest) -> None:
+        error = PayloadTooLarge("result.data", len(request.result.data), self._max_payload_bytes)
+        failure = attempt_pb2.Failure(
+            outcome=attempt_pb2.ATTEMPT_OUTCOME_PROTOCOL_VIOLATION, type="PayloadTooLarge", message=str(error)
+        )
+        await self._journal.ask(events.Failed, attempt=key, failure=failure, emitted=request.events)
+        raise error
+
+    async def _context(self, task: task_pb2.Task) -> pb.NextAttemptResponse:
+        """Read what a behaviour needs to begin."""
+        wanted = [keys.input_of(task.id), keys.checkpoint_of(task.id)]
+        given, checkpoint = await self._storage.get(wanted)
+        response = pb.NextAttemptResponse(
+            task_id=task.id, behaviour=task.spec.behaviour, max_payload_bytes=self._max_payload_bytes
+        )
+        if given:
+            response.input.ParseFromString(given.value)
+        if checkpoint:
+            response.checkpoint.ParseFromString(checkpoint.value)
+        if task.spec.session:
+            response.session.CopyFrom(await self._session(task.spec.session))
+        return response
+
+    async def _session(self, session_id: str) -> session_pb2.Session:
+        record = await self._session_record(session_id)
+        entries = await self._storage.scan_all(keys.items_of(session_id)) if record.item_count else []
+        return session_pb2.Session(
+            id=session_id,
+            version=record.version,
+            state=record.state,
+            items=[session_pb2.SessionItem.FromString(entry.record.value) for entry in entries],
+        )
+
+    async def _session_record(self, session_id: str) -> records_pb2.SessionRecord:
+        if not session_id:
+            return records_pb2.SessionRecord()
+        (found,) = await self._storage.get([keys.session(session_id)])
+        return records_pb2.SessionRecord.FromString(found.value) if found else records_pb2.SessionRecord()
+
+
+def _token(credential: str, attempt: AttemptId) -> str:
+    """Return the attempt's token: derived, so that no secret is stored and a repeated call gets the same one."""
+    return hmac.new(credential.encode(), f"{attempt[0]}/{attempt[1]}".encode(), sha256).hexdigest()

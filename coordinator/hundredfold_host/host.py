@@ -1,0 +1,236 @@
+"""The host's wiring: commands of the coordinator in, zygotes and workers below, reports out.
+
+This process outlives a coordinator that crashes or is replaced, and ends itself and its workers when none has come
+back for `orphan_seconds`.
+"""
+
+import asyncio
+import contextlib
+import importlib.metadata
+import os
+import signal
+from typing import Final
+
+from hundredfold.identity import identity
+from hundredfold.internal.v1 import host_service_pb2 as pb
+from hundredfold.internal.v1 import records_pb2
+from hundredfold.v1 import behaviour_pb2
+from hundredfold_host import proc, sweep
+from hundredfold_host.link import Link
+from hundredfold_host.monitor import Monitor
+from hundredfold_host.worker import AttemptId, Worker, attempt_id
+from hundredfold_host.zygote import Zygote, raise_open_files
+
+_SWEEP_AGAIN_SECONDS: Final = 0.01
+_SWEEP_LIMIT_SECONDS: Final = 5.0
+_ORPHAN_GRACE_SECONDS: Final = 2.0
+_LAST_WORDS_SECONDS: Final = 2.0
+
+
+class Host:
+    """One host process."""
+
+    def __init__(self, config: pb.HostConfig) -> None:
+        self._config = config
+        self._orphan_seconds = config.orphan_time.ToTimedelta().total_seconds()
+        self._grace_seconds = _ORPHAN_GRACE_SECONDS
+        self._open_files = raise_open_files()
+        self._zygotes: dict[str, Zygote] = {}
+        self._workers: dict[AttemptId, Worker] = {}
+        self._zygote_of: dict[AttemptId, Zygote] = {}
+        self._unwanted: dict[AttemptId, float] = {}
+        self._ended: list[Worker] = []
+        self._sweeping = False
+        self._epoch = 0
+        self._stopping: asyncio.Event = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._link = Link(config.address, config.secret, self._hello, self._obey)
+
+    async def run(self) -> None:
+        """Serve until told to shut down, refused, or left alone for too long."""
+        proc.adopt_orphans()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
+        monitor = Monitor(self._workers, self._config.sample_interval.ToTimedelta().total_seconds())
+        self._spawn(self._link.run())
+        self._spawn(self._measure(monitor))
+        await self._stopping.wait()
+        await self._end_everything(self._grace_seconds)
+
+    # What the coordinator wants -------------------------------------------------------------------------------------
+
+    async def _obey(self, response: pb.AttachResponse) -> None:
+        for command in response.commands:
+            kind = command.WhichOneof("kind")
+            if kind == "welcome":
+                self._welcome(command.welcome)
+            elif kind == "launch":
+                self._launch(command.launch)
+            elif kind == "acknowledge":
+                self._link.acknowledge(command.acknowledge.number)
+            elif kind == "kill":
+                self._kill(command.kill)
+            elif kind == "open_environment":
+                self._open_environment(command.open_environment)
+            elif kind == "follow":
+                self._follow(command.follow)
+            elif kind == "shutdown":
+                self._grace_seconds = command.shutdown.grace.ToTimedelta().total_seconds()
+                self._stopping.set()
+
+    def _welcome(self, welcome: pb.Welcome) -> None:
+        if welcome.epoch < self._epoch:
+            return  # an older coordinator that has not noticed yet; it cannot commit anything either
+        self._epoch = welcome.epoch
+        for zygote in self._zygotes.values():
+            zygote.forget_waiting()
+            self._link.mention(pb.HostReport(environment=zygote.environment))
+
+    def _open_environment(self, command: pb.OpenEnvironment) -> None:
+        if command.name not in self._zygotes:
+            try:
+                self._zygotes[command.name] = Zygote(
+                    command.name, command.spec, self._config.address, self._open_files, self
+                )
+            except OSError as error:
+                self.environment_changed(
+                    behaviour_pb2.Environment(
+                        name=command.name,
+                        spec=command.spec,
+                        state=behaviour_pb2.ENVIRONMENT_STATE_FAILED,
+                        error=f"its interpreter cannot be started: {error}",
+                    )
+                )
+
+    def _launch(self, command: pb.Launch) -> None:
+        key = attempt_id(command.attempt)
+        zygote = self._zygotes.get(command.environment)
+        if key in self._workers:
+            self.launched(self._workers[key])
+        elif zygote is None:
+            self.launch_failed(command.attempt, f"this host has no environment {command.environment!r}")
+        else:
+            self._zygote_of[key] = zygote
+            zygote.launch(command)
+
+    def _kill(self, command: pb.Kill) -> None:
+        key = attempt_id(command.attempt)
+        grace = command.grace.ToTimedelta().total_seconds()
+        if key in self._workers:
+            self._workers[key].kill(grace)
+        elif key in self._zygote_of and self._zygote_of[key].is_launching(key):
+            self._unwanted[key] = grace
+
+    def _follow(self, command: pb.Follow) -> None:
+        worker = self._workers.get(attempt_id(command.attempt))
+        if worker:
+            send = lambda chunk: self._link.mention(pb.HostReport(output=chunk))  # noqa: E731  # shorter than a method
+            worker.follow(send if command.on else None)
+
+    # What zygotes tell (`zygote.Events`) ------------------------------------------------------------------------------
+
+    def environment_changed(self, environment: behaviour_pb2.Environment) -> None:
+        """See `zygote.Events`."""
+        snapshot = behaviour_pb2.Environment()
+        snapshot.CopyFrom(environment)
+        self._link.mention(pb.HostReport(environment=snapshot))
+
+    def launched(self, worker: Worker) -> None:
+        """See `zygote.Events`."""
+        key = attempt_id(worker.key)
+        self._workers[key] = worker
+        self._link.report(pb.HostReport(launched=pb.Launched(attempt=worker.key, process=worker.identity)))
+        if key in self._unwanted:
+            worker.kill(self._unwanted.pop(key))
+
+    def launch_failed(self, key: pb.AttemptKey, reason: str) -> None:
+        """See `zygote.Events`."""
+        self._zygote_of.pop(attempt_id(key), None)
+        self._unwanted.pop(attempt_id(key), None)
+        self._link.report(pb.HostReport(launch_failed=pb.LaunchFailed(attempt=key, reason=reason)))
+
+    def worker_exited(self, worker: Worker) -> None:
+        """See `zygote.Events`."""
+        self._zygote_of[attempt_id(worker.key)].reap(worker)
+
+    def worker_reaped(self, worker: Worker) -> None:
+        """See `zygote.Events`."""
+        self._ended.append(worker)
+        if not self._sweeping:
+            self._sweeping = True
+            # Not at once: workers that ended in the same moment share one sweep.
+            asyncio.get_running_loop().call_soon(lambda: self._spawn(self._sweep()))
+
+    # The end of workers -----------------------------------------------------------------------------------------------
+
+    async def _sweep(self) -> None:
+        while self._ended:
+            ended, self._ended = self._ended, []
+            survivors = await self._kill_strays(ended)
+            for worker in ended:
+                key = attempt_id(worker.key)
+                del self._workers[key], self._zygote_of[key]
+                exited = pb.Exited(attempt=worker.key, receipt=worker.receipt(survivors))
+                self._link.report(pb.HostReport(exited=exited))
+        self._sweeping = False
+
+    async def _kill_strays(self, ended: list[Worker]) -> int:
+        """Kill until nothing is left; return what survived the time limit, which is 0 unless the kernel holds it."""
+        for _ in range(int(_SWEEP_LIMIT_SECONDS / _SWEEP_AGAIN_SECONDS)):
+            gone = {worker.pid for worker in ended}
+            known = {zygote.pid for zygote in self._zygotes.values()}
+            known |= {worker.pid for worker in self._workers.values()} - gone
+            alive = sweep.kill_strays(known, ended)
+            if not alive:
+                return 0
+            await asyncio.sleep(_SWEEP_AGAIN_SECONDS)
+        return alive
+
+    async def _end_everything(self, grace_seconds: float) -> None:
+        # Workers first, zygotes after them: a zygote that lives can still say how its workers ended.
+        for worker in self._workers.values():
+            worker.kill(grace_seconds)
+        while self._workers:
+            await asyncio.sleep(_SWEEP_AGAIN_SECONDS)
+        for zygote in self._zygotes.values():
+            zygote.stop()
+        self._zygotes.clear()
+        await self._kill_strays([])
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                while not (self._link.idle or self._link.alone_seconds):
+                    await asyncio.sleep(_SWEEP_AGAIN_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # Looking around ---------------------------------------------------------------------------------------------------
+
+    async def _measure(self, monitor: Monitor) -> None:
+        while True:
+            usage, pause = monitor.sweep()
+            if self._link.refused or self._link.alone_seconds > self._orphan_seconds:
+                self._stopping.set()
+            if not self._link.alone_seconds:
+                self._link.mention(pb.HostReport(usage=usage))
+            await asyncio.sleep(pause)
+
+    def _hello(self) -> pb.Hello:
+        return pb.Hello(
+            host_id=self._config.host_id,
+            process=identity(os.getpid()) or records_pb2.ProcessIdentity(),
+            version=importlib.metadata.version("hundredfold"),
+            inventory=[pb.Launched(attempt=w.key, process=w.identity) for w in self._workers.values()],
+            environments=sorted(self._zygotes),
+        )
+
+    def _spawn(self, coroutine: "asyncio._CoroutineLike[None]") -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._stop_on_error)
+
+    def _stop_on_error(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and task.exception():
+            self._stopping.set()  # a host that has lost a part of itself would lie; a new one will be started
+            raise SystemExit(1) from task.exception()

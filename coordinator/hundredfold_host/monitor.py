@@ -1,0 +1,101 @@
+"""Measures the machine and the process tree of every attempt, with psutil, at a bounded cost of its own.
+
+One scan of /proc serves all trees. Proportional set sizes cost about 0.3 ms a process, so they are taken in rotation,
+as many per sweep as the budget allows; a sweep that was expensive makes the next one come later.
+"""
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Final
+
+import psutil
+
+from hundredfold.internal.v1 import host_service_pb2
+from hundredfold.v1 import coordinator_service_pb2
+from hundredfold_host import proc
+from hundredfold_host.worker import AttemptId, Worker
+
+_BUDGET: Final = 0.02
+"""Share of one core that measuring may use."""
+
+_PSS_SECONDS: Final = 0.005
+"""Time for proportional set sizes in one sweep, in seconds."""
+
+
+class Monitor:
+    """Samples `workers`; `interval_seconds` is the shortest time between two sweeps."""
+
+    def __init__(self, workers: Mapping[AttemptId, Worker], interval_seconds: float) -> None:
+        self._workers = workers
+        self._interval = interval_seconds
+        self._rotation: deque[AttemptId] = deque()
+        psutil.cpu_percent()  # the first call only remembers where to count from
+
+    def sweep(self) -> tuple[host_service_pb2.Usage, float]:
+        """Return what was measured, and the seconds to wait before the next sweep."""
+        begin = time.thread_time()
+        usage = host_service_pb2.Usage(attempts=self._measure_workers() if self._workers else [])
+        usage.machine.CopyFrom(self._measure_machine())
+        cost = time.thread_time() - begin
+        return usage, max(self._interval, cost / _BUDGET)
+
+    def _measure_machine(self) -> coordinator_service_pb2.Machine:
+        memory = psutil.virtual_memory()
+        machine = coordinator_service_pb2.Machine(
+            memory_total_bytes=memory.total,
+            memory_available_bytes=memory.available,
+            cpu_count=psutil.cpu_count() or 1,
+            cpu_percent=psutil.cpu_percent(),
+            workers_pss_bytes=sum(worker.use.pss_bytes for worker in self._workers.values()),
+        )
+        machine.time.GetCurrentTime()
+        return machine
+
+    def _measure_workers(self) -> list[host_service_pb2.AttemptUsage]:
+        processes = proc.scan()
+        children = proc.families(processes)
+        trees = {key: list(proc.tree(worker.pid, children)) for key, worker in self._workers.items()}
+        for key, pids in trees.items():
+            use = self._workers[key].use
+            use.processes = len(pids)
+            use.cpu_seconds = sum(processes[pid].cpu_seconds for pid in pids if pid in processes)
+        return [self._report(key) for key in self._measure_memory(trees)]
+
+    def _measure_memory(self, trees: Mapping[AttemptId, list[int]]) -> list[AttemptId]:
+        """Take as many workers from the rotation as there is time for; return them."""
+        known = set(self._rotation)
+        self._rotation.extendleft(key for key in trees if key not in known)
+        measured = []
+        end = time.perf_counter() + _PSS_SECONDS
+        for _ in range(len(self._rotation)):
+            key = self._rotation.popleft()
+            if key in trees:
+                self._rotation.append(key)
+                self._note_memory(self._workers[key], sum(map(pss, trees[key])))
+                measured.append(key)
+            if time.perf_counter() > end:
+                break
+        return measured
+
+    def _note_memory(self, worker: Worker, pss_bytes: int) -> None:
+        if pss_bytes:
+            worker.use.samples += 1
+            worker.use.pss_bytes = pss_bytes
+            worker.use.peak_pss_bytes = max(worker.use.peak_pss_bytes, pss_bytes)
+
+    def _report(self, key: AttemptId) -> host_service_pb2.AttemptUsage:
+        worker = self._workers[key]
+        report = host_service_pb2.AttemptUsage(
+            attempt=worker.key, pss_bytes=worker.use.pss_bytes, processes=worker.use.processes
+        )
+        report.cpu_time.FromNanoseconds(int(worker.use.cpu_seconds * 1e9))
+        return report
+
+
+def pss(pid: int) -> int:
+    """Return the proportional set size of a process in bytes; 0 if it is gone or not ours to see."""
+    with contextlib.suppress(psutil.Error):
+        return int(psutil.Process(pid).memory_full_info().pss)
+    return 0

@@ -1,0 +1,85 @@
+"""Processes as /proc shows them: figures and families.
+
+Reads proc(5) files directly where one scan serves all workers; psutil measures the rest (see `monitor`).
+"""
+
+import ctypes
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from hundredfold.identity import stat_fields
+
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_PPID, _SESSION, _UTIME, _STIME = 1, 3, 11, 12  # positions behind the command name in /proc/PID/stat
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """One process at one moment.
+
+    Attributes:
+        parent: pid of its parent.
+        session: id of its session.
+        cpu_seconds: CPU time it used itself.
+
+    """
+
+    pid: int
+    parent: int
+    session: int
+    cpu_seconds: float
+
+
+def read_stat(pid: int) -> Stat | None:
+    """Return the process's figures; None if there is no such process."""
+    fields = stat_fields(pid)
+    if fields is None:
+        return None
+    cpu = (int(fields[_UTIME]) + int(fields[_STIME])) / _TICKS
+    return Stat(pid, int(fields[_PPID]), int(fields[_SESSION]), cpu)
+
+
+def scan() -> dict[int, Stat]:
+    """Return every process of the machine, by pid."""
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return {stat.pid: stat for stat in map(read_stat, pids) if stat}
+
+
+def families(processes: dict[int, Stat]) -> dict[int, list[int]]:
+    """Return the children of every process that has some."""
+    children: dict[int, list[int]] = {}
+    for stat in processes.values():
+        children.setdefault(stat.parent, []).append(stat.pid)
+    return children
+
+
+def tree(root: int, children: dict[int, list[int]]) -> Iterator[int]:
+    """Yield `root` and all its descendants."""
+    pending = [root]
+    while pending:
+        pid = pending.pop()
+        yield pid
+        pending.extend(children.get(pid, ()))
+
+
+def children_of_this_process() -> set[int]:
+    """Return the pids of all children, those adopted as a subreaper included."""
+    found: set[int] = set()
+    for thread in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{thread}/children", "rb") as file:  # noqa: PTH123  # as above
+                found.update(map(int, file.read().split()))
+        except FileNotFoundError:
+            continue  # the thread has ended
+    return found
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends (a child subreaper)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

@@ -1,0 +1,278 @@
+"""A zygote as its host sees it: a child process, a socket pair, and what was asked of it and not yet answered."""
+
+import asyncio
+import collections
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from hundredfold.internal.v1 import host_service_pb2, zygote_pb2
+from hundredfold.v1 import behaviour_pb2, task_pb2
+from hundredfold_host.output import OutputPipe
+from hundredfold_host.worker import AttemptId, Exit, Worker, attempt_id
+
+_PACKET: Final = 256 * 1024
+_RESTARTS: Final = 5
+_RESTART_PERIOD_SECONDS: Final = 60.0
+_ERROR_LIMIT: Final = 16 * 1024
+# numpy and its relatives start threads at import unless they are told not to.
+_ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+class Events(Protocol):
+    """Who is told what a zygote does."""
+
+    def environment_changed(self, environment: behaviour_pb2.Environment) -> None:
+        """The environment is starting, ready or failed."""
+
+    def launched(self, worker: Worker) -> None:
+        """A worker exists."""
+
+    def launch_failed(self, key: host_service_pb2.AttemptKey, reason: str) -> None:
+        """A worker could not be made."""
+
+    def worker_exited(self, worker: Worker) -> None:
+        """A worker has ended; it is not reaped yet."""
+
+    def worker_reaped(self, worker: Worker) -> None:
+        """A worker's exit is known."""
+
+
+@dataclass(slots=True)
+class _Launch:
+    """A fork that was asked for; `pipes` are the worker's standard output and error."""
+
+    command: host_service_pb2.Launch
+    pipes: tuple[OutputPipe, OutputPipe] | None = None
+
+
+class Zygote:
+    """The zygote of one environment; restarted when it dies, a limited number of times.
+
+    Args:
+        name: of the environment.
+        spec: what the environment is made of.
+        worker_address: gRPC address that workers call.
+        open_files: soft limit of open files for workers.
+        events: who is told.
+
+    """
+
+    def __init__(
+        self,
+        name: str,
+        spec: behaviour_pb2.EnvironmentSpec,
+        worker_address: str,
+        open_files: int,
+        events: Events,
+    ) -> None:
+        self._preload = zygote_pb2.Preload(
+            environment=name, spec=spec, worker_address=worker_address, open_files=open_files
+        )
+        self._events = events
+        self._loop = asyncio.get_running_loop()
+        self._starts: collections.deque[float] = collections.deque(maxlen=_RESTARTS)
+        self._waiting: dict[AttemptId, _Launch] = {}
+        self._forking: dict[AttemptId, _Launch] = {}
+        self._reaping: dict[int, Worker] = {}
+        self._forked_pids: set[int] = set()
+        self._stopped = False
+        self.environment = behaviour_pb2.Environment(name=name, spec=spec)
+        self._start()
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    def launch(self, command: host_service_pb2.Launch) -> None:
+        """Fork a worker, as soon as the environment is ready. Idempotent by attempt."""
+        key = attempt_id(command.attempt)
+        if self.environment.state == behaviour_pb2.ENVIRONMENT_STATE_FAILED:
+            self._events.launch_failed(command.attempt, f"its environment cannot run: {self.environment.error}")
+        elif self.environment.state == behaviour_pb2.ENVIRONMENT_STATE_STARTING:
+            self._waiting[key] = _Launch(command)
+        elif key not in self._forking:
+            self._fork(_Launch(command))
+
+    def forget_waiting(self) -> None:
+        """Drop launches that were not begun: the coordinator that wanted them is not there any more."""
+        self._waiting.clear()
+
+    def is_launching(self, key: AttemptId) -> bool:
+        """Whether a fork for this attempt was asked for and not answered yet."""
+        return key in self._forking or key in self._waiting
+
+    def reap(self, worker: Worker) -> None:
+        """Learn how a worker ended; `worker_reaped` follows."""
+        self._reaping[worker.pid] = worker
+        reap = zygote_pb2.ZygoteRequest(reap=zygote_pb2.Reap(pid=worker.pid))
+        # A worker of a zygote that died before is the host's own child by now.
+        if worker.pid not in self._forked_pids or not self._send(reap):
+            self._reap_adopted(worker)
+
+    def stop(self) -> None:
+        """End the zygote; its workers are not touched."""
+        self._stopped = True
+        self._close()
+        self._process.kill()
+        self._process.wait()
+
+    def _start(self) -> None:
+        self._starts.append(time.monotonic())
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._output = OutputPipe(task_pb2.OUTPUT_STREAM_STDERR)
+        self._set_state(behaviour_pb2.ENVIRONMENT_STATE_STARTING)
+        with theirs:
+            self._process = subprocess.Popen(
+                [self._preload.spec.python or sys.executable, "-P", "-m", "hundredfold_worker", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=self._output.writer,
+                stderr=self._output.writer,
+                pass_fds=[theirs.fileno()],
+                env={**_ONE_THREAD, **os.environ},
+            )
+        os.close(self._output.writer)
+        self._socket.setblocking(False)
+        self._loop.add_reader(self._socket, self._receive)
+        self._send(zygote_pb2.ZygoteRequest(preload=self._preload))
+
+    def _fork(self, launch: _Launch) -> None:
+        command = launch.command
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        launch.pipes = (OutputPipe(task_pb2.OUTPUT_STREAM_STDOUT), OutputPipe(task_pb2.OUTPUT_STREAM_STDERR))
+        self._forking[attempt_id(command.attempt)] = launch
+        descriptors = [reader, *(pipe.writer for pipe in launch.pipes)]
+        try:
+            # A credential is shorter than PIPE_BUF, so this cannot block.
+            os.write(writer, command.credential.encode())
+            request = zygote_pb2.Fork(attempt=command.attempt, behaviour=command.behaviour)
+            self._send(zygote_pb2.ZygoteRequest(fork=request), descriptors)
+        finally:
+            for descriptor in (writer, *descriptors):
+                os.close(descriptor)
+
+    def _send(self, request: zygote_pb2.ZygoteRequest, descriptors: list[int] | None = None) -> bool:
+        """Send; returns whether the zygote lives. A dead one is noticed by `_receive`, which cleans up."""
+        data = request.SerializeToString()
+        try:
+            self._socket.setblocking(True)  # a zygote that is forking answers soon; a full socket must not lose a fork
+            socket.send_fds(self._socket, [data], descriptors or [])
+        except OSError:
+            return False
+        finally:
+            if self._socket.fileno() >= 0:
+                self._socket.setblocking(False)
+        return True
+
+    def _receive(self) -> None:
+        while not self._stopped:
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self._socket, _PACKET, 1)
+            except BlockingIOError:
+                return
+            except OSError:
+                data, descriptors = b"", []
+            if not data:
+                self._died()
+                return
+            self._handle(zygote_pb2.ZygoteReply.FromString(data), descriptors)
+
+    def _handle(self, reply: zygote_pb2.ZygoteReply, descriptors: list[int]) -> None:
+        kind = reply.WhichOneof("kind")
+        if kind == "forked":
+            self._forked(reply.forked)
+        elif kind == "reaped":
+            worker = self._reaping.pop(reply.reaped.pid)
+            self._forked_pids.discard(worker.pid)
+            worker.exit = Exit(reply.reaped.status, reply.reaped.max_rss_bytes, reply.reaped.cpu_seconds)
+            self._events.worker_reaped(worker)
+        elif kind == "fork_failed":
+            launch = self._forking.pop(attempt_id(reply.fork_failed.attempt))
+            self._abandon(launch, reply.fork_failed.reason)
+        elif kind == "ready":
+            self._ready(descriptors[0])
+
+    def _ready(self, descriptor: int) -> None:
+        with os.fdopen(descriptor, "rb") as file:
+            file.seek(0)
+            self.environment.ParseFromString(file.read())
+        self.environment.report_time.GetCurrentTime()
+        self._events.environment_changed(self.environment)
+        waiting, self._waiting = self._waiting, {}
+        for launch in waiting.values():
+            self.launch(launch.command)
+
+    def _forked(self, reply: zygote_pb2.Forked) -> None:
+        launch = self._forking.pop(attempt_id(reply.attempt))
+        assert launch.pipes  # noqa: S101  # set when the fork was asked for
+        self._forked_pids.add(reply.pid)
+        self._events.launched(Worker(reply.attempt, reply.pid, launch.pipes, self._events.worker_exited))
+
+    def _died(self) -> None:
+        """Start it again within its budget; what it was forking fails, what it had forked is the host's own child now."""
+        self._close()
+        status = self._process.wait()
+        self._forked_pids.clear()
+        forking, self._forking = self._forking, {}
+        for launch in forking.values():
+            self._abandon(launch, "its zygote died while it was forking")
+        for worker in list(self._reaping.values()):
+            self._reap_adopted(worker)
+        if len(self._starts) == _RESTARTS and time.monotonic() - self._starts[0] < _RESTART_PERIOD_SECONDS:
+            self._fail(f"its zygote died {_RESTARTS} times in a minute, the last time with {_describe(status)}")
+        elif self.environment.report_time.seconds == 0:
+            self._fail(f"importing its plugins ended the process with {_describe(status)}")
+        else:
+            self._start()
+
+    def _reap_adopted(self, worker: Worker) -> None:
+        self._reaping.pop(worker.pid, None)
+        try:
+            _, status, usage = os.wait4(worker.pid, 0)
+            worker.exit = Exit(status, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime)
+        except ChildProcessError:
+            pass  # the zygote reaped it and died before it could say so: how it ended stays unknown
+        self._events.worker_reaped(worker)
+
+    def _fail(self, problem: str) -> None:
+        tail = self._output.tail.decode(errors="replace").strip()
+        self.environment.error = f"{problem}\n{tail}"[:_ERROR_LIMIT].strip()
+        self._set_state(behaviour_pb2.ENVIRONMENT_STATE_FAILED)
+        waiting, self._waiting = self._waiting, {}
+        for launch in waiting.values():
+            self.launch(launch.command)
+
+    def _abandon(self, launch: _Launch, reason: str) -> None:
+        for pipe in launch.pipes or ():
+            pipe.close()
+        self._events.launch_failed(launch.command.attempt, reason)
+
+    def _set_state(self, state: behaviour_pb2.EnvironmentState) -> None:
+        self.environment.state = state
+        self._events.environment_changed(self.environment)
+
+    def _close(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
+            self._output.close()
+
+
+def _describe(status: int) -> str:
+    return f"exit code {status}" if status >= 0 else f"signal {-status}"
+
+
+def raise_open_files() -> int:
+    """Raise this process's soft limit of open files to the hard one; return what it was.
+
+    A host holds a pidfd and two pipes for every worker.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft

@@ -1,0 +1,93 @@
+"""What both clients share: how a wish becomes a request, and an answer a value."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from hundredfold.errors import HundredfoldError, TaskFailed
+from hundredfold.status import from_status
+from hundredfold.v1 import payload_pb2, task_pb2
+from hundredfold.v1 import task_service_pb2 as pb
+
+BATCH_TASKS: Final = 500
+"""Tasks sent in one call."""
+
+BATCH_BYTES: Final = 8 << 20
+"""Input sent in one call, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A wish for one task.
+
+    Attributes:
+        behaviour: name of the behaviour.
+        input: its input, any JSON value.
+        session: session it belongs to; empty for none.
+        environment: where the behaviour is; empty for the default one.
+        labels: for finding it again.
+        request_id: the same in every repetition of this wish; empty if a repetition shall make another task.
+
+    """
+
+    behaviour: str
+    input: Any = None
+    session: str = ""
+    environment: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    request_id: str = ""
+
+    def request(self) -> pb.SubmitTaskRequest:
+        """Return the request that says this."""
+        spec = task_pb2.TaskSpec(
+            behaviour=self.behaviour,
+            environment=self.environment,
+            input=encode(self.input),
+            session=self.session,
+            labels=self.labels,
+        )
+        return pb.SubmitTaskRequest(spec=spec, request_id=self.request_id)
+
+
+def encode(value: Any) -> payload_pb2.Payload:
+    """Return a JSON value as a payload."""
+    return payload_pb2.Payload(content_type="application/json", data=json.dumps(value).encode())
+
+
+def decode(payload: payload_pb2.Payload) -> Any:
+    """Return a payload's JSON value."""
+    return json.loads(payload.data)
+
+
+def result_of(task: task_pb2.Task) -> Any:
+    """Return the result of a task that has ended.
+
+    Raises:
+        TaskFailed: it ended without one; the error says how.
+
+    """
+    if task.state == task_pb2.TASK_STATE_SUCCEEDED:
+        return decode(task.result)
+    state = task_pb2.TaskState.Name(task.state).removeprefix("TASK_STATE_")
+    raise TaskFailed(task.id, state, task.failure.type, task.failure.message)
+
+
+def batches(submissions: Iterable[Submission]) -> Iterator[pb.BatchSubmitTasksRequest]:
+    """Yield requests of a bounded size for any number of wishes."""
+    batch, size = pb.BatchSubmitTasksRequest(), 0
+    for submission in submissions:
+        request = submission.request()
+        if batch.requests and (len(batch.requests) == BATCH_TASKS or size + request.ByteSize() > BATCH_BYTES):
+            yield batch
+            batch, size = pb.BatchSubmitTasksRequest(), 0
+        batch.requests.append(request)
+        size += request.ByteSize()
+    if batch.requests:
+        yield batch
+
+
+def outcomes(response: pb.BatchSubmitTasksResponse) -> Iterator[task_pb2.Task | HundredfoldError]:
+    """Yield for each wish its task, or the error it was refused with."""
+    for result in response.results:
+        yield result.task if result.HasField("task") else from_status(result.error)

@@ -1,0 +1,145 @@
+"""The client without asyncio: the same calls, blocking.
+
+It runs a `Client` on an event loop in a thread of its own, so that both can never differ.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from hundredfold.client.client import Client
+from hundredfold.client.submission import Submission
+from hundredfold.errors import HundredfoldError
+from hundredfold.v1 import behaviour_pb2, task_pb2
+from hundredfold.v1 import coordinator_service_pb2 as cpb
+
+_T = TypeVar("_T")
+
+
+class SyncClient:
+    """A blocking client of one coordinator; a context manager. Arguments, methods and errors as for `Client`."""
+
+    def __init__(
+        self, address: str | None = None, *, data_dir: Path | None = None, token: str | None = None
+    ) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="hundredfold-client", daemon=True)
+        self._thread.start()
+        self._client = self._run(_make(address, data_dir, token))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection. Idempotent."""
+        if self._loop.is_closed():
+            return
+        self._run(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def submit(self, behaviour: str, input: Any = None, **fields: Any) -> task_pb2.Task:  # noqa: A002
+        """See `Client.submit`."""
+        return self._run(self._client.submit(behaviour, input, **fields))
+
+    def submit_many(self, submissions: Iterable[Submission]) -> list[task_pb2.Task | HundredfoldError]:
+        """See `Client.submit_many`."""
+        return self._run(self._client.submit_many(submissions))
+
+    def get(self, task_id: str) -> task_pb2.Task:
+        """See `Client.get`."""
+        return self._run(self._client.get(task_id))
+
+    def list(
+        self, *, states: Sequence[task_pb2.TaskState] = (), behaviour: str = "", labels: dict[str, str] | None = None
+    ) -> Iterator[task_pb2.Task]:
+        """See `Client.list`."""
+        return self._iterate(self._client.list(states=states, behaviour=behaviour, labels=labels))
+
+    def as_ended(self, task_ids: Iterable[str], *, timeout_seconds: float | None = None) -> Iterator[task_pb2.Task]:
+        """See `Client.as_ended`."""
+        return self._iterate(self._client.as_ended(task_ids, timeout_seconds=timeout_seconds))
+
+    def wait(self, task_id: str, *, timeout_seconds: float | None = None) -> task_pb2.Task:
+        """See `Client.wait`."""
+        return self._run(self._client.wait(task_id, timeout_seconds=timeout_seconds))
+
+    def watch(
+        self, task_id: str, *, after_sequence: int = 0, include_output: bool = False
+    ) -> Iterator[task_pb2.Event]:
+        """See `Client.watch`."""
+        return self._iterate(
+            self._client.watch(task_id, after_sequence=after_sequence, include_output=include_output)
+        )
+
+    def cancel(self, task_id: str, *, reason: str = "") -> task_pb2.Task:
+        """See `Client.cancel`."""
+        return self._run(self._client.cancel(task_id, reason=reason))
+
+    def map(self, behaviour: str, inputs: Iterable[Any], **fields: Any) -> Iterator[Any]:
+        """See `Client.map`."""
+        return self._iterate(self._client.map(behaviour, inputs, **fields))
+
+    def status(self) -> cpb.GetStatusResponse:
+        """See `Client.status`."""
+        return self._run(self._client.status())
+
+    def workers(self) -> Sequence[cpb.Worker]:
+        """See `Client.workers`."""
+        return self._run(self._client.workers())
+
+    def behaviours(self, environment: str = "") -> Sequence[behaviour_pb2.Behaviour]:
+        """See `Client.behaviours`."""
+        return self._run(self._client.behaviours(environment))
+
+    def environments(self) -> Sequence[behaviour_pb2.Environment]:
+        """See `Client.environments`."""
+        return self._run(self._client.environments())
+
+    def open_environment(self, spec: behaviour_pb2.EnvironmentSpec) -> behaviour_pb2.Environment:
+        """See `Client.open_environment`."""
+        return self._run(self._client.open_environment(spec))
+
+    def drain(
+        self,
+        *,
+        drain_seconds: float | None = None,
+        grace_seconds: float | None = None,
+        keep_agents: bool = False,
+    ) -> cpb.DrainResponse:
+        """See `Client.drain`."""
+        return self._run(
+            self._client.drain(drain_seconds=drain_seconds, grace_seconds=grace_seconds, keep_agents=keep_agents)
+        )
+
+    def _run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # Ctrl-C here ends the call there
+            raise
+
+    def _iterate(self, source: AsyncIterator[_T]) -> Iterator[_T]:
+        while True:
+            try:
+                yield self._run(_next(source))
+            except StopAsyncIteration:
+                return
+
+
+async def _make(address: str | None, data_dir: Path | None, token: str | None) -> Client:
+    return Client(address, data_dir=data_dir, token=token)
+
+
+async def _next(source: AsyncIterator[_T]) -> _T:
+    return await anext(source)

@@ -1,0 +1,147 @@
+"""The context: what a behaviour is given to work with, and its only way to the world of Hundredfold.
+
+An async behaviour gets a `Context`, a sync one a `SyncContext`; they differ only in `checkpoint`. Everything read here
+came along with the attempt; everything written is recorded with the result, except events and checkpoints, which are
+sent at once.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Json = Any
+"""A JSON value: None, bool, int, float, str, list or dict of such."""
+
+
+class Port(Protocol):
+    """Where a context's writes go: the worker's channel, or a fake."""
+
+    def emit(self, value: Json) -> None:
+        """Send an event; returns at once."""
+
+    def save_checkpoint(self, value: Json) -> None:
+        """Save a checkpoint; returns when it is durable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One entry of a session: who said it, and what."""
+
+    role: str
+    content: Json
+
+
+class State(MutableMapping[str, Json]):
+    """The key-value state of a session, which remembers what was written to it.
+
+    Values are JSON; a value that is not raises `TypeError` when it is set. Changing a value in place is not seen: set
+    it again.
+    """
+
+    def __init__(self, values: Mapping[str, Json]) -> None:
+        self._values = dict(values)
+        self.written: dict[str, Json] = {}
+        self.deleted: set[str] = set()
+
+    def __getitem__(self, key: str) -> Json:
+        return self._values[key]
+
+    def __setitem__(self, key: str, value: Json) -> None:
+        json.dumps(value)
+        self._values[key] = self.written[key] = value
+        self.deleted.discard(key)
+
+    def __delitem__(self, key: str) -> None:
+        del self._values[key]
+        self.written.pop(key, None)
+        self.deleted.add(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+class Session:
+    """The memory that the tasks of one conversation share.
+
+    What is read is what was there when the attempt began, and this attempt's own writes. What is written is recorded
+    in one commit with the result; if the attempt does not complete, nothing of it is.
+
+    Attributes:
+        id: name of the session.
+        version: how often it had been written when the attempt began.
+        state: the key-value state.
+        appended: the items this attempt has appended.
+
+    """
+
+    def __init__(
+        self, session_id: str, *, version: int = 0, items: Iterable[Item] = (), state: Mapping[str, Json] | None = None
+    ) -> None:
+        self.id = session_id
+        self.version = version
+        self.state = State(state or {})
+        self.appended: list[Item] = []
+        self._items = list(items)
+
+    def items(self, role: str | None = None) -> list[Item]:
+        """Return the items, oldest first; only those of one role, if it is given."""
+        return [item for item in (*self._items, *self.appended) if role in (None, item.role)]
+
+    def append(self, role: str, content: Json) -> None:
+        """Append an item.
+
+        Raises:
+            TypeError: the content is no JSON.
+
+        """
+        json.dumps(content)
+        self.appended.append(Item(role, content))
+
+
+class BaseContext:
+    """What both contexts have.
+
+    Attributes:
+        task_id: id of the task.
+        attempt: number of this try, from 1.
+        session: the task's session; a nameless one that is not kept if the task has none.
+        saved: what the last checkpoint of this task holds; None if there is none.
+        log: a logger; what it is told is kept with the attempt's output.
+
+    """
+
+    def __init__(self, port: Port, *, task_id: str, attempt: int, session: Session, saved: Json = None) -> None:
+        self._port = port
+        self.task_id = task_id
+        self.attempt = attempt
+        self.session = session
+        self.saved = saved
+        self.log = logging.getLogger("hundredfold.agent")
+
+    def emit(self, value: Json) -> None:
+        """Tell watchers of the task something: any JSON value. Durable, sent in batches, does not wait."""
+        self._port.emit(value)
+
+
+class Context(BaseContext):
+    """What an async behaviour is given."""
+
+    async def checkpoint(self, value: Json) -> None:
+        """Save a JSON value for the next attempt of this task; returns when it is durable."""
+        from asyncio import to_thread
+
+        await to_thread(self._port.save_checkpoint, value)
+
+
+class SyncContext(BaseContext):
+    """What a sync behaviour is given."""
+
+    def checkpoint(self, value: Json) -> None:
+        """Save a JSON value for the next attempt of this task; returns when it is durable."""
+        self._port.save_checkpoint(value)
+

@@ -1,0 +1,51 @@
+"""Identity of processes: pid, start ticks and boot id, which together never mean another process.
+
+Wall-clock times would not do: the clock can be set back. See proc_pid_stat(5) and proc_sys_kernel(5).
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from hundredfold.internal.v1 import records_pb2
+
+_START: Final = 19
+"""Position of the start time behind the command name in /proc/PID/stat."""
+
+
+def stat_fields(pid: int) -> list[bytes] | None:
+    """Return the fields of /proc/PID/stat behind the command name; None if there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  # once per process and sweep; Path costs as much again
+            data = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return data[data.rindex(b")") + 2 :].split()
+
+
+def identity(pid: int) -> records_pb2.ProcessIdentity | None:
+    """Return what tells a process from any other one; None if it does not exist."""
+    fields = stat_fields(pid)
+    return fields and records_pb2.ProcessIdentity(pid=pid, start_ticks=int(fields[_START]), boot_id=boot_id())
+
+
+def open_process(wanted: records_pb2.ProcessIdentity) -> int | None:
+    """Return a pidfd of exactly this process; None if it is gone.
+
+    The identity is compared after the pidfd is open, so the descriptor cannot mean a stranger.
+    """
+    try:
+        descriptor = os.pidfd_open(wanted.pid)
+    except OSError:
+        return None
+    if identity(wanted.pid) == wanted:
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+@cache
+def boot_id() -> str:
+    """Return the identity of this run of the kernel."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

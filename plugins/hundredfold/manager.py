@@ -1,0 +1,160 @@
+"""The one typed facade over pluggy: finds plugins, keeps a broken one from harming the others, calls hooks.
+
+`discover` reports what was found, from where, and what failed with its traceback. It catches everything a plugin can
+raise at import, `SystemExit` included; a plugin that kills the process is its zygote's business.
+"""
+
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib import metadata, util
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Final, final
+
+import pluggy
+
+from hundredfold.errors import InvalidSetting
+from hundredfold.hooks import COORDINATOR_GROUP, PROJECT, WORKER_GROUP, CoordinatorHooks, WorkerHooks
+
+if TYPE_CHECKING:
+    from hundredfold.behaviour import Behaviour
+    from hundredfold.stores.contract import Store
+
+_TRACEBACK_LIMIT: Final = 16 * 1024
+
+
+@dataclass(slots=True)
+class Plugin:
+    """What is known about one plugin.
+
+    Attributes:
+        name: of the entry point, or of the file.
+        origin: distribution and version, or the path of the file.
+        behaviours: what it registered, by name.
+        error: why it cannot be used, in one line; empty if it can.
+        traceback: of that error.
+
+    """
+
+    name: str
+    origin: str
+    behaviours: dict[str, "Behaviour"] = field(default_factory=dict)
+    error: str = ""
+    traceback: str = ""
+
+    def fail(self, error: BaseException) -> None:
+        """Note that the plugin raised `error`."""
+        self.error = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        self.traceback = "".join(traceback.format_exception(error))[-_TRACEBACK_LIMIT:]
+        self.behaviours.clear()
+
+
+@final
+class PluginManager:
+    """The plugins of one process.
+
+    Args:
+        group: entry-point group of this kind of process.
+
+    """
+
+    def __init__(self, group: str) -> None:
+        self._group = group
+        self._pluggy = pluggy.PluginManager(PROJECT)
+        self._pluggy.add_hookspecs({WORKER_GROUP: WorkerHooks, COORDINATOR_GROUP: CoordinatorHooks}[group])
+        self.plugins: list[Plugin] = []
+
+    def discover(self) -> None:
+        """Import every installed plugin of the group, in the order of their names."""
+        for point in sorted(metadata.entry_points(group=self._group), key=lambda point: point.name):
+            origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+            self._add(Plugin(point.name, origin), point.load)
+
+    def load_file(self, path: Path) -> None:
+        """Import a Python file as a plugin; it can import its neighbours, as a script can."""
+        self._add(Plugin(path.name, str(path)), lambda: _import_file(path))
+
+    def collect_behaviours(self, commands: dict[str, list[str]]) -> "dict[str, Behaviour]":
+        """Ask every plugin for its behaviours; note those that fail. Returns all of them by name."""
+        found: dict[str, Behaviour] = {}
+        for plugin in self.plugins:
+            if not plugin.error:
+                self._collect_from(plugin, commands, found)
+        return found
+
+    def open_store(self, url: str) -> "Store":
+        """Open the store at `url`.
+
+        Raises:
+            InvalidSetting: no plugin knows the scheme of the URL.
+            StoreUnavailable: the backend could not open it.
+
+        """
+        store: Store | None = self._pluggy.hook.hundredfold_store(url=url)
+        if store is None:
+            raise InvalidSetting("store", f"has the URL {url!r}, whose scheme no plugin knows; try sqlite:PATH")
+        return store
+
+    def _add(self, plugin: Plugin, load: Callable[[], object]) -> None:
+        self.plugins.append(plugin)
+        try:
+            self._pluggy.register(load(), plugin.origin + ":" + plugin.name)
+            self._pluggy.check_pending()
+        except BaseException as error:  # noqa: BLE001  # SystemExit at import is a fault of the plugin, not a wish to end
+            plugin.fail(error)
+            if self._pluggy.has_plugin(plugin.origin + ":" + plugin.name):
+                self._pluggy.unregister(name=plugin.origin + ":" + plugin.name)
+
+    def _collect_from(self, plugin: Plugin, commands: dict[str, list[str]], found: "dict[str, Behaviour]") -> None:
+        module = self._pluggy.get_plugin(plugin.origin + ":" + plugin.name)
+        others = [other for other in self._pluggy.get_plugins() if other is not module]
+        hook = self._pluggy.subset_hook_caller("hundredfold_behaviours", others)
+        try:
+            for behaviour in (*_declared(module), *_flatten(hook(commands=commands))):
+                if behaviour.name in found:
+                    _refuse_taken(behaviour.name, found[behaviour.name].plugin)
+                behaviour.prepare(plugin.name)
+                plugin.behaviours[behaviour.name] = behaviour
+        except BaseException as error:  # noqa: BLE001  # as in _add
+            plugin.fail(error)
+        found.update(plugin.behaviours)
+
+
+def _import_file(path: Path) -> ModuleType:
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    name = "hundredfold_plugin_" + path.stem
+    spec = util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        message = f"{path} is not a Python file"
+        raise ImportError(message)
+    module = util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pydantic look their module up by name
+    spec.loader.exec_module(module)
+    return module
+
+
+def _declared(module: object) -> "Iterator[Behaviour]":
+    from hundredfold.behaviour import Behaviour
+
+    for value in list(vars(module).values()):
+        if isinstance(value, Behaviour) and value.module == getattr(module, "__name__", None):
+            yield value
+
+
+def _flatten(results: "list[Iterable[Behaviour]]") -> "Iterator[Behaviour]":
+    from hundredfold.behaviour import Behaviour
+
+    for behaviours in results:
+        for behaviour in behaviours:
+            if not isinstance(behaviour, Behaviour):
+                message = f"hundredfold_behaviours returned a {type(behaviour).__name__}, not a Behaviour"
+                raise TypeError(message)
+            yield behaviour
+
+
+def _refuse_taken(name: str, owner: str) -> None:
+    message = f"behaviour {name!r} is already registered by plugin {owner!r}; choose another name"
+    raise ValueError(message)

@@ -1,0 +1,73 @@
+"""The wire form of errors: `google.rpc.Status` with details, in the style of AIP-193.
+
+`ErrorInfo` carries reason and figures, `BadRequest` names the field, `RetryInfo` says when to try again. Details stay
+under 2 KB, because gRPC limits metadata, where they travel, to 8 KB.
+"""
+
+from dataclasses import fields
+from typing import Any, Final
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from hundredfold.errors import DOMAIN, ERRORS, HundredfoldError, InternalError, Unreachable
+
+_TEXT_LIMIT: Final = 500
+_CODES: Final = {code.name: code for code in grpc.StatusCode}
+
+
+def to_status(error: HundredfoldError) -> status_pb2.Status:
+    """Return the status that says `error`."""
+    code: int = _CODES[error.code].value[0]
+    return status_pb2.Status(code=code, message=_short(str(error)), details=list(map(_pack, _details(error))))
+
+
+def _details(error: HundredfoldError) -> list[Any]:
+    figures = {name: _short(str(value)) for name, value in error.figures().items()}
+    details: list[Any] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=figures)]
+    if error.code == "INVALID_ARGUMENT" and "field" in figures:
+        violation = error_details_pb2.BadRequest.FieldViolation(field=figures["field"], description=_short(str(error)))
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if "retry_seconds" in figures:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromSeconds(int(figures["retry_seconds"]))
+        details.append(retry)
+    return details
+
+
+def from_status(status: status_pb2.Status) -> HundredfoldError:
+    """Return the error that `status` says; an `InternalError` with its message if it is not one of ours."""
+    info = error_details_pb2.ErrorInfo()
+    for detail in status.details:
+        if detail.Unpack(info) and info.domain == DOMAIN and info.reason in ERRORS:
+            cls = ERRORS[info.reason]
+            return cls(**{field.name: _figure(field.type, info.metadata[field.name]) for field in fields(cls)})
+    return InternalError(problem=status.message or f"status {status.code}")
+
+
+def from_rpc_error(error: grpc.RpcError, address: str) -> HundredfoldError:
+    """Return what a failed call to `address` means, as a typed error."""
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # every RpcError that a call raises is a Call
+    if status is not None:
+        return from_status(status)
+    code, details = error.code(), error.details() or ""  # type: ignore[attr-defined]  # as above
+    if code is grpc.StatusCode.UNAVAILABLE:
+        # gRPC wraps the reason, which comes last, in several layers of its own.
+        return Unreachable(address=address, problem=_short(details.rsplit("error: ", 1)[-1]))
+    return InternalError(problem=f"{code.name}: {_short(details)}")
+
+
+def _figure(kind: object, text: str) -> str | int:
+    return int(text) if kind in (int, "int") else text
+
+
+def _pack(detail: Any) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(detail)
+    return packed
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _TEXT_LIMIT else text[: _TEXT_LIMIT - 1] + "…"

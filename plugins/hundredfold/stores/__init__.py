@@ -1,0 +1,21 @@
+"""Stores: the contract and the backends behind it. Only the coordinator imports them."""
+
+from pathlib import Path
+
+from hundredfold.hooks import hookimpl
+from hundredfold.stores.contract import Store
+
+
+@hookimpl
+def hundredfold_store(url: str) -> Store | None:
+    """Open the built-in backends: `sqlite:PATH` and `memory:`."""
+    scheme, _, rest = url.partition(":")
+    if scheme == "sqlite":
+        from hundredfold.stores.sqlite import SqliteStore
+
+        return SqliteStore(Path(rest))
+    if scheme == "memory":
+        from hundredfold.stores.memory import MemoryStore
+
+        return MemoryStore()
+    return None

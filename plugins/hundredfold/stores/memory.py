@@ -1,0 +1,79 @@
+"""A store in memory, for tests: everything is gone with the process."""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Sequence
+
+from hundredfold.errors import Fenced
+from hundredfold.stores.contract import (
+    ABSENT,
+    ANY,
+    Batch,
+    Capabilities,
+    Committed,
+    Conflict,
+    Entry,
+    Guard,
+    Record,
+    Write,
+    end_of_prefix,
+)
+
+
+class MemoryStore:
+    """A dictionary and its sorted keys."""
+
+    url = "memory:"
+    capabilities = Capabilities(durable=False, shared=False)
+
+    def __init__(self) -> None:
+        self._records: dict[bytes, Record] = {}
+        self._keys: list[bytes] = []
+        self._version = 0
+
+    def get(self, keys: Sequence[bytes]) -> list[Record | None]:
+        """See `Store.get`."""
+        return [self._records.get(key) for key in keys]
+
+    def scan(self, prefix: bytes, *, after: bytes = b"", limit: int = 1000, reverse: bool = False) -> list[Entry]:
+        """See `Store.scan`."""
+        end = end_of_prefix(prefix)
+        low = bisect_left(self._keys, prefix)
+        high = bisect_left(self._keys, end) if end else len(self._keys)
+        if after and reverse:
+            high = min(high, bisect_left(self._keys, after))
+        elif after:
+            low = max(low, bisect_right(self._keys, after))
+        keys = self._keys[low:high]
+        return [Entry(key, self._records[key]) for key in (keys[::-1] if reverse else keys)[:limit]]
+
+    def commit(self, batches: Iterable[Batch], guard: Guard | None = None) -> list[Committed | Conflict]:
+        """See `Store.commit`."""
+        if guard and self._version_of(guard.key) != guard.version:
+            raise Fenced
+        self._version += 1
+        return [self._commit_one(batch) for batch in batches]
+
+    def close(self) -> None:
+        """See `Store.close`."""
+
+    def _commit_one(self, batch: Batch) -> Committed | Conflict:
+        for write in batch.writes:
+            if write.expects not in (ANY, self._version_of(write.key)):
+                return Conflict(write.key)
+        for write in batch.writes:
+            self._write(write)
+        return Committed(self._version)
+
+    def _write(self, write: Write) -> None:
+        known = write.key in self._records
+        if write.value is not None:
+            self._records[write.key] = Record(write.value, self._version)
+            if not known:
+                insort(self._keys, write.key)
+        elif known:
+            del self._records[write.key]
+            del self._keys[bisect_left(self._keys, write.key)]
+
+    def _version_of(self, key: bytes) -> int:
+        record = self._records.get(key)
+        return record.version if record else ABSENT

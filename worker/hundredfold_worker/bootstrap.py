@@ -1,0 +1,79 @@
+"""The first moments of a worker: from a fork of the zygote to a process of its own, then one attempt, then the end.
+
+The order matters and is commented where it does. A worker leaves by `os._exit`: the zygote's `atexit` handlers are not
+its own.
+"""
+
+import os
+import resource
+import signal
+import sys
+from typing import Any, Final, Never
+
+from hundredfold.behaviour import Behaviour
+from hundredfold.internal.v1 import zygote_pb2
+from hundredfold_worker import process
+from hundredfold_worker.channel import Channel, Refused
+from hundredfold_worker.runner import Cancelled, run_attempt
+
+EXIT_DELIVERED: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_REFUSED: Final = 3
+EXIT_BROKEN: Final = 70
+
+_SECRET_LIMIT: Final = 4096
+
+
+def run(
+    preload: zygote_pb2.Preload,
+    request: zygote_pb2.Fork,
+    descriptors: list[int],
+    behaviours: dict[str, Behaviour[..., Any]],
+) -> Never:
+    """Run one attempt in this process and end it."""
+    credential = _separate(preload, request, descriptors)
+    try:
+        delivered = run_attempt(Channel(preload.worker_address, credential), behaviours)
+        code = EXIT_DELIVERED if delivered else EXIT_FAILED
+    except Refused as refusal:
+        sys.stderr.write(f"hundredfold: stopped: {refusal}\n")
+        code = EXIT_REFUSED
+    except Cancelled:
+        _leave_by_signal()
+    _leave(code)
+
+
+def _separate(preload: zygote_pb2.Preload, request: zygote_pb2.Fork, descriptors: list[int]) -> str:
+    """Become independent of the zygote; return the credential."""
+    credential_fd, stdout_fd, stderr_fd = descriptors
+    os.setsid()
+    process.adopt_orphans()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    credential = os.read(credential_fd, _SECRET_LIMIT).decode()
+    os.close(credential_fd)
+    # Output first: whatever goes wrong from here on is seen.
+    for source, target in ((os.open(os.devnull, os.O_RDONLY), 0), (stdout_fd, 1), (stderr_fd, 2)):
+        os.dup2(source, target)
+        os.close(source)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(preload.open_files, hard), hard))
+    process.offer_to_oom_killer()
+    process.set_title(f"hundredfold: worker {request.behaviour} {request.attempt.task_id}/{request.attempt.number}")
+    return credential
+
+
+def _leave(code: int) -> Never:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass  # the behaviour closed it; nothing is left to say, and nobody to say it to
+    os._exit(code)
+
+
+def _leave_by_signal() -> Never:
+    """End as SIGTERM would have ended this process, had it not been listening."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+    _leave(128 + signal.SIGTERM)

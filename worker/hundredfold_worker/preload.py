@@ -1,0 +1,87 @@
+"""What a zygote imports before it forks: the environment's plugins, and everything a worker would import itself.
+
+Every module that is missing here is imported again by every worker, at its own cost; gRPC's inner modules alone are
+7 ms of CPU.
+"""
+
+import importlib
+import logging
+import sys
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from hundredfold.behaviour import Behaviour
+from hundredfold.hooks import WORKER_GROUP
+from hundredfold.internal.v1 import zygote_pb2
+from hundredfold.manager import Plugin, PluginManager
+from hundredfold.v1 import behaviour_pb2
+from hundredfold_worker import process
+
+_MODULES: Final = (
+    "asyncio.runners",
+    "encodings.idna",
+    "grpc._channel",
+    "grpc._simple_stubs",
+    "hundredfold.status",
+    "hundredfold.v1.worker_service_pb2_grpc",
+    "hundredfold_worker.runner",
+    "pydantic",
+    "traceback",
+)
+
+
+def preload(
+    request: zygote_pb2.Preload,
+) -> tuple[behaviour_pb2.Environment, dict[str, Behaviour[..., Any]]]:
+    """Import everything; return the environment's manifest, and its behaviours by name."""
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a worker's output is wanted as it comes
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    for name in _MODULES:
+        importlib.import_module(name)
+    manager = PluginManager(WORKER_GROUP)
+    manager.discover()
+    for path in request.spec.plugin_files:
+        manager.load_file(Path(path))
+    behaviours = manager.collect_behaviours({command.name: list(command.argv) for command in request.spec.commands})
+    return manifest(request, manager.plugins, behaviours), behaviours
+
+
+def manifest(
+    request: zygote_pb2.Preload, plugins: list[Plugin], behaviours: dict[str, Behaviour[..., Any]]
+) -> behaviour_pb2.Environment:
+    """Return what is to be known about an environment outside it."""
+    environment = behaviour_pb2.Environment(
+        name=request.environment,
+        spec=request.spec,
+        state=behaviour_pb2.ENVIRONMENT_STATE_READY,
+        plugins=[
+            behaviour_pb2.Plugin(
+                name=plugin.name,
+                origin=plugin.origin,
+                behaviours=sorted(plugin.behaviours),
+                error=plugin.error,
+                traceback=plugin.traceback,
+            )
+            for plugin in plugins
+        ],
+        behaviours=[
+            behaviour_pb2.Behaviour(
+                name=name,
+                summary=behaviour.summary,
+                plugin=behaviour.plugin,
+                input_schema=behaviour.input_schema,
+                output_schema=behaviour.output_schema,
+            )
+            for name, behaviour in sorted(behaviours.items())
+        ],
+    )
+    environment.digest = sha256(b"".join(b.SerializeToString() for b in environment.behaviours)).hexdigest()[:16]
+    threads = process.thread_count()
+    if threads > 1:
+        environment.state = behaviour_pb2.ENVIRONMENT_STATE_FAILED
+        environment.error = (
+            f"its plugins start {threads - 1} thread(s) at import, which a forked worker would not have; "
+            "start them inside the behaviour"
+        )
+    return environment

@@ -1,0 +1,154 @@
+"""Runs one attempt: takes it, runs its behaviour, delivers the result or the failure."""
+
+import asyncio
+import json
+import signal
+import traceback
+from typing import Any, Final
+
+from hundredfold.behaviour import Behaviour
+from hundredfold.context import BaseContext, Context, Item, Session, SyncContext
+from hundredfold.errors import HundredfoldError, InvalidInput, PayloadTooLarge
+from hundredfold.v1 import attempt_pb2, payload_pb2, session_pb2
+from hundredfold.v1 import worker_service_pb2 as pb
+from hundredfold_worker.channel import Channel
+from hundredfold_worker.outbox import Outbox
+
+_TRACEBACK_LIMIT: Final = 16 * 1024
+_JSON: Final = "application/json"
+
+
+class Cancelled(BaseException):
+    """SIGTERM came while the behaviour was running."""
+
+
+def run_attempt(channel: Channel, behaviours: dict[str, Behaviour[..., Any]]) -> bool:
+    """Take the attempt, run it, deliver what came of it. Returns whether that was a result.
+
+    Raises:
+        Cancelled: it was asked to end; there is nothing to deliver.
+        Refused: the coordinator does not want it any more.
+
+    """
+    assignment = channel.next_attempt()
+    port = _Port(channel, assignment)
+    try:
+        behaviour = behaviours[assignment.behaviour]
+        arguments = behaviour.parse(assignment.input.data)
+        context = _context(behaviour, assignment, port)
+        data = behaviour.dump(_run(behaviour, context, arguments))
+        port.check_size("result", data)
+    except Cancelled:
+        raise
+    except BaseException as error:  # noqa: BLE001  # SystemExit and KeyboardInterrupt are failures of the behaviour too
+        channel.fail(pb.FailAttemptRequest(failure=_failure(error), events=port.outbox.close()))
+        return False
+    request = pb.CompleteAttemptRequest(result=_payload(data), events=port.outbox.close())
+    if assignment.HasField("session"):
+        request.session_writes.CopyFrom(_session_writes(context.session))
+    channel.complete(request)
+    return True
+
+
+class _Port:
+    """The far end of a context: checks sizes here, where the behaviour can see the error."""
+
+    def __init__(self, channel: Channel, assignment: pb.NextAttemptResponse) -> None:
+        self._channel = channel
+        self._limit = assignment.max_payload_bytes
+        self.outbox = Outbox(channel.emit)
+
+    def emit(self, value: object) -> None:
+        data = json.dumps(value).encode()
+        self.check_size("event", data)
+        self.outbox.add(data)
+
+    def save_checkpoint(self, value: object) -> None:
+        data = json.dumps(value).encode()
+        self.check_size("checkpoint", data)
+        self._channel.save_checkpoint(pb.SaveCheckpointRequest(checkpoint=_payload(data)))
+
+    def check_size(self, field: str, data: bytes) -> None:
+        if len(data) > self._limit:
+            raise PayloadTooLarge(field, len(data), self._limit)
+
+
+def _context(behaviour: Behaviour[..., Any], assignment: pb.NextAttemptResponse, port: _Port) -> BaseContext:
+    session = assignment.session
+    return (Context if behaviour.is_async else SyncContext)(
+        port,
+        task_id=assignment.task_id,
+        attempt=assignment.attempt,
+        session=Session(
+            session.id,
+            version=session.version,
+            items=[Item(item.role, json.loads(item.content)) for item in session.items],
+            state={key: json.loads(value) for key, value in session.state.items()},
+        ),
+        saved=json.loads(assignment.checkpoint.data) if assignment.HasField("checkpoint") else None,
+    )
+
+
+def _run(behaviour: Behaviour[..., Any], context: BaseContext, arguments: dict[str, Any]) -> object:
+    positional = (context,) if behaviour.wants_context else ()
+    try:
+        if behaviour.is_async:
+            return asyncio.run(_run_async(behaviour, positional, arguments))
+        signal.signal(signal.SIGTERM, _raise_cancelled)
+        return behaviour.function(*positional, **arguments)
+    finally:
+        # What is done is going to be delivered, whoever asks to end from here on; SIGKILL follows if it takes long.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+async def _run_async(
+    behaviour: Behaviour[..., Any], positional: tuple[BaseContext, ...], arguments: dict[str, Any]
+) -> object:
+    running = asyncio.ensure_future(behaviour.function(*positional, **arguments))
+    told: list[int] = []
+
+    def cancel() -> None:
+        told.append(signal.SIGTERM)
+        running.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, cancel)
+    try:
+        return await running
+    except asyncio.CancelledError:
+        if told:
+            raise Cancelled from None
+        raise
+
+
+def _raise_cancelled(_number: int, _frame: object) -> None:
+    raise Cancelled
+
+
+def _failure(error: BaseException) -> attempt_pb2.Failure:
+    if isinstance(error, InvalidInput):
+        return attempt_pb2.Failure(
+            outcome=attempt_pb2.ATTEMPT_OUTCOME_INVALID_INPUT,
+            type="InvalidInput",
+            message=str(error),
+            field=error.field,
+        )
+    text = "" if isinstance(error, HundredfoldError) else "".join(traceback.format_exception(error))
+    return attempt_pb2.Failure(
+        outcome=attempt_pb2.ATTEMPT_OUTCOME_RAISED,
+        type=type(error).__name__,
+        message=str(error) or type(error).__name__,
+        traceback=text[-_TRACEBACK_LIMIT:],
+    )
+
+
+def _session_writes(session: Session) -> session_pb2.SessionWrites:
+    return session_pb2.SessionWrites(
+        expected_version=session.version,
+        append=[session_pb2.SessionItem(role=i.role, content=json.dumps(i.content).encode()) for i in session.appended],
+        set={key: json.dumps(value).encode() for key, value in session.state.written.items()},
+        delete=sorted(session.state.deleted),
+    )
+
+
+def _payload(data: bytes) -> payload_pb2.Payload:
+    return payload_pb2.Payload(content_type=_JSON, data=data)

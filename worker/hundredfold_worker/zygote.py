@@ -1,0 +1,102 @@
+"""The zygote: the warm, single-threaded parent of one environment.
+
+It imports the environment's plugins once, sends their manifest, freezes its memory, and forks a worker for every
+request of its host. It creates no gRPC object and starts no thread, because a fork copies neither soundly. It reaps on
+request only, so that a pid means the same process for as long as the host may be looking it up.
+
+See also: `hundredfold_worker.preload` for what is imported, `hundredfold_worker.bootstrap` for what a worker does first.
+"""
+
+import gc
+import os
+import socket
+import sys
+from typing import Final, Never
+
+from hundredfold.internal.v1 import zygote_pb2
+from hundredfold_worker import bootstrap, preload, process
+
+_PACKET: Final = 256 * 1024
+_DESCRIPTORS: Final = 3
+
+
+class Zygote:
+    """A zygote that talks to its host over `channel`, one protobuf message per packet."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+
+    def serve(self) -> None:
+        """Preload, report, then fork and reap on request until the host closes the channel."""
+        process.die_with_parent()
+        request, _ = self._receive()
+        self._preload = request.preload
+        process.set_title(f"hundredfold: zygote {self._preload.environment}")
+        environment, self._behaviours = preload.preload(self._preload)
+        self._send_ready(environment.SerializeToString())
+        # Everything imported so far moves out of the collector's sight: a collection in a child would touch, and so
+        # copy, every page of it.
+        gc.collect()
+        gc.freeze()
+        while True:
+            request, descriptors = self._receive()
+            if request.HasField("fork"):
+                self._fork(request.fork, descriptors)
+            elif request.HasField("reap"):
+                self._reap(request.reap.pid)
+
+    def _receive(self) -> tuple[zygote_pb2.ZygoteRequest, list[int]]:
+        data, descriptors, _, _ = socket.recv_fds(self._channel, _PACKET, _DESCRIPTORS)
+        if not data:
+            sys.exit(0)  # the host is gone; workers belong to it, not to this process
+        return zygote_pb2.ZygoteRequest.FromString(data), descriptors
+
+    def _send(self, reply: zygote_pb2.ZygoteReply, descriptors: tuple[int, ...] = ()) -> None:
+        socket.send_fds(self._channel, [reply.SerializeToString()], descriptors)
+
+    def _send_ready(self, manifest: bytes) -> None:
+        # A manifest can be larger than a packet, so it travels as a file.
+        descriptor = os.memfd_create("manifest")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(manifest)
+            file.flush()
+            self._send(zygote_pb2.ZygoteReply(ready=zygote_pb2.Ready()), (descriptor,))
+
+    def _fork(self, request: zygote_pb2.Fork, descriptors: list[int]) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            reply = zygote_pb2.ZygoteReply(
+                fork_failed=zygote_pb2.ForkFailed(attempt=request.attempt, reason=f"fork: {error.strerror}")
+            )
+        else:
+            if pid == 0:
+                self._become_worker(request, descriptors)
+            reply = zygote_pb2.ZygoteReply(forked=zygote_pb2.Forked(attempt=request.attempt, pid=pid))
+        # Closed before the next fork, so that no worker inherits the credential or the output of another.
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self._send(reply)
+
+    def _become_worker(self, request: zygote_pb2.Fork, descriptors: list[int]) -> Never:
+        try:
+            self._channel.close()
+            bootstrap.run(self._preload, request, descriptors, self._behaviours)
+        except BaseException:  # noqa: BLE001  # nothing may return into the zygote's loop
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stderr.flush()
+            os._exit(bootstrap.EXIT_BROKEN)
+
+    def _reap(self, pid: int) -> None:
+        _, status, usage = os.wait4(pid, 0)
+        self._send(
+            zygote_pb2.ZygoteReply(
+                reaped=zygote_pb2.Reaped(
+                    pid=pid,
+                    status=status,
+                    max_rss_bytes=usage.ru_maxrss * 1024,
+                    cpu_seconds=usage.ru_utime + usage.ru_stime,
+                )
+            )
+        )
