@@ -1,0 +1,106 @@
+"""`hundredfold run`."""
+
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hundredfold import Client
+from hundredfold.errors import Unreachable
+from hundredfold.v1 import behaviour_pb2
+from hundredfold_coordinator.cli import options, output
+from hundredfold_coordinator.cli.batch import Batch, Plan, Summary, run_name
+from hundredfold_coordinator.cli.embedded import embedded_coordinator
+from hundredfold_coordinator.cli.lines import OrderedWriter, read_lines
+from hundredfold_coordinator.cli.options import setting
+from hundredfold_coordinator.cli.progress import Observed, observing
+from hundredfold_coordinator.cli.serve import check_plugins, environment_options, parse_commands
+from hundredfold_coordinator.cli.submit import parse_labels
+
+
+@click.command("run")
+@click.argument("behaviour")
+@options.client_options
+@environment_options
+@setting("--concurrency", type=click.IntRange(min=1), help="Most agents at once; the coordinator's own by default.")
+@click.option(
+    "-i", "--input", "input_file", type=click.File("rb"), required=True, help="JSON lines, one task each; - for stdin."
+)
+@click.option("--output", "output_file", type=click.File("w"), default="-", help="Where results go.  [default: stdout]")
+@click.option("--name", default="", help="Name of the run.  [default: from behaviour, plugins and input file]")
+@click.option("--session", default="", metavar="TEXT", help="Session of each task; {field} stands for a field of its input.")
+@click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Label for every task.")
+@click.option("--fresh", is_flag=True, help="Run everything again, whatever an earlier run of this name has done.")
+@options.asynchronous
+async def command(
+    *,
+    behaviour: str,
+    plugin_files: tuple[Path, ...],
+    commands: tuple[str, ...],
+    concurrency: int | None,
+    input_file: Any,
+    output_file: Any,
+    name: str,
+    session: str,
+    labels: tuple[str, ...],
+    fresh: bool,
+    **where: Any,
+) -> None:
+    """Run BEHAVIOUR on every line of a file: one task, one fresh process each.
+
+    Uses the coordinator that is running, or starts one for the time being. Results are written as JSON lines in the
+    order of the input, as they come. The same command again does only what is missing: lines whose task has succeeded
+    are not run again. Ctrl-C cancels what is not done.
+    """
+    spec = behaviour_pb2.EnvironmentSpec(
+        plugin_files=[str(path) for path in check_plugins(plugin_files)],
+        commands=[behaviour_pb2.Command(name=key, argv=argv) for key, argv in parse_commands(commands).items()],
+    )
+    values = list(read_lines(input_file))
+    async with AsyncExitStack() as stack:
+        client, embedded = await _connect(stack, options.target(where), concurrency)
+        environment = (await client.open_environment(spec)).name if spec.ByteSize() else ""
+        plan = Plan(
+            behaviour,
+            environment,
+            run_name(name, (behaviour, environment, session), getattr(input_file, "name", ""), fresh=fresh),
+            session,
+            parse_labels(labels),
+            # An embedded coordinator was started with this limit; another one's is not for this run to set.
+            lanes=0 if embedded else concurrency or 0,
+        )
+        batch = Batch(client, plan, values, OrderedWriter(output_file))
+        async with observing(client, behaviour, batch.summary) as observed:
+            summary = await batch.run()
+    _report(summary, observed)
+    sys.exit(summary.exit_code)
+
+
+async def _connect(
+    stack: AsyncExitStack, target: dict[str, Any], concurrency: int | None
+) -> tuple[Client, bool]:
+    """Return a client of the running coordinator, or of one started for the time being, and which it is."""
+    client = await stack.enter_async_context(Client(**target))
+    try:
+        await client.status()
+    except Unreachable:
+        if target["address"]:
+            raise  # somebody else's coordinator was meant
+        await stack.enter_async_context(embedded_coordinator(client, target["data_dir"], concurrency))
+        return client, True
+    return client, False
+
+
+def _report(summary: Summary, observed: Observed) -> None:
+    ends = [f"{summary.succeeded} succeeded", f"{summary.failed} failed"]
+    ends += [f"{summary.cancelled} cancelled"] if summary.cancelled else []
+    ends += [f"{summary.refused} refused"] if summary.refused else []
+    ends += [f"{summary.reused} done by an earlier run"] if summary.reused else []
+    use = [f"{len(summary.pids)} process(es)"]
+    use += [f"{observed.most_running} seen at once"] if observed.most_running else []
+    use += [f"{output.size(observed.peak_bytes)} of memory at most"] if observed.peak_bytes else []
+    output.note(f"{summary.total} task(s) in {output.seconds(summary.seconds)}: {', '.join(ends)}; {', '.join(use)}")
+    for failure in summary.first_failures:
+        output.note(f"  {failure}")
