@@ -1,4 +1,7 @@
-"""The settings of a coordinator: frozen, checked once at start. The command line gives each a flag, a key, a variable."""
+"""The settings of a coordinator: frozen, checked once at start.
+
+The command line gives each a flag, a configuration key and an environment variable.
+"""
 
 from dataclasses import dataclass, fields
 from pathlib import Path

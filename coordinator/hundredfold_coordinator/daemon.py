@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hundredfold import paths
 from hundredfold.errors import InvalidSetting
@@ -18,6 +18,7 @@ from hundredfold.identity import identity
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
 from hundredfold.manager import PluginManager
 from hundredfold.v1 import behaviour_pb2
+
 from hundredfold_coordinator import keys, systemd
 from hundredfold_coordinator.config import Config
 from hundredfold_coordinator.core import events
@@ -91,9 +92,7 @@ class Daemon:
         self._environments = Environments()
         await self._recover()
         sockets = [paths.api_socket(self._config.runtime_dir), paths.worker_socket(self._config.runtime_dir)]
-        self._processes = HostProcesses(
-            storage, f"unix:{sockets[1]}", self._config.orphan_seconds, self._host_lost
-        )
+        self._processes = HostProcesses(storage, f"unix:{sockets[1]}", self._config.orphan_seconds, self._host_lost)
         writer = asyncio.ensure_future(self._journal.run())
         try:
             await self._start_servers(*sockets)
@@ -172,7 +171,8 @@ class Daemon:
         systemd.notify("READY=1")
         self._on_ready()
         ordered = asyncio.ensure_future(self._ordered.wait())
-        await asyncio.wait({writer, ordered}, return_when=asyncio.FIRST_COMPLETED)
+        ends: set[asyncio.Future[Any]] = {writer, ordered}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         ordered.cancel()
         try:
             if writer.done():
@@ -229,7 +229,7 @@ class Daemon:
     def _perform(self, effect: Effect) -> None:
         self._performer.perform(effect)
 
-    def _follow(self, attempt: AttemptId, on: bool) -> None:  # noqa: FBT001  # the hub's callback
+    def _follow(self, attempt: AttemptId, *, on: bool) -> None:
         host = self._state.alive.get(attempt)
         if host:
             self._hosts.follow(host, attempt, on=on)

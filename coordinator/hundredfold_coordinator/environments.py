@@ -10,9 +10,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Never
 
-from jsonschema import Draft202012Validator, ValidationError
-from jsonschema.exceptions import best_match
-
 from hundredfold.errors import (
     BrokenEnvironment,
     BrokenPlugin,
@@ -22,6 +19,8 @@ from hundredfold.errors import (
     UnknownEnvironment,
 )
 from hundredfold.v1 import behaviour_pb2, task_pb2
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.exceptions import best_match
 
 DEFAULT: Final = "default"
 _PROBLEM_LIMIT: Final = 300
@@ -146,9 +145,11 @@ def _parse(data: bytes) -> Any:
 def _field(error: ValidationError) -> str:
     """Return the path of the field at fault: `pages[2].url`."""
     parts: list[str | int] = list(error.absolute_path)
+    schema: Any = error.schema
+    wanted: Any = error.validator_value
     if error.validator == "required" and isinstance(error.instance, dict):
-        parts += [name for name in error.validator_value if name not in error.instance][:1]
+        parts += [name for name in wanted if name not in error.instance][:1]
     elif error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        parts += [name for name in error.instance if name not in error.schema.get("properties", {})][:1]
+        parts += [name for name in error.instance if name not in schema.get("properties", {})][:1]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return path.lstrip(".") or "input"

@@ -4,6 +4,7 @@ A host of an earlier coordinator is taken up where its process still lives; wher
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -17,6 +18,7 @@ from typing import Final
 from hundredfold.identity import identity, open_process
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
 from hundredfold.stores.contract import Batch, Write
+
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.storage import Storage
 
@@ -43,9 +45,7 @@ class HostProcesses:
 
     """
 
-    def __init__(
-        self, storage: Storage, address: str, orphan_seconds: float, on_lost: Callable[[str], None]
-    ) -> None:
+    def __init__(self, storage: Storage, address: str, orphan_seconds: float, on_lost: Callable[[str], None]) -> None:
         self._storage = storage
         self._address = address
         self._orphan_seconds = orphan_seconds
@@ -133,7 +133,5 @@ def _spawn(config: host_service_pb2.HostConfig) -> "subprocess.Popen[bytes]":
 
 
 def _reap(pid: int) -> None:
-    try:
+    with contextlib.suppress(ChildProcessError):  # an earlier coordinator had started it
         os.waitpid(pid, 0)
-    except ChildProcessError:
-        pass  # an earlier coordinator had started it

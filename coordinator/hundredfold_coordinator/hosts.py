@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from hundredfold.internal.v1 import host_service_pb2 as pb
 from hundredfold.v1 import coordinator_service_pb2
+
 from hundredfold_coordinator.core import effects
 from hundredfold_coordinator.core.state import AttemptId
 

@@ -2,14 +2,23 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Final, Protocol
 
 from hundredfold.v1 import task_pb2
+
 from hundredfold_coordinator.core.effects import Announce
 from hundredfold_coordinator.core.state import AttemptId
 
-_OUTPUT_LIMIT = 256
+_OUTPUT_LIMIT: Final = 256
+
+
+class Follow(Protocol):
+    """Has the output of an attempt sent here, or not any more."""
+
+    def __call__(self, attempt: AttemptId, *, on: bool) -> None:
+        """Do so."""
 
 
 class Mailbox:
@@ -33,7 +42,7 @@ class Mailbox:
 class Hub:
     """Distributes news to mailboxes."""
 
-    def __init__(self, follow: Callable[[AttemptId, bool], None]) -> None:
+    def __init__(self, follow: Follow) -> None:
         self._follow = follow
         self._watchers: dict[str, set[Mailbox]] = defaultdict(set)
         self._waiters: dict[str, set[Mailbox]] = defaultdict(set)
@@ -54,14 +63,14 @@ class Hub:
     def follow(self, attempt: AttemptId, mailbox: Mailbox) -> None:
         """Have an attempt's output put into a mailbox."""
         self._followers[attempt].add(mailbox)
-        self._follow(attempt, True)
+        self._follow(attempt, on=True)
 
     def unfollow(self, attempt: AttemptId, mailbox: Mailbox) -> None:
         """Stop that."""
         followers = self._followers.get(attempt, set())
         followers.discard(mailbox)
         if not followers and self._followers.pop(attempt, None) is not None:
-            self._follow(attempt, False)
+            self._follow(attempt, on=False)
 
     def publish(self, task_id: str) -> None:
         """Notify the watchers of a task."""

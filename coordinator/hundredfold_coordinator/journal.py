@@ -12,6 +12,7 @@ from typing import Any
 
 from hundredfold.errors import InternalError
 from hundredfold.stores.contract import Conflict
+
 from hundredfold_coordinator.core.decide import decide
 from hundredfold_coordinator.core.effects import Effect
 from hundredfold_coordinator.core.events import Event

@@ -3,6 +3,7 @@
 from hundredfold.errors import Fenced
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.stores.contract import ABSENT, Batch, Committed, Guard, Write
+
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.storage import Storage
 

@@ -7,13 +7,13 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-
 from hundredfold.errors import InvalidSetting
 from hundredfold.internal.v1 import host_service_pb2_grpc
 from hundredfold.v1 import coordinator_service_pb2, task_service_pb2
 from hundredfold.v1 import coordinator_service_pb2_grpc as coordinator_grpc
 from hundredfold.v1 import task_service_pb2_grpc as task_grpc
 from hundredfold.v1 import worker_service_pb2_grpc as worker_grpc
+
 from hundredfold_coordinator.services.edge import Edge
 
 _SERVICES: Final = (
@@ -53,9 +53,7 @@ class ApiServer:
         task_grpc.add_TaskServiceServicer_to_server(tasks, self._server)
         coordinator_grpc.add_CoordinatorServiceServicer_to_server(coordinator, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection(
-            [*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
-        )
+        reflection.enable_server_reflection([*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
         bind(self._server, socket)
         if listen:
             try:

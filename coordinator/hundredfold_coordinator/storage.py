@@ -52,9 +52,7 @@ class Storage:
         """See `Store.get`."""
         return await self._run(lambda: self._store.get(keys))
 
-    async def scan(
-        self, prefix: bytes, *, after: bytes = b"", limit: int = 1000, reverse: bool = False
-    ) -> list[Entry]:
+    async def scan(self, prefix: bytes, *, after: bytes = b"", limit: int = 1000, reverse: bool = False) -> list[Entry]:
         """See `Store.scan`."""
         return await self._run(lambda: self._store.scan(prefix, after=after, limit=limit, reverse=reverse))
 

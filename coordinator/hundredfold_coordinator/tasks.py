@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from hundredfold.errors import UnknownTask
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import payload_pb2, task_pb2
+
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import lifecycle, scheduler
 from hundredfold_coordinator.core.state import State

@@ -5,6 +5,7 @@ import os
 import sys
 
 from hundredfold.internal.v1 import host_service_pb2
+
 from hundredfold_host.host import Host
 
 

@@ -9,12 +9,14 @@ import contextlib
 import importlib.metadata
 import os
 import signal
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from hundredfold.identity import identity
 from hundredfold.internal.v1 import host_service_pb2 as pb
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import behaviour_pb2
+
 from hundredfold_host import proc, sweep
 from hundredfold_host.link import Link
 from hundredfold_host.monitor import Monitor
@@ -224,7 +226,7 @@ class Host:
             environments=sorted(self._zygotes),
         )
 
-    def _spawn(self, coroutine: "asyncio._CoroutineLike[None]") -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import grpc
-
 from hundredfold.internal.v1 import host_service_pb2 as pb
 from hundredfold.internal.v1 import host_service_pb2_grpc
 

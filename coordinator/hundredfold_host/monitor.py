@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Final
 
 import psutil
-
 from hundredfold.internal.v1 import host_service_pb2
 from hundredfold.v1 import coordinator_service_pb2
+
 from hundredfold_host import proc
 from hundredfold_host.worker import AttemptId, Worker
 

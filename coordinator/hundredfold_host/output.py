@@ -30,7 +30,7 @@ class OutputPipe:
 
     """
 
-    def __init__(self, stream: task_pb2.OutputStream) -> None:
+    def __init__(self, stream: task_pb2.OutputStream.ValueType) -> None:
         self._stream = stream
         self._loop = asyncio.get_running_loop()
         self._reader, self.writer = os.pipe2(os.O_CLOEXEC)

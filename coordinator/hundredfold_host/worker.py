@@ -15,6 +15,7 @@ from typing import Final
 from hundredfold.identity import identity
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
 from hundredfold.v1 import attempt_pb2, task_pb2
+
 from hundredfold_host.output import OutputPipe, Sink
 
 AttemptId = tuple[str, int]

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from hundredfold.internal.v1 import host_service_pb2, zygote_pb2
 from hundredfold.v1 import behaviour_pb2, task_pb2
+
 from hundredfold_host.output import OutputPipe
 from hundredfold_host.worker import AttemptId, Exit, Worker, attempt_id
 
@@ -138,7 +139,7 @@ class Zygote:
                 env={**_ONE_THREAD, **os.environ},
             )
         os.close(self._output.writer)
-        self._socket.setblocking(False)
+        self._socket.settimeout(0)
         self._loop.add_reader(self._socket, self._receive)
         self._send(zygote_pb2.ZygoteRequest(preload=self._preload))
 
@@ -161,13 +162,13 @@ class Zygote:
         """Send; returns whether the zygote lives. A dead one is noticed by `_receive`, which cleans up."""
         data = request.SerializeToString()
         try:
-            self._socket.setblocking(True)  # a zygote that is forking answers soon; a full socket must not lose a fork
+            self._socket.settimeout(None)  # a zygote that is forking answers soon; a full socket must not lose a fork
             socket.send_fds(self._socket, [data], descriptors or [])
         except OSError:
             return False
         finally:
             if self._socket.fileno() >= 0:
-                self._socket.setblocking(False)
+                self._socket.settimeout(0)
         return True
 
     def _receive(self) -> None:
@@ -215,7 +216,10 @@ class Zygote:
         self._events.launched(Worker(reply.attempt, reply.pid, launch.pipes, self._events.worker_exited))
 
     def _died(self) -> None:
-        """Start it again within its budget; what it was forking fails, what it had forked is the host's own child now."""
+        """Start it again within its budget.
+
+        What it was forking has failed; what it had forked is the host's own child now.
+        """
         self._close()
         status = self._process.wait()
         self._forked_pids.clear()
@@ -253,7 +257,7 @@ class Zygote:
             pipe.close()
         self._events.launch_failed(launch.command.attempt, reason)
 
-    def _set_state(self, state: behaviour_pb2.EnvironmentState) -> None:
+    def _set_state(self, state: behaviour_pb2.EnvironmentState.ValueType) -> None:
         self.environment.state = state
         self._events.environment_changed(self.environment)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from hundredfold.behaviour import Behaviour, behaviour
 
 if TYPE_CHECKING:
-    from hundredfold.client import Client, SyncClient, Submission
+    from hundredfold.client import Client, Submission, SyncClient
     from hundredfold.context import Context, SyncContext
     from hundredfold.errors import HundredfoldError
     from hundredfold.hooks import hookimpl

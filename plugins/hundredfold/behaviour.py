@@ -52,7 +52,7 @@ class Behaviour(Generic[P, R]):
         warm_up: Callable[[], object] | None = None,
     ) -> None:
         self.function = function
-        self.name = name or getattr(function, "__name__", "")
+        self.name = name or str(getattr(function, "__name__", ""))
         self.module = function.__module__
         self.plugin = ""
         self.warm_up = warm_up

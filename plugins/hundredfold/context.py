@@ -144,4 +144,3 @@ class SyncContext(BaseContext):
     def checkpoint(self, value: Json) -> None:
         """Save a JSON value for the next attempt of this task; returns when it is durable."""
         self._port.save_checkpoint(value)
-

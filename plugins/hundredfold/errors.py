@@ -63,8 +63,9 @@ class InvalidInput(HundredfoldError):
 
 @dataclass(eq=False)
 class PayloadTooLarge(HundredfoldError):
-    """`{field}` has {size} bytes and may have {limit}. Store large data elsewhere and pass a reference, or raise
-    `max_payload_bytes`.
+    """`{field}` has {size} bytes and may have {limit}.
+
+    Store large data elsewhere and pass a reference, or raise `max_payload_bytes`.
     """
 
     field: str
@@ -85,7 +86,10 @@ class UnknownTask(HundredfoldError):
 
 @dataclass(eq=False)
 class UnknownBehaviour(HundredfoldError):
-    """There is no behaviour '{behaviour}' in environment '{environment}'; it has: {known}. {hint}"""
+    """There is no behaviour '{behaviour}' in environment '{environment}'; it has: {known}.
+
+    {hint}
+    """
 
     behaviour: str
     environment: str
@@ -126,7 +130,7 @@ class BrokenPlugin(HundredfoldError):
 
 @dataclass(eq=False)
 class BrokenEnvironment(HundredfoldError):
-    """Environment '{environment}' cannot run anything: {problem}"""
+    """Environment '{environment}' cannot run anything: {problem}."""
 
     environment: str
     problem: str
@@ -155,8 +159,9 @@ class EventQuotaExceeded(HundredfoldError):
 
 @dataclass(eq=False)
 class Unauthenticated(HundredfoldError):
-    """This call needs a secret, and the one given is missing or unknown. Over TCP, pass the token of the
-    coordinator's token file.
+    """This call needs a secret, and the one given is missing or unknown.
+
+    Over TCP, pass the token of the coordinator's token file.
     """
 
     code = "UNAUTHENTICATED"
@@ -222,7 +227,7 @@ class TimedOut(HundredfoldError):
 
 @dataclass(eq=False)
 class TaskFailed(HundredfoldError):
-    """Task {task_id} ended {state}: {type}: {message}"""
+    """Task {task_id} ended {state}: {type}: {message}."""
 
     task_id: str
     state: str

@@ -6,7 +6,7 @@ in the coordinator, never where behaviours run.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
 
@@ -28,7 +28,7 @@ class WorkerHooks:
     """Hooks of the group `hundredfold.worker`."""
 
     @_hookspec
-    def hundredfold_behaviours(self, commands: dict[str, list[str]]) -> "Iterable[Behaviour]":  # type: ignore[empty-body]
+    def hundredfold_behaviours(self, commands: dict[str, list[str]]) -> "Iterable[Behaviour[..., Any]]":  # type: ignore[empty-body]
         """Return the behaviours of this plugin.
 
         Called once in each zygote, right after the plugin was imported and before the first fork. A plugin that is a

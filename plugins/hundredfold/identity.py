@@ -27,7 +27,9 @@ def stat_fields(pid: int) -> list[bytes] | None:
 def identity(pid: int) -> records_pb2.ProcessIdentity | None:
     """Return what tells a process from any other one; None if it does not exist."""
     fields = stat_fields(pid)
-    return fields and records_pb2.ProcessIdentity(pid=pid, start_ticks=int(fields[_START]), boot_id=boot_id())
+    if fields is None:
+        return None
+    return records_pb2.ProcessIdentity(pid=pid, start_ticks=int(fields[_START]), boot_id=boot_id())
 
 
 def open_process(wanted: records_pb2.ProcessIdentity) -> int | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import pluggy
 
@@ -21,6 +21,8 @@ from hundredfold.hooks import COORDINATOR_GROUP, PROJECT, WORKER_GROUP, Coordina
 if TYPE_CHECKING:
     from hundredfold.behaviour import Behaviour
     from hundredfold.stores.contract import Store
+
+    _Behaviours = dict[str, Behaviour[..., Any]]
 
 _TRACEBACK_LIMIT: Final = 16 * 1024
 
@@ -40,7 +42,7 @@ class Plugin:
 
     name: str
     origin: str
-    behaviours: dict[str, "Behaviour"] = field(default_factory=dict)
+    behaviours: dict[str, "Behaviour[..., Any]"] = field(default_factory=dict)
     error: str = ""
     traceback: str = ""
 
@@ -76,9 +78,9 @@ class PluginManager:
         """Import a Python file as a plugin; it can import its neighbours, as a script can."""
         self._add(Plugin(path.name, str(path)), lambda: _import_file(path))
 
-    def collect_behaviours(self, commands: dict[str, list[str]]) -> "dict[str, Behaviour]":
+    def collect_behaviours(self, commands: dict[str, list[str]]) -> "_Behaviours":
         """Ask every plugin for its behaviours; note those that fail. Returns all of them by name."""
-        found: dict[str, Behaviour] = {}
+        found: _Behaviours = {}
         for plugin in self.plugins:
             if not plugin.error:
                 self._collect_from(plugin, commands, found)
@@ -107,7 +109,7 @@ class PluginManager:
             if self._pluggy.has_plugin(plugin.origin + ":" + plugin.name):
                 self._pluggy.unregister(name=plugin.origin + ":" + plugin.name)
 
-    def _collect_from(self, plugin: Plugin, commands: dict[str, list[str]], found: "dict[str, Behaviour]") -> None:
+    def _collect_from(self, plugin: Plugin, commands: dict[str, list[str]], found: "_Behaviours") -> None:
         module = self._pluggy.get_plugin(plugin.origin + ":" + plugin.name)
         others = [other for other in self._pluggy.get_plugins() if other is not module]
         hook = self._pluggy.subset_hook_caller("hundredfold_behaviours", others)
@@ -136,7 +138,7 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def _declared(module: object) -> "Iterator[Behaviour]":
+def _declared(module: object) -> "Iterator[Behaviour[..., Any]]":
     from hundredfold.behaviour import Behaviour
 
     for value in list(vars(module).values()):
@@ -144,7 +146,7 @@ def _declared(module: object) -> "Iterator[Behaviour]":
             yield value
 
 
-def _flatten(results: "list[Iterable[Behaviour]]") -> "Iterator[Behaviour]":
+def _flatten(results: "list[Iterable[Behaviour[..., Any]]]") -> "Iterator[Behaviour[..., Any]]":
     from hundredfold.behaviour import Behaviour
 
     for behaviours in results:

@@ -51,6 +51,8 @@ def worker_socket(directory: Path) -> Path:
 
 def _checked(path: Path) -> Path:
     if len(os.fsencode(path)) > _SOCKET_PATH_LIMIT:
-        problem = f"would put a socket at {path}, and such a path may have {_SOCKET_PATH_LIMIT} bytes; choose a shorter one"
+        problem = (
+            f"would put a socket at {path}, and such a path may have {_SOCKET_PATH_LIMIT} bytes; choose a shorter one"
+        )
         raise InvalidSetting("data_dir", problem)
     return path

@@ -52,7 +52,7 @@ def from_rpc_error(error: grpc.RpcError, address: str) -> HundredfoldError:
     status = rpc_status.from_call(error)  # type: ignore[arg-type]  # every RpcError that a call raises is a Call
     if status is not None:
         return from_status(status)
-    code, details = error.code(), error.details() or ""  # type: ignore[attr-defined]  # as above
+    code, details = error.code(), error.details() or ""
     if code is grpc.StatusCode.UNAVAILABLE:
         # gRPC wraps the reason, which comes last, in several layers of its own.
         return Unreachable(address=address, problem=_short(details.rsplit("error: ", 1)[-1]))

@@ -4,6 +4,7 @@ The order matters and is commented where it does. A worker leaves by `os._exit`:
 its own.
 """
 
+import contextlib
 import os
 import resource
 import signal
@@ -12,6 +13,7 @@ from typing import Any, Final, Never
 
 from hundredfold.behaviour import Behaviour
 from hundredfold.internal.v1 import zygote_pb2
+
 from hundredfold_worker import process
 from hundredfold_worker.channel import Channel, Refused
 from hundredfold_worker.runner import Cancelled, run_attempt
@@ -65,10 +67,8 @@ def _separate(preload: zygote_pb2.Preload, request: zygote_pb2.Fork, descriptors
 
 def _leave(code: int) -> Never:
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with contextlib.suppress(OSError, ValueError):  # the behaviour closed it: there is nobody to say it to
             stream.flush()
-        except (OSError, ValueError):
-            pass  # the behaviour closed it; nothing is left to say, and nobody to say it to
     os._exit(code)
 
 

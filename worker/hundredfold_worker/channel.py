@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import grpc
-
 from hundredfold.errors import HundredfoldError
 from hundredfold.status import from_rpc_error
 from hundredfold.v1 import worker_service_pb2 as pb
@@ -37,7 +36,7 @@ _FINAL: Final = ("ABORTED", "UNAUTHENTICATED", "PERMISSION_DENIED")
 _Response = TypeVar("_Response")
 
 
-class Refused(Exception):  # noqa: N818  # it is not an error of this process
+class Refused(Exception):  # it is not an error of this process
     """The coordinator does not want this worker any more."""
 
 

@@ -11,6 +11,7 @@ from typing import Final
 from hundredfold.errors import EventQuotaExceeded
 from hundredfold.v1 import payload_pb2, task_pb2
 from hundredfold.v1 import worker_service_pb2 as pb
+
 from hundredfold_worker.channel import Refused
 
 _FIRST_INTERVAL_SECONDS: Final = 0.05

@@ -16,6 +16,7 @@ from hundredfold.hooks import WORKER_GROUP
 from hundredfold.internal.v1 import zygote_pb2
 from hundredfold.manager import Plugin, PluginManager
 from hundredfold.v1 import behaviour_pb2
+
 from hundredfold_worker import process
 
 _MODULES: Final = (

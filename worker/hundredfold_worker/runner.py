@@ -11,6 +11,7 @@ from hundredfold.context import BaseContext, Context, Item, Session, SyncContext
 from hundredfold.errors import HundredfoldError, InvalidInput, PayloadTooLarge
 from hundredfold.v1 import attempt_pb2, payload_pb2, session_pb2
 from hundredfold.v1 import worker_service_pb2 as pb
+
 from hundredfold_worker.channel import Channel
 from hundredfold_worker.outbox import Outbox
 

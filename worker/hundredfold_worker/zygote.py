@@ -4,7 +4,7 @@ It imports the environment's plugins once, sends their manifest, freezes its mem
 request of its host. It creates no gRPC object and starts no thread, because a fork copies neither soundly. It reaps on
 request only, so that a pid means the same process for as long as the host may be looking it up.
 
-See also: `hundredfold_worker.preload` for what is imported, `hundredfold_worker.bootstrap` for what a worker does first.
+See also: `hundredfold_worker.preload` for what is imported, `hundredfold_worker.bootstrap` for what follows a fork.
 """
 
 import gc
@@ -14,6 +14,7 @@ import sys
 from typing import Final, Never
 
 from hundredfold.internal.v1 import zygote_pb2
+
 from hundredfold_worker import bootstrap, preload, process
 
 _PACKET: Final = 256 * 1024

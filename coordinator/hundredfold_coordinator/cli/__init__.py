@@ -5,8 +5,8 @@ import sys
 from typing import Final
 
 import click
-
 from hundredfold.errors import HundredfoldError
+
 from hundredfold_coordinator.cli.configuration import load_configuration
 
 COMMANDS: Final = (
@@ -51,10 +51,10 @@ _EXIT_CODES: Final = {
 class _Commands(click.Group):
     """Imports a command when it is asked for: `hundredfold version` need not wait for gRPC."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # as above
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"{__name__}.{cmd_name}")

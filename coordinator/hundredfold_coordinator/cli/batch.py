@@ -17,6 +17,7 @@ from typing import Any, Final
 from hundredfold import Client, Submission
 from hundredfold.errors import HundredfoldError, InvalidArgument
 from hundredfold.v1 import task_pb2
+
 from hundredfold_coordinator.cli import EXIT_FAILED, EXIT_INTERRUPTED
 from hundredfold_coordinator.cli.lines import OrderedWriter, refused_row, result_row
 
@@ -172,9 +173,7 @@ class Batch:
         """Submit lines; those that an earlier run has tried in vain get a new task. Returns the ids."""
         suffix = f"/again-{again}" if again else ""
         wishes = [self._submissions[index] for index in indices]
-        outcomes = await self._client.submit_many(
-            replace(wish, request_id=wish.request_id + suffix) for wish in wishes
-        )
+        outcomes = await self._client.submit_many(replace(wish, request_id=wish.request_id + suffix) for wish in wishes)
         accepted, failed_before = [], []
         for index, outcome in zip(indices, outcomes, strict=True):
             if isinstance(outcome, HundredfoldError):

@@ -3,8 +3,8 @@
 from typing import Any
 
 import click
-
 from hundredfold import Client
+
 from hundredfold_coordinator.cli import options
 from hundredfold_coordinator.cli.task_options import show
 

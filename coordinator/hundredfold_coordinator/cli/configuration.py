@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-
 from hundredfold.errors import InvalidSetting
 
 

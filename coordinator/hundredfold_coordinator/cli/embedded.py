@@ -12,6 +12,7 @@ from typing import Final
 
 from hundredfold import Client
 from hundredfold.errors import HundredfoldError, InternalError, Unreachable
+
 from hundredfold_coordinator.cli import output
 
 _START_SECONDS: Final = 30.0
@@ -34,7 +35,7 @@ async def embedded_coordinator(client: Client, data_dir: Path, concurrency: int 
     log = data_dir / _LOG_NAME
     reader, writer = os.pipe()  # this end is closed by the kernel, however this process ends
     with log.open("wb") as stream:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: ASYNC220  # it takes a few milliseconds, once
             _argv(data_dir, reader, concurrency),
             stdin=subprocess.DEVNULL,
             stdout=stream,
@@ -61,7 +62,9 @@ async def _until_ready(client: Client, process: "subprocess.Popen[bytes]", log: 
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise InternalError("the embedded coordinator did not start: " + log.read_text(errors="replace")[-1000:].strip())
+            raise InternalError(
+                "the embedded coordinator did not start: " + log.read_text(errors="replace")[-1000:].strip()
+            )
         try:
             await client.status()
         except Unreachable:

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import click
-
 from hundredfold import Client
-from hundredfold.v1 import task_pb2
+from hundredfold.v1 import attempt_pb2, task_pb2
+
 from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.task_options import detail
 
@@ -37,7 +37,10 @@ def _show(task: task_pb2.Task) -> None:
         ("submitted", output.clock(task.create_time)),
         ("ended", output.clock(task.end_time) if task.HasField("end_time") else ""),
         ("input", json.dumps(output.payload_value(task.spec.input), ensure_ascii=False)),
-        ("result", json.dumps(output.payload_value(task.result), ensure_ascii=False) if task.HasField("result") else ""),
+        (
+            "result",
+            json.dumps(output.payload_value(task.result), ensure_ascii=False) if task.HasField("result") else "",
+        ),
     ]
     for name, value in lines:
         if value:
@@ -48,7 +51,7 @@ def _show(task: task_pb2.Task) -> None:
         click.echo("\n" + task.failure.traceback.rstrip())
 
 
-def describe_attempt(attempt: "output.attempt_pb2.Attempt") -> str:
+def describe_attempt(attempt: attempt_pb2.Attempt) -> str:
     """Return an attempt and its receipt in one line."""
     parts = [output.outcome_name(attempt.outcome) or "alive", f"pid {attempt.pid}", attempt.host]
     receipt = attempt.receipt

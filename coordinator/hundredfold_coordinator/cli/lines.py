@@ -6,6 +6,7 @@ from typing import IO, Any, TextIO
 
 from hundredfold.errors import HundredfoldError, InvalidArgument
 from hundredfold.v1 import task_pb2
+
 from hundredfold_coordinator.cli import output
 
 

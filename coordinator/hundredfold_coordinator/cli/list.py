@@ -4,14 +4,14 @@ from itertools import count
 from typing import Any
 
 import click
-
 from hundredfold import Client
 from hundredfold.v1 import task_pb2
+
 from hundredfold_coordinator.cli import options
 from hundredfold_coordinator.cli.submit import parse_labels
 from hundredfold_coordinator.cli.task_options import show
 
-_STATES = [name.removeprefix("TASK_STATE_") for name in task_pb2.TaskState.keys()[1:]]  # noqa: SIM118  # an enum wrapper
+_STATES = [name.removeprefix("TASK_STATE_") for name in task_pb2.TaskState.keys()[1:]]  # an enum wrapper
 
 
 @click.command("list")

@@ -4,9 +4,9 @@ import sys
 from typing import Any
 
 import click
-
 from hundredfold import Client
 from hundredfold.v1 import attempt_pb2, task_pb2
+
 from hundredfold_coordinator.cli import options, output
 
 
@@ -53,7 +53,7 @@ async def _print_live(client: Client, task_id: str, *, follow: bool) -> None:
 _BEFORE_OUTPUT = (task_pb2.TASK_STATE_QUEUED, task_pb2.TASK_STATE_LAUNCHING, task_pb2.TASK_STATE_RUNNING)
 
 
-def _write(stream: task_pb2.OutputStream, data: bytes) -> None:
+def _write(stream: task_pb2.OutputStream.ValueType, data: bytes) -> None:
     target = sys.stdout if stream == task_pb2.OUTPUT_STREAM_STDOUT else sys.stderr
     target.buffer.write(data)
     target.flush()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
-
 from hundredfold import paths
 
 P = ParamSpec("P")

@@ -10,10 +10,9 @@ import click
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from hundredfold.v1 import attempt_pb2, payload_pb2, task_pb2
 from rich.console import Console
 from rich.table import Table
-
-from hundredfold.v1 import attempt_pb2, payload_pb2, task_pb2
 
 _KIB: Final = 1024
 
@@ -68,17 +67,17 @@ def payload_value(payload: payload_pb2.Payload) -> Any:
         return payload.data.decode(errors="replace")
 
 
-def state_name(state: task_pb2.TaskState) -> str:
+def state_name(state: task_pb2.TaskState.ValueType) -> str:
     """Return a task's state as people say it: `RUNNING`."""
     return task_pb2.TaskState.Name(state).removeprefix("TASK_STATE_")
 
 
-def outcome_name(outcome: attempt_pb2.AttemptOutcome) -> str:
+def outcome_name(outcome: attempt_pb2.AttemptOutcome.ValueType) -> str:
     """Return how an attempt ended, as people say it: `SIGNALLED`; empty if it has not."""
     return attempt_pb2.AttemptOutcome.Name(outcome).removeprefix("ATTEMPT_OUTCOME_") if outcome else ""
 
 
-def gate_name(gate: task_pb2.GateKind) -> str:
+def gate_name(gate: task_pb2.GateKind.ValueType) -> str:
     """Return a gate as people say it: `CONCURRENCY`."""
     return task_pb2.GateKind.Name(gate).removeprefix("GATE_KIND_")
 

@@ -5,9 +5,9 @@ import sys
 from typing import Any
 
 import click
-
 from hundredfold import Client
 from hundredfold.v1 import behaviour_pb2
+
 from hundredfold_coordinator.cli import EXIT_FAILED, options, output
 
 

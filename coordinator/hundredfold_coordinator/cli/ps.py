@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 from google.protobuf.timestamp_pb2 import Timestamp
-
 from hundredfold import Client
+
 from hundredfold_coordinator.cli import options, output
 
 

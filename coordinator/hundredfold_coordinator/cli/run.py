@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-
 from hundredfold import Client
 from hundredfold.errors import Unreachable
 from hundredfold.v1 import behaviour_pb2
+
 from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.batch import Batch, Plan, Summary, run_name
 from hundredfold_coordinator.cli.embedded import embedded_coordinator
@@ -30,7 +30,9 @@ from hundredfold_coordinator.cli.submit import parse_labels
 )
 @click.option("--output", "output_file", type=click.File("w"), default="-", help="Where results go.  [default: stdout]")
 @click.option("--name", default="", help="Name of the run.  [default: from behaviour, plugins and input file]")
-@click.option("--session", default="", metavar="TEXT", help="Session of each task; {field} stands for a field of its input.")
+@click.option(
+    "--session", default="", metavar="TEXT", help="Session of each task; {field} stands for a field of its input."
+)
 @click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Label for every task.")
 @click.option("--fresh", is_flag=True, help="Run everything again, whatever an earlier run of this name has done.")
 @options.asynchronous
@@ -78,9 +80,7 @@ async def command(
     sys.exit(summary.exit_code)
 
 
-async def _connect(
-    stack: AsyncExitStack, target: dict[str, Any], concurrency: int | None
-) -> tuple[Client, bool]:
+async def _connect(stack: AsyncExitStack, target: dict[str, Any], concurrency: int | None) -> tuple[Client, bool]:
     """Return a client of the running coordinator, or of one started for the time being, and which it is."""
     client = await stack.enter_async_context(Client(**target))
     try:

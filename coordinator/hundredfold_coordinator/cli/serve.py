@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-
 from hundredfold import paths
 from hundredfold.errors import InvalidSetting
+
 from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.options import setting
 from hundredfold_coordinator.config import Config
@@ -52,13 +52,17 @@ def environment_options(command: Any) -> Any:
 )
 @setting("--grace-seconds", type=float, default=5, show_default=True, help="Time from SIGTERM to SIGKILL.")
 @setting("--drain-seconds", type=float, default=30, show_default=True, help="How long running tasks may go on at stop.")
-@setting("--orphan-seconds", type=float, default=60, show_default=True, help="How long agents live without coordinator.")
+@setting(
+    "--orphan-seconds", type=float, default=60, show_default=True, help="How long agents live without coordinator."
+)
 @environment_options
-@setting("--listen", default="", help="Serve on this loopback TCP address too, for callers with the token file's token.")
+@setting(
+    "--listen", default="", help="Serve on this loopback TCP address too, for callers with the token file's token."
+)
 @click.option("--owner-fd", type=int, default=-1, hidden=True)
 @click.option("--print-config", is_flag=True, help="Print every setting with its origin, and end.")
 @click.pass_context
-def command(ctx: click.Context, *, print_config: bool, **values: Any) -> None:
+def command(ctx: click.Context, /, *, print_config: bool, **values: Any) -> None:
     """Run a coordinator in the foreground until SIGTERM, Ctrl-C or `hundredfold stop`.
 
     A second signal stops without waiting for running tasks.

@@ -3,9 +3,9 @@
 from typing import Any
 
 import click
-
 from hundredfold import Client
 from hundredfold.v1 import coordinator_service_pb2 as pb
+
 from hundredfold_coordinator.cli import options, output
 
 
@@ -44,8 +44,8 @@ def _show(status: pb.GetStatusResponse) -> None:
 
 def _describe_host(host: pb.Host) -> str:
     machine = host.machine
+    free, total = output.size(machine.memory_available_bytes), output.size(machine.memory_total_bytes)
     return (
         f"{host.id}, pid {host.pid}, {host.workers} worker(s) with {output.size(machine.workers_pss_bytes)}; "
-        f"machine: {output.size(machine.memory_available_bytes)} of {output.size(machine.memory_total_bytes)} available, "
-        f"{machine.cpu_percent:.0f} % of {machine.cpu_count} cores"
+        f"machine: {free} of {total} available, {machine.cpu_percent:.0f} % of {machine.cpu_count} cores"
     )

@@ -5,9 +5,9 @@ import time
 from typing import Any
 
 import click
-
 from hundredfold import Client
 from hundredfold.errors import Unreachable
+
 from hundredfold_coordinator.cli import options, output
 
 _POLL_SECONDS = 0.05
@@ -29,15 +29,15 @@ async def command(
     """
     began = time.monotonic()
     async with Client(**options.target(where)) as client:
-        answer = await client.drain(
-            drain_seconds=drain_seconds, grace_seconds=grace_seconds, keep_agents=keep_agents
-        )
+        answer = await client.drain(drain_seconds=drain_seconds, grace_seconds=grace_seconds, keep_agents=keep_agents)
         await _wait_until_gone(client, answer.running)
     taken = time.monotonic() - began
     if output_format == "json":
         output.write_json({"pid": answer.pid, "running": answer.running, "queued": answer.queued, "seconds": taken})
     else:
-        output.note(f"stopped (pid {answer.pid}) after {output.seconds(taken)}; {answer.queued} task(s) left in the queue")
+        output.note(
+            f"stopped (pid {answer.pid}) after {output.seconds(taken)}; {answer.queued} task(s) left in the queue"
+        )
 
 
 async def _wait_until_gone(client: Client, running: int) -> None:

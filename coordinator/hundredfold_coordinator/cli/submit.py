@@ -5,9 +5,9 @@ import sys
 from typing import Any
 
 import click
-
 from hundredfold import Client
 from hundredfold.errors import InvalidArgument
+
 from hundredfold_coordinator.cli import options, output
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from hundredfold.v1 import task_pb2
+
 from hundredfold_coordinator.cli import output
 
 COLUMNS = ("task", "behaviour", "state", "attempts", "submitted", "took", "detail")
@@ -10,7 +11,11 @@ COLUMNS = ("task", "behaviour", "state", "attempts", "submitted", "took", "detai
 
 def row(task: task_pb2.Task) -> tuple[str, ...]:
     """Return a task as a line of a table."""
-    took = output.seconds(output.between(task.start_time, task.end_time)) if task.HasField("end_time") and task.HasField("start_time") else "-"
+    took = (
+        output.seconds(output.between(task.start_time, task.end_time))
+        if task.HasField("end_time") and task.HasField("start_time")
+        else "-"
+    )
     return (
         task.id,
         task.spec.behaviour,

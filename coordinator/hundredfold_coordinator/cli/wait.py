@@ -4,9 +4,9 @@ import sys
 from typing import Any
 
 import click
-
 from hundredfold import Client
 from hundredfold.v1 import task_pb2
+
 from hundredfold_coordinator.cli import EXIT_FAILED, options, output
 from hundredfold_coordinator.cli.task_options import detail
 

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import click
-
 from hundredfold import Client
 from hundredfold.v1 import task_pb2
+
 from hundredfold_coordinator.cli import options, output
 
 

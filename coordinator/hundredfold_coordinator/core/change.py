@@ -2,6 +2,7 @@
 
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, payload_pb2, task_pb2
+
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import lifecycle
 from hundredfold_coordinator.core.effects import Announce
@@ -9,7 +10,9 @@ from hundredfold_coordinator.core.state import State, attempt_id, current_attemp
 from hundredfold_coordinator.core.transaction import Transaction
 
 
-def move(tx: Transaction, record: records_pb2.TaskRecord, after: task_pb2.TaskState, reason: str = "") -> None:
+def move(
+    tx: Transaction, record: records_pb2.TaskRecord, after: task_pb2.TaskState.ValueType, reason: str = ""
+) -> None:
     """Put a task into another state.
 
     Raises:
@@ -22,7 +25,7 @@ def move(tx: Transaction, record: records_pb2.TaskRecord, after: task_pb2.TaskSt
     tx.tell(record, task_pb2.Event(attempt=len(record.task.attempts), state_change=change))
 
 
-def end_attempt(tx: Transaction, record: records_pb2.TaskRecord, outcome: attempt_pb2.AttemptOutcome) -> None:
+def end_attempt(tx: Transaction, record: records_pb2.TaskRecord, outcome: attempt_pb2.AttemptOutcome.ValueType) -> None:
     """Note how the newest attempt ended."""
     attempt = current_attempt(record)
     attempt.outcome = outcome
@@ -34,7 +37,7 @@ def end_task(
     state: State,
     tx: Transaction,
     record: records_pb2.TaskRecord,
-    after: task_pb2.TaskState,
+    after: task_pb2.TaskState.ValueType,
     *,
     reason: str = "",
     result: payload_pb2.Payload | None = None,

@@ -1,6 +1,7 @@
 """Stopping: nothing new, then nothing at all."""
 
 from hundredfold.internal.v1 import records_pb2
+
 from hundredfold_coordinator.core import lifecycle
 from hundredfold_coordinator.core.effects import Kill
 from hundredfold_coordinator.core.events import DrainBegan, DrainExpired

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from hundredfold.errors import HundredfoldError
 from hundredfold.v1 import payload_pb2, task_pb2
+
 from hundredfold_coordinator.core.events import Event
 from hundredfold_coordinator.core.state import AttemptId
 

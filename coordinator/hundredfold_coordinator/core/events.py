@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
 from hundredfold.v1 import attempt_pb2, payload_pb2, session_pb2, task_pb2
+
 from hundredfold_coordinator.core.state import AttemptId
 
 

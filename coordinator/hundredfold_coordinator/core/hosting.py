@@ -4,7 +4,8 @@ import signal
 from typing import Final
 
 from hundredfold.internal.v1 import records_pb2
-from hundredfold.v1 import attempt_pb2
+from hundredfold.v1 import attempt_pb2, task_pb2
+
 from hundredfold_coordinator.core import lifecycle
 from hundredfold_coordinator.core.change import end_attempt, end_task, forget_attempt, forget_if_gone, requeue
 from hundredfold_coordinator.core.effects import Acknowledge, Kill
@@ -21,6 +22,7 @@ from hundredfold_coordinator.core.events import (
 from hundredfold_coordinator.core.state import AttemptId, HostState, State, attempt_id, current_attempt
 from hundredfold_coordinator.core.transaction import Transaction
 
+_Outcome = attempt_pb2.AttemptOutcome.ValueType
 _BLAMELESS: Final = frozenset({attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST, attempt_pb2.ATTEMPT_OUTCOME_LAUNCH_FAILED})
 BLAMELESS_LIMIT: Final = 5
 """How many attempts a task may lose to hosts and launches, which are not its fault, before it fails."""
@@ -103,17 +105,13 @@ def exited(state: State, tx: Transaction, event: Exited) -> None:
     tx.then(Acknowledge(event.host, event.number))
 
 
-def _end_by_exit(
-    state: State, tx: Transaction, record: records_pb2.TaskRecord, receipt: attempt_pb2.Receipt
-) -> None:
+def _end_by_exit(state: State, tx: Transaction, record: records_pb2.TaskRecord, receipt: attempt_pb2.Receipt) -> None:
     cause, reason = record.end_request.cause, record.end_request.reason
     if cause == records_pb2.END_CAUSE_DRAIN:
         end_attempt(tx, record, attempt_pb2.ATTEMPT_OUTCOME_DRAINED)
         requeue(state, tx, record, reason)
     elif cause == records_pb2.END_CAUSE_CANCEL:
-        failure = attempt_pb2.Failure(
-            outcome=attempt_pb2.ATTEMPT_OUTCOME_CANCELLED, type="Cancelled", message=reason
-        )
+        failure = attempt_pb2.Failure(outcome=attempt_pb2.ATTEMPT_OUTCOME_CANCELLED, type="Cancelled", message=reason)
         _end_with(state, tx, record, failure, lifecycle.CANCELLED)
     else:
         _end_with(state, tx, record, _describe_exit(receipt), lifecycle.FAILED)
@@ -124,7 +122,7 @@ def _end_with(
     tx: Transaction,
     record: records_pb2.TaskRecord,
     failure: attempt_pb2.Failure,
-    after: "lifecycle.task_pb2.TaskState",
+    after: task_pb2.TaskState.ValueType,
 ) -> None:
     record.task.failure.CopyFrom(failure)
     end_attempt(tx, record, failure.outcome)
@@ -144,7 +142,7 @@ def _describe_exit(receipt: attempt_pb2.Receipt) -> attempt_pb2.Failure:
 
 
 def _lose(
-    state: State, tx: Transaction, key: AttemptId, outcome: attempt_pb2.AttemptOutcome, reason: str
+    state: State, tx: Transaction, key: AttemptId, outcome: attempt_pb2.AttemptOutcome.ValueType, reason: str
 ) -> None:
     """End an attempt that was lost without its own fault: its task is queued again, a limited number of times."""
     record = state.tasks[key[0]]
@@ -158,7 +156,9 @@ def _lose(
     elif sum(attempt.outcome in _BLAMELESS for attempt in record.task.attempts) < BLAMELESS_LIMIT:
         requeue(state, tx, record, reason)
     else:
-        failure = attempt_pb2.Failure(outcome=outcome, type="Lost", message=f"{BLAMELESS_LIMIT} times in vain: {reason}")
+        failure = attempt_pb2.Failure(
+            outcome=outcome, type="Lost", message=f"{BLAMELESS_LIMIT} times in vain: {reason}"
+        )
         record.task.failure.CopyFrom(failure)
         end_task(state, tx, record, lifecycle.FAILED, reason=failure.message)
 

@@ -29,11 +29,11 @@ TRANSITIONS: Final = MappingProxyType(
 """For every state, the states that may follow."""
 
 
-class IllegalTransition(Exception):  # noqa: N818  # a defect of this program, not an error of the API
+class IllegalTransition(Exception):  # a defect of this program, not an error of the API
     """A state was about to follow another that it may not follow."""
 
 
-def check(before: task_pb2.TaskState, after: task_pb2.TaskState) -> None:
+def check(before: task_pb2.TaskState.ValueType, after: task_pb2.TaskState.ValueType) -> None:
     """Raise `IllegalTransition` unless `after` may follow `before`."""
     if after not in TRANSITIONS[before]:
         name = task_pb2.TaskState.Name

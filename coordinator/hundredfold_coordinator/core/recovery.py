@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from hundredfold.internal.v1 import records_pb2
+
 from hundredfold_coordinator.core import lifecycle
 from hundredfold_coordinator.core.state import State, attempt_id, current_attempt
 

@@ -6,6 +6,7 @@ from typing import Final
 from hundredfold.errors import EventQuotaExceeded, SessionConflict, StaleAttempt, Unauthenticated
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, session_pb2, task_pb2
+
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import lifecycle
 from hundredfold_coordinator.core.change import end_attempt, end_task, move

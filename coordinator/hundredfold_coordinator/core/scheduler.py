@@ -4,6 +4,7 @@ from hashlib import sha256
 
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import task_pb2
+
 from hundredfold_coordinator.core import lifecycle
 from hundredfold_coordinator.core.change import move
 from hundredfold_coordinator.core.effects import Launch
@@ -33,7 +34,7 @@ def gate(state: State, record: records_pb2.TaskRecord) -> task_pb2.Gate:
     return task_pb2.Gate(kind=closed[0], detail=closed[1])
 
 
-_Closed = tuple[task_pb2.GateKind, str]
+_Closed = tuple[task_pb2.GateKind.ValueType, str]
 
 
 def _closed_for_all(state: State) -> _Closed | None:

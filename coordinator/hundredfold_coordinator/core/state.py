@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, task_pb2
+
 from hundredfold_coordinator.core.queue import Queue
 
 AttemptId = tuple[str, int]
@@ -71,7 +72,7 @@ class State:
     credentials: dict[bytes, str] = field(default_factory=dict)
     tokens: dict[bytes, str] = field(default_factory=dict)
     hosts: dict[str, HostState] = field(default_factory=dict)
-    ended: Counter[task_pb2.TaskState] = field(default_factory=Counter)
+    ended: Counter[task_pb2.TaskState.ValueType] = field(default_factory=Counter)
     draining: bool = False
 
     def by_token(self, token_hash: bytes) -> records_pb2.TaskRecord | None:

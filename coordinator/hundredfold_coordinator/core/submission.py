@@ -5,6 +5,7 @@ from typing import Final
 from hundredfold.errors import Draining, QueueFull, RequestIdReused
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, task_pb2
+
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import lifecycle
 from hundredfold_coordinator.core.change import end_task

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from google.protobuf.message import Message
-
 from hundredfold.errors import HundredfoldError
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.stores.contract import ABSENT, ANY, Batch, Write
 from hundredfold.v1 import task_pb2
+
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core.effects import Effect, Publish, Refuse, Reply
 

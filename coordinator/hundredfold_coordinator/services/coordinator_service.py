@@ -13,6 +13,7 @@ from hundredfold.internal.v1 import host_service_pb2
 from hundredfold.stores.contract import Batch, Write
 from hundredfold.v1 import behaviour_pb2, coordinator_service_pb2_grpc
 from hundredfold.v1 import coordinator_service_pb2 as pb
+
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.config import Config
 from hundredfold_coordinator.core import events, lifecycle, scheduler
@@ -56,7 +57,7 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
         self._stop = stop
         self._started_ns = time.time_ns()
 
-    async def GetStatus(self, request: pb.GetStatusRequest, context: Any) -> pb.GetStatusResponse:  # noqa: N802
+    async def GetStatus(self, request: pb.GetStatusRequest, context: Any) -> pb.GetStatusResponse:
         """See the proto."""
         response = pb.GetStatusResponse(
             version=metadata.version("hundredfold"),
@@ -75,27 +76,21 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
         response.start_time.FromNanoseconds(self._started_ns)
         return response
 
-    async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> pb.ListWorkersResponse:  # noqa: N802
+    async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> pb.ListWorkersResponse:
         """See the proto."""
         return pb.ListWorkersResponse(workers=[self._worker(key[0], key[1], host) for key, host in self._alive()])
 
-    async def ListBehaviours(  # noqa: N802
-        self, request: pb.ListBehavioursRequest, context: Any
-    ) -> pb.ListBehavioursResponse:
+    async def ListBehaviours(self, request: pb.ListBehavioursRequest, context: Any) -> pb.ListBehavioursResponse:
         """See the proto."""
         environment = await self._environments.reported(request.environment or DEFAULT)
         return pb.ListBehavioursResponse(behaviours=environment.behaviours)
 
-    async def ListEnvironments(  # noqa: N802
-        self, request: pb.ListEnvironmentsRequest, context: Any
-    ) -> pb.ListEnvironmentsResponse:
+    async def ListEnvironments(self, request: pb.ListEnvironmentsRequest, context: Any) -> pb.ListEnvironmentsResponse:
         """See the proto."""
         names = [environment.name for environment in self._environments.all()]
         return pb.ListEnvironmentsResponse(environments=[await self._environments.reported(name) for name in names])
 
-    async def OpenEnvironment(  # noqa: N802
-        self, request: pb.OpenEnvironmentRequest, context: Any
-    ) -> pb.OpenEnvironmentResponse:
+    async def OpenEnvironment(self, request: pb.OpenEnvironmentRequest, context: Any) -> pb.OpenEnvironmentResponse:
         """See the proto."""
         if not context.peer().startswith("unix:"):
             raise PermissionDenied("environments are opened over the local socket only")
@@ -114,7 +109,7 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
                 raise broken
         return pb.OpenEnvironmentResponse(environment=environment)
 
-    async def Drain(self, request: pb.DrainRequest, context: Any) -> pb.DrainResponse:  # noqa: N802
+    async def Drain(self, request: pb.DrainRequest, context: Any) -> pb.DrainResponse:
         """See the proto."""
         await self._journal.ask(events.DrainBegan)
         order = DrainOrder(

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import grpc
 from grpc_status import rpc_status
-
 from hundredfold.errors import HundredfoldError, InternalError, Unauthenticated
 from hundredfold.status import to_status
 
@@ -51,7 +50,7 @@ class Edge(grpc.aio.ServerInterceptor):
             wrapped: Any = self._streaming(inner)
         else:
             make, wrapped = grpc.unary_unary_rpc_method_handler, self._unary(handler.unary_unary)
-        return make(wrapped, handler.request_deserializer, handler.response_serializer)  # type: ignore[no-any-return]
+        return make(wrapped, handler.request_deserializer, handler.response_serializer)
 
     def _unary(self, inner: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
         async def call(request: Any, context: Any) -> Any:

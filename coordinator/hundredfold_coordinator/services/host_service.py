@@ -9,6 +9,7 @@ from hundredfold.errors import InvalidArgument, Unauthenticated
 from hundredfold.internal.v1 import host_service_pb2 as pb
 from hundredfold.internal.v1 import host_service_pb2_grpc
 from hundredfold.v1 import behaviour_pb2
+
 from hundredfold_coordinator.core import events
 from hundredfold_coordinator.core.state import AttemptId
 from hundredfold_coordinator.environments import Environments
@@ -40,7 +41,7 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
         self._authenticate = authenticate
         self._epoch = epoch
 
-    async def Attach(  # noqa: N802
+    async def Attach(
         self, request_iterator: AsyncIterator[pb.AttachRequest], context: Any
     ) -> AsyncIterator[pb.AttachResponse]:
         """See the proto."""
@@ -68,9 +69,7 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
             line.send(pb.HostCommand(open_environment=command))
         # What ended while nobody listened comes first: an attempt that is in neither list was never started.
         self._translate(host_id, first.reports[1:])
-        self._journal.post(
-            events.HostAttached(now_ns=time.time_ns(), host=host_id, inventory=list(hello.inventory))
-        )
+        self._journal.post(events.HostAttached(now_ns=time.time_ns(), host=host_id, inventory=list(hello.inventory)))
         return line
 
     async def _read(self, host_id: str, line: HostLine, requests: AsyncIterator[pb.AttachRequest]) -> None:
@@ -112,9 +111,7 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
         # A failed one is let through to its host, which says for every launch why it cannot be.
         ready = environment.state != behaviour_pb2.ENVIRONMENT_STATE_STARTING
         self._journal.post(
-            events.EnvironmentChanged(
-                now_ns=time.time_ns(), host=host_id, environment=environment.name, ready=ready
-            )
+            events.EnvironmentChanged(now_ns=time.time_ns(), host=host_id, environment=environment.name, ready=ready)
         )
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from hundredfold.errors import InvalidArgument
 from hundredfold.v1 import task_pb2
 from hundredfold.v1 import task_service_pb2 as pb
+
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.storage import Storage
 

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from hashlib import sha256
 from typing import Any, Final
 
-from ulid import ULID
-
 from hundredfold.errors import HundredfoldError, InvalidArgument, PayloadTooLarge
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.status import to_status
 from hundredfold.v1 import task_pb2, task_service_pb2_grpc
 from hundredfold.v1 import task_service_pb2 as pb
+from ulid import ULID
+
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import events, lifecycle
 from hundredfold_coordinator.core.state import State
@@ -50,31 +50,29 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         self._max_payload_bytes = max_payload_bytes
         self._tasks = Tasks(state, storage)
 
-    async def SubmitTask(self, request: pb.SubmitTaskRequest, context: Any) -> pb.SubmitTaskResponse:  # noqa: N802
+    async def SubmitTask(self, request: pb.SubmitTaskRequest, context: Any) -> pb.SubmitTaskResponse:
         """See the proto."""
         (outcome,) = await self._submit([request])
         if isinstance(outcome, HundredfoldError):
             raise outcome
         return pb.SubmitTaskResponse(task=outcome)
 
-    async def BatchSubmitTasks(  # noqa: N802
-        self, request: pb.BatchSubmitTasksRequest, context: Any
-    ) -> pb.BatchSubmitTasksResponse:
+    async def BatchSubmitTasks(self, request: pb.BatchSubmitTasksRequest, context: Any) -> pb.BatchSubmitTasksResponse:
         """See the proto."""
         if len(request.requests) > _BATCH_LIMIT:
             raise InvalidArgument("requests", f"has {len(request.requests)} entries and may have {_BATCH_LIMIT}")
         outcomes = await self._submit(request.requests)
         return pb.BatchSubmitTasksResponse(results=[_result(outcome) for outcome in outcomes])
 
-    async def GetTask(self, request: pb.GetTaskRequest, context: Any) -> pb.GetTaskResponse:  # noqa: N802
+    async def GetTask(self, request: pb.GetTaskRequest, context: Any) -> pb.GetTaskResponse:
         """See the proto."""
         return pb.GetTaskResponse(task=await self._tasks.load(request.task_id, with_input=True, with_result=True))
 
-    async def ListTasks(self, request: pb.ListTasksRequest, context: Any) -> pb.ListTasksResponse:  # noqa: N802
+    async def ListTasks(self, request: pb.ListTasksRequest, context: Any) -> pb.ListTasksResponse:
         """See the proto."""
         return await list_tasks(request, self._storage, self._tasks.view)
 
-    async def CancelTask(self, request: pb.CancelTaskRequest, context: Any) -> pb.CancelTaskResponse:  # noqa: N802
+    async def CancelTask(self, request: pb.CancelTaskRequest, context: Any) -> pb.CancelTaskResponse:
         """See the proto."""
         if len(request.reason) > _TEXT_LIMIT:
             raise InvalidArgument("reason", f"has {len(request.reason)} characters and may have {_TEXT_LIMIT}")
@@ -82,18 +80,14 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         await self._journal.ask(events.CancelRequested, task_id=request.task_id, reason=request.reason)
         return pb.CancelTaskResponse(task=await self._tasks.load(request.task_id, with_result=True))
 
-    async def WatchTask(  # noqa: N802
-        self, request: pb.WatchTaskRequest, context: Any
-    ) -> AsyncIterator[pb.WatchTaskResponse]:
+    async def WatchTask(self, request: pb.WatchTaskRequest, context: Any) -> AsyncIterator[pb.WatchTaskResponse]:
         """See the proto."""
         await self._tasks.load(request.task_id)
         with self._hub.watching(request.task_id) as mailbox:
             async for told in self._watch(request, mailbox):
                 yield pb.WatchTaskResponse(events=told)
 
-    async def WaitTasks(  # noqa: N802
-        self, request: pb.WaitTasksRequest, context: Any
-    ) -> AsyncIterator[pb.WaitTasksResponse]:
+    async def WaitTasks(self, request: pb.WaitTasksRequest, context: Any) -> AsyncIterator[pb.WaitTasksResponse]:
         """See the proto."""
         if len(request.task_ids) > _WAIT_LIMIT:
             raise InvalidArgument("task_ids", f"has {len(request.task_ids)} entries and may have {_WAIT_LIMIT}")

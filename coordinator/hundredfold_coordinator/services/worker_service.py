@@ -9,6 +9,7 @@ from hundredfold.errors import InvalidArgument, PayloadTooLarge, Unauthenticated
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, payload_pb2, session_pb2, task_pb2, worker_service_pb2_grpc
 from hundredfold.v1 import worker_service_pb2 as pb
+
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import events
 from hundredfold_coordinator.core.state import AttemptId, State, attempt_id
@@ -19,9 +20,7 @@ from hundredfold_coordinator.storage import Storage
 PROTOCOL_VERSION: Final = 1
 
 _CALM_EVENTS_PER_SECOND: Final = 500
-_WORKER_FAILURES: Final = frozenset(
-    {attempt_pb2.ATTEMPT_OUTCOME_RAISED, attempt_pb2.ATTEMPT_OUTCOME_INVALID_INPUT}
-)
+_WORKER_FAILURES: Final = frozenset({attempt_pb2.ATTEMPT_OUTCOME_RAISED, attempt_pb2.ATTEMPT_OUTCOME_INVALID_INPUT})
 
 
 class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
@@ -33,7 +32,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         self._journal = journal
         self._max_payload_bytes = max_payload_bytes
 
-    async def NextAttempt(self, request: pb.NextAttemptRequest, context: Any) -> pb.NextAttemptResponse:  # noqa: N802
+    async def NextAttempt(self, request: pb.NextAttemptRequest, context: Any) -> pb.NextAttemptResponse:
         """See the proto."""
         if request.protocol_version != PROTOCOL_VERSION:
             problem = f"is {request.protocol_version}; this coordinator speaks {PROTOCOL_VERSION}"
@@ -45,15 +44,13 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             raise Unauthenticated
         key = attempt_id(record)
         token = _token(credential, key)
-        taken = self._journal.ask(
-            events.Taken, credential_hash=digest, token_hash=sha256(token.encode()).digest()
-        )
+        taken = self._journal.ask(events.Taken, credential_hash=digest, token_hash=sha256(token.encode()).digest())
         response, _ = await asyncio.gather(self._context(record.task), taken)
         response.token = token
         response.attempt = key[1]
         return response
 
-    async def EmitEvents(self, request: pb.EmitEventsRequest, context: Any) -> pb.EmitEventsResponse:  # noqa: N802
+    async def EmitEvents(self, request: pb.EmitEventsRequest, context: Any) -> pb.EmitEventsResponse:
         """See the proto."""
         key = self._authenticate(context)
         for index, emitted in enumerate(request.events):
@@ -64,18 +61,14 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         response.min_interval.FromMilliseconds(max(100, 1000 * len(self._state.alive) // _CALM_EVENTS_PER_SECOND))
         return response
 
-    async def SaveCheckpoint(  # noqa: N802
-        self, request: pb.SaveCheckpointRequest, context: Any
-    ) -> pb.SaveCheckpointResponse:
+    async def SaveCheckpoint(self, request: pb.SaveCheckpointRequest, context: Any) -> pb.SaveCheckpointResponse:
         """See the proto."""
         key = self._authenticate(context)
         self._check_size("checkpoint.data", request.checkpoint)
         await self._journal.ask(events.CheckpointSaved, attempt=key, checkpoint=request.checkpoint)
         return pb.SaveCheckpointResponse()
 
-    async def CompleteAttempt(  # noqa: N802
-        self, request: pb.CompleteAttemptRequest, context: Any
-    ) -> pb.CompleteAttemptResponse:
+    async def CompleteAttempt(self, request: pb.CompleteAttemptRequest, context: Any) -> pb.CompleteAttemptResponse:
         """See the proto."""
         key = self._authenticate(context)
         if len(request.result.data) > self._max_payload_bytes:
@@ -93,7 +86,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         )
         return pb.CompleteAttemptResponse()
 
-    async def FailAttempt(self, request: pb.FailAttemptRequest, context: Any) -> pb.FailAttemptResponse:  # noqa: N802
+    async def FailAttempt(self, request: pb.FailAttemptRequest, context: Any) -> pb.FailAttemptResponse:
         """See the proto."""
         key = self._authenticate(context)
         if request.failure.outcome not in _WORKER_FAILURES:

@@ -15,7 +15,7 @@ from hundredfold.behaviour import Behaviour
 _TAIL: Final = 2000
 
 
-class CommandFailed(Exception):  # noqa: N818  # it is what a task reports as the kind of its failure
+class CommandFailed(Exception):  # it is what a task reports as the kind of its failure
     """A configured program did not do its work."""
 
 

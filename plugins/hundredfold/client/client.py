@@ -3,10 +3,10 @@
 See also: `hundredfold.client.sync_client`, the same without asyncio.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from types import MappingProxyType, TracebackType
+from typing import Any, Final, Self, TypeVar
 
 import grpc
 from google.protobuf import duration_pb2
@@ -20,6 +20,7 @@ from hundredfold.v1 import coordinator_service_pb2 as cpb
 from hundredfold.v1 import task_service_pb2 as pb
 
 _Response = TypeVar("_Response")
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Client:
@@ -35,9 +36,7 @@ class Client:
 
     """
 
-    def __init__(
-        self, address: str | None = None, *, data_dir: Path | None = None, token: str | None = None
-    ) -> None:
+    def __init__(self, address: str | None = None, *, data_dir: Path | None = None, token: str | None = None) -> None:
         self._address = Address.find(address, data_dir=data_dir, token=token)
         self._channel = grpc.aio.insecure_channel(self._address.target, CHANNEL_OPTIONS)
         self._tasks = task_service_pb2_grpc.TaskServiceStub(self._channel)
@@ -72,10 +71,14 @@ class Client:
         return (await self._call(self._tasks.GetTask, pb.GetTaskRequest(task_id=task_id))).task
 
     async def list(
-        self, *, states: Sequence[task_pb2.TaskState] = (), behaviour: str = "", labels: dict[str, str] | None = None
+        self,
+        *,
+        states: Sequence[task_pb2.TaskState.ValueType] = (),
+        behaviour: str = "",
+        labels: Mapping[str, str] = _NONE,
     ) -> AsyncIterator[task_pb2.Task]:
         """Yield tasks, newest first, without input and result."""
-        request = pb.ListTasksRequest(states=states, behaviour=behaviour, labels=labels or {})
+        request = pb.ListTasksRequest(states=states, behaviour=behaviour, labels=labels)
         while True:
             page = await self._call(self._tasks.ListTasks, request)
             for task in page.tasks:
@@ -185,7 +188,7 @@ class Client:
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error, self._address.target) from None
 
-    async def _stream(self, stream: AsyncIterator[_Response]) -> AsyncIterator[_Response]:
+    async def _stream(self, stream: AsyncIterable[_Response]) -> AsyncIterator[_Response]:
         try:
             async for response in stream:
                 yield response

@@ -5,10 +5,10 @@ It runs a `Client` on an event loop in a thread of its own, so that both can nev
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from types import MappingProxyType, TracebackType
+from typing import Any, Final, Self, TypeVar
 
 from hundredfold.client.client import Client
 from hundredfold.client.submission import Submission
@@ -17,14 +17,13 @@ from hundredfold.v1 import behaviour_pb2, task_pb2
 from hundredfold.v1 import coordinator_service_pb2 as cpb
 
 _T = TypeVar("_T")
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class SyncClient:
     """A blocking client of one coordinator; a context manager. Arguments, methods and errors as for `Client`."""
 
-    def __init__(
-        self, address: str | None = None, *, data_dir: Path | None = None, token: str | None = None
-    ) -> None:
+    def __init__(self, address: str | None = None, *, data_dir: Path | None = None, token: str | None = None) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="hundredfold-client", daemon=True)
         self._thread.start()
@@ -60,7 +59,11 @@ class SyncClient:
         return self._run(self._client.get(task_id))
 
     def list(
-        self, *, states: Sequence[task_pb2.TaskState] = (), behaviour: str = "", labels: dict[str, str] | None = None
+        self,
+        *,
+        states: Sequence[task_pb2.TaskState.ValueType] = (),
+        behaviour: str = "",
+        labels: Mapping[str, str] = _NONE,
     ) -> Iterator[task_pb2.Task]:
         """See `Client.list`."""
         return self._iterate(self._client.list(states=states, behaviour=behaviour, labels=labels))
@@ -73,13 +76,9 @@ class SyncClient:
         """See `Client.wait`."""
         return self._run(self._client.wait(task_id, timeout_seconds=timeout_seconds))
 
-    def watch(
-        self, task_id: str, *, after_sequence: int = 0, include_output: bool = False
-    ) -> Iterator[task_pb2.Event]:
+    def watch(self, task_id: str, *, after_sequence: int = 0, include_output: bool = False) -> Iterator[task_pb2.Event]:
         """See `Client.watch`."""
-        return self._iterate(
-            self._client.watch(task_id, after_sequence=after_sequence, include_output=include_output)
-        )
+        return self._iterate(self._client.watch(task_id, after_sequence=after_sequence, include_output=include_output))
 
     def cancel(self, task_id: str, *, reason: str = "") -> task_pb2.Task:
         """See `Client.cancel`."""

@@ -8,7 +8,7 @@ in 3.51.3 (https://sqlite.org/wal.html#walresetbug).
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 import apsw
 
@@ -47,17 +47,16 @@ _SCAN: Final = "SELECT key, value, version FROM record WHERE key >= ? AND key > 
 _SCAN_BACK: Final = "SELECT key, value, version FROM record WHERE key >= ? {end} ORDER BY key DESC LIMIT ?"
 
 
-def _typed(
-    method: Callable[Concatenate["SqliteStore", _P], _T],
-) -> Callable[Concatenate["SqliteStore", _P], _T]:
+def _typed(method: Callable[_P, _T]) -> Callable[_P, _T]:
     """Turn what SQLite raises into the contract's error."""
 
     @wraps(method)
-    def wrapper(self: "SqliteStore", *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         try:
-            return method(self, *args, **kwargs)
+            return method(*args, **kwargs)
         except apsw.Error as error:
-            raise StoreUnavailable(url=self.url, problem=_problem(error)) from error
+            store: SqliteStore = args[0]  # type: ignore[assignment]  # it wraps methods only
+            raise StoreUnavailable(url=store.url, problem=_problem(error)) from error
 
     return wrapper
 
@@ -72,7 +71,7 @@ class SqliteStore:
         try:
             self._connection = apsw.Connection(str(path))
             self._connection.execute(_SCHEMA).fetchall()
-            self._version = int(self._connection.execute("SELECT version FROM clock").fetchone()[0])
+            self._version = int(next(self._connection.execute("SELECT version FROM clock"))[0])
         except apsw.Error as error:
             raise StoreUnavailable(url=self.url, problem=_problem(error)) from error
 
