@@ -33,9 +33,11 @@ def run(
     behaviours: dict[str, Behaviour[..., Any]],
 ) -> Never:
     """Run one attempt in this process and end it."""
+    cpus = process.stay_on_one_cpu()
     credential = _separate(preload, request, descriptors)
+    channel = Channel(preload.worker_address, credential, on_connected=lambda: os.sched_setaffinity(0, cpus))
     try:
-        delivered = run_attempt(Channel(preload.worker_address, credential), behaviours)
+        delivered = run_attempt(channel, behaviours)
         code = EXIT_DELIVERED if delivered else EXIT_FAILED
     except Refused as refusal:
         sys.stderr.write(f"hundredfold: stopped: {refusal}\n")

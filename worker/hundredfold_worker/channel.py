@@ -43,21 +43,25 @@ class Refused(Exception):  # it is not an error of this process
 class Channel:
     """The calls of `WorkerService`, authenticated by `credential`.
 
+    `on_connected` is called when the attempt has been taken: gRPC has started its threads by then.
+
     Raises:
         Refused: from every call, when this attempt is not wanted any more.
         HundredfoldError: from every call, when the coordinator refuses what was sent.
 
     """
 
-    def __init__(self, address: str, credential: str) -> None:
+    def __init__(self, address: str, credential: str, on_connected: Callable[[], None]) -> None:
         self._address = address
         self._stub = worker_service_pb2_grpc.WorkerServiceStub(grpc.insecure_channel(address, _OPTIONS))
         self._secret = credential
+        self._on_connected = on_connected
 
     def next_attempt(self) -> pb.NextAttemptResponse:
         """Take the attempt; all later calls are made in its name."""
         response = self._call(self._stub.NextAttempt, pb.NextAttemptRequest(protocol_version=PROTOCOL_VERSION))
         self._secret = response.token
+        self._on_connected()
         return response
 
     def emit(self, request: pb.EmitEventsRequest) -> pb.EmitEventsResponse:

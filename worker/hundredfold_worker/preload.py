@@ -18,6 +18,7 @@ from hundredfold.manager import Plugin, PluginManager
 from hundredfold.v1 import behaviour_pb2
 
 from hundredfold_worker import process
+from hundredfold_worker.rehearsal import rehearse
 
 _MODULES: Final = (
     "asyncio.runners",
@@ -26,7 +27,6 @@ _MODULES: Final = (
     "grpc._simple_stubs",
     "hundredfold.status",
     "hundredfold.v1.worker_service_pb2_grpc",
-    "hundredfold_worker.runner",
     "pydantic",
     "traceback",
 )
@@ -45,6 +45,7 @@ def preload(
     for path in request.spec.plugin_files:
         manager.load_file(Path(path))
     behaviours = manager.collect_behaviours({command.name: list(command.argv) for command in request.spec.commands})
+    rehearse()
     return manifest(request, manager.plugins, behaviours), behaviours
 
 

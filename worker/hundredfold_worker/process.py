@@ -3,14 +3,13 @@
 import ctypes
 import os
 import signal
-from pathlib import Path
 from typing import Final
 
 import setproctitle
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
-_OOM_SCORE: Final = "500"
+_OOM_SCORE: Final = b"500"
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -27,7 +26,20 @@ def adopt_orphans() -> None:
 
 def offer_to_oom_killer() -> None:
     """Be chosen before daemons when the machine runs out of memory."""
-    Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+    descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+    os.write(descriptor, _OOM_SCORE)
+    os.close(descriptor)
+
+
+def stay_on_one_cpu() -> set[int]:
+    """Stay on one of the CPUs this process may use; return all of them, for `os.sched_setaffinity` later.
+
+    While several threads start on several CPUs, every page that is copied on write interrupts the other CPU
+    (a TLB shootdown): with both kept on one, a worker starts with about a tenth less CPU time.
+    """
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(cpus)[os.getpid() % len(cpus)]})
+    return cpus
 
 
 def set_title(title: str) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import traceback
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from hundredfold.behaviour import Behaviour
 from hundredfold.context import BaseContext, Context, Item, Session, SyncContext
@@ -12,18 +12,36 @@ from hundredfold.errors import HundredfoldError, InvalidInput, PayloadTooLarge
 from hundredfold.v1 import attempt_pb2, payload_pb2, session_pb2
 from hundredfold.v1 import worker_service_pb2 as pb
 
-from hundredfold_worker.channel import Channel
 from hundredfold_worker.outbox import Outbox
 
 _TRACEBACK_LIMIT: Final = 16 * 1024
 _JSON: Final = "application/json"
 
 
+class Coordinator(Protocol):
+    """The coordinator, as an attempt sees it; `hundredfold_worker.channel.Channel` is the real one."""
+
+    def next_attempt(self) -> pb.NextAttemptResponse:
+        """Take the attempt."""
+
+    def emit(self, request: pb.EmitEventsRequest) -> pb.EmitEventsResponse:
+        """Record events."""
+
+    def save_checkpoint(self, request: pb.SaveCheckpointRequest) -> None:
+        """Save a checkpoint."""
+
+    def complete(self, request: pb.CompleteAttemptRequest) -> None:
+        """Record the result."""
+
+    def fail(self, request: pb.FailAttemptRequest) -> None:
+        """Record a failure."""
+
+
 class Cancelled(BaseException):
     """SIGTERM came while the behaviour was running."""
 
 
-def run_attempt(channel: Channel, behaviours: dict[str, Behaviour[..., Any]]) -> bool:
+def run_attempt(channel: Coordinator, behaviours: dict[str, Behaviour[..., Any]]) -> bool:
     """Take the attempt, run it, deliver what came of it. Returns whether that was a result.
 
     Raises:
@@ -54,7 +72,7 @@ def run_attempt(channel: Channel, behaviours: dict[str, Behaviour[..., Any]]) ->
 class _Port:
     """The far end of a context: checks sizes here, where the behaviour can see the error."""
 
-    def __init__(self, channel: Channel, assignment: pb.NextAttemptResponse) -> None:
+    def __init__(self, channel: Coordinator, assignment: pb.NextAttemptResponse) -> None:
         self._channel = channel
         self._limit = assignment.max_payload_bytes
         self.outbox = Outbox(channel.emit)

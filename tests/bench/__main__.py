@@ -1,0 +1,91 @@
+"""`scripts/bench WORKLOAD [--n N] [--repeat K]`: one JSON line a run on stdout, everything else on stderr."""
+
+import argparse
+import asyncio
+import math
+import os
+import signal
+import statistics
+import sys
+
+import accounting
+from figures import Line
+from run import run
+from workloads import WORKLOADS, Workload
+
+_QUIET_CORES = 0.1
+
+
+def main() -> None:
+    """Measure, and leave nothing behind however this ends."""
+    arguments = _parser().parse_args()
+    accounting.adopt_orphans()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        lines = asyncio.run(_repeat(arguments.workload, arguments.n or arguments.workload.n, arguments.repeat))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        accounting.end_all()
+    _summarise(lines)
+    sys.exit(any(line.failed for line in lines))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="WORKLOAD")
+    for workload in WORKLOADS:
+        command = commands.add_parser(workload.name, help=f"{workload.help}; n is {workload.n}")
+        command.add_argument("--n", type=_positive, help=f"how many tasks [default: {workload.n}]")
+        command.add_argument("--repeat", type=_positive, default=1, help="how many runs [default: 1]")
+        command.set_defaults(workload=workload)
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+async def _repeat(workload: Workload, n: int, times: int) -> list[Line]:
+    lines = []
+    for _ in range(times):
+        load, _, _ = os.getloadavg()
+        sys.stderr.write(f"bench: {workload.name}, {n} task(s): {workload.help}; load average {load:.1f}\n")
+        lines.append(await run(workload, n))
+        print(lines[-1].json(), flush=True)
+    return lines
+
+
+def _summarise(lines: list[Line]) -> None:
+    """Write medians of the valid runs for a person."""
+    busy = max(line.others_cores for line in lines)
+    if busy > _QUIET_CORES:
+        sys.stderr.write(f"bench: others kept up to {busy:.1f} cores busy meanwhile\n")
+    valid = [line for line in lines if line.valid]
+    if len(valid) < len(lines):
+        sys.stderr.write(f"bench: {len(lines) - len(valid)} run(s) are invalid: bare fork shows a busy machine\n")
+    if not valid:
+        return
+
+    def median(name: str) -> float:
+        return statistics.median(getattr(line, name) or math.nan for line in valid)
+
+    first = valid[0]
+    sys.stderr.write(
+        f"{first.workload}, n = {first.n}, {len(valid)} run(s), medians:\n"
+        f"  makespan   {median('makespan_s'):.3f} s; bare fork {median('bare_fork_makespan_s'):.3f} s; "
+        f"ratio {median('ratio_makespan'):.2f}\n"
+        f"  rate       {median('tasks_per_s'):.1f} tasks/s; p50 {median('p50_s'):.3f} s, p99 {median('p99_s'):.3f} s\n"
+        f"  CPU        {median('cpu_ms_per_task'):.1f} ms a task: coordinator {median('cpu_ms_coordinator'):.1f}, "
+        f"host {median('cpu_ms_host'):.1f}, zygote {median('cpu_ms_zygote'):.1f}, "
+        f"workers {median('cpu_ms_workers'):.1f}; bare fork {median('bare_fork_cpu_ms'):.1f}\n"
+        f"  memory     {median('peak_pss_mb'):.0f} MB at most, {median('pss_per_agent_mb'):.2f} MB an agent\n"
+        f"  processes  {median('distinct_pids'):.0f} distinct; cold start {median('cold_start_s'):.2f} s\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

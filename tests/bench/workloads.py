@@ -1,0 +1,132 @@
+"""The workloads: what is submitted, and when it is over."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from daemon import Daemon, DaemonError
+from hundredfold import Submission
+from hundredfold.v1 import task_pb2
+from memory import Sampler, measure
+
+_POLL_SECONDS = 0.2
+_SETTLE_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the client saw.
+
+    Attributes:
+        latencies: seconds each task took.
+        refused: why submissions were not accepted.
+
+    """
+
+    makespan_s: float = 0.0
+    tasks: list[task_pb2.Task] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+Drive = Callable[[Daemon, int, Sampler], Awaitable[Outcome]]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One way to load a daemon.
+
+    Attributes:
+        n: how many tasks, if nobody says.
+        at_once: how many at a time; 0 for all.
+        seconds: what a child of the baseline does; see `baseline`.
+
+    """
+
+    name: str
+    help: str
+    n: int
+    at_once: int
+    seconds: str
+    drive: Drive
+
+    def concurrency(self, n: int) -> int:
+        """Return how many of n tasks may be alive at once."""
+        return self.at_once or n
+
+
+def _together(behaviour: str) -> Drive:
+    async def drive(daemon: Daemon, n: int, sampler: Sampler) -> Outcome:
+        async with sampler.sampling(daemon.family):
+            return await _all(daemon, n, behaviour, {})
+
+    return drive
+
+
+async def _one_by_one(daemon: Daemon, n: int, sampler: Sampler) -> Outcome:
+    outcome = Outcome()
+    async with sampler.sampling(daemon.family):
+        begin = time.perf_counter()
+        for _ in range(n):
+            submitted = time.perf_counter()
+            task = await daemon.client.submit("noop", {})
+            outcome.tasks.append(await daemon.client.wait(task.id, timeout_seconds=_limit(n)))
+            outcome.latencies.append(time.perf_counter() - submitted)
+        outcome.makespan_s = time.perf_counter() - begin
+    return outcome
+
+
+async def _held(daemon: Daemon, n: int, sampler: Sampler) -> Outcome:
+    gate = daemon.directory / "gate"
+    running = asyncio.create_task(_all(daemon, n, "hold", {"gate": str(gate)}))
+    try:
+        await _until_running(daemon, n, running)
+        await asyncio.sleep(_SETTLE_SECONDS)
+        sampler.keep(await asyncio.to_thread(measure, daemon.family))
+        gate.touch()
+        return await running
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def _all(daemon: Daemon, n: int, behaviour: str, value: Any) -> Outcome:
+    outcome = Outcome()
+    begin = time.perf_counter()
+    answers = await daemon.client.submit_many(Submission(behaviour, value) for _ in range(n))
+    ids = [answer.id for answer in answers if isinstance(answer, task_pb2.Task)]
+    outcome.refused = [str(answer) for answer in answers if not isinstance(answer, task_pb2.Task)]
+    if ids:
+        outcome.tasks = [task async for task in daemon.client.as_ended(ids, timeout_seconds=_limit(n))]
+    outcome.makespan_s = time.perf_counter() - begin
+    outcome.latencies = [_nanoseconds(task.end_time) - _nanoseconds(task.create_time) for task in outcome.tasks]
+    return outcome
+
+
+async def _until_running(daemon: Daemon, n: int, ending: "asyncio.Task[Outcome]") -> None:
+    while n:
+        counts = {count.state: count.count for count in (await daemon.client.status()).task_counts}
+        if counts.get(task_pb2.TASK_STATE_RUNNING) == n:
+            return
+        if ending.done() or counts.get(task_pb2.TASK_STATE_FAILED):
+            raise DaemonError(f"not all of {n} agents came to wait: tasks by state {counts}")
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _limit(n: int) -> float:
+    """Return seconds within which n tasks end on any machine."""
+    return 120 + n
+
+
+def _nanoseconds(moment: Any) -> float:
+    return int(moment.ToNanoseconds()) / 1e9
+
+
+WORKLOADS = (
+    Workload("hundred", "n agents at once, each sleeps one second", 100, 0, "1", _together("nap")),
+    Workload("churn", "n no-op tasks, 16 at a time", 2000, 16, "0", _together("noop")),
+    Workload("latency", "n no-op tasks, one after the other", 100, 1, "0", _one_by_one),
+    Workload("memory", "n agents that wait until all are alive", 100, 0, "hold", _held),
+)
