@@ -85,8 +85,9 @@ class Environments:
             raise BrokenEnvironment(environment.name, environment.error[:_PROBLEM_LIMIT])
         if behaviour is None:
             _refuse_unknown(environment, spec.behaviour)
-        if spec.input.content_type in ("", "application/json"):
-            self._check_input(environment.name, behaviour, _parse(spec.input.data))
+        if spec.input.content_type.partition(";")[0].strip() not in ("", "application/json"):
+            raise InvalidArgument("spec.input.content_type", f"is {spec.input.content_type!r}; behaviours take JSON")
+        self._check_input(environment.name, behaviour, _parse(spec.input.data))
 
     def _check_input(self, environment: str, behaviour: behaviour_pb2.Behaviour, value: Any) -> None:
         key = environment, behaviour.name
@@ -136,10 +137,17 @@ def _refuse_unknown(environment: behaviour_pb2.Environment, behaviour: str) -> N
 
 
 def _parse(data: bytes) -> Any:
+    if not data:
+        raise InvalidArgument("spec.input", "is missing; an input without fields is {}")
     try:
-        return json.loads(data)
+        return json.loads(data, parse_constant=_refuse_constant)
     except ValueError as error:
         raise InvalidArgument("spec.input.data", f"is not JSON: {error}") from error
+
+
+def _refuse_constant(name: str) -> Never:
+    message = f"{name} is not a JSON number"
+    raise ValueError(message)
 
 
 def _field(error: ValidationError) -> str:

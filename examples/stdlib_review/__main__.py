@@ -1,8 +1,8 @@
-"""A hundred agents review a hundred modules of the standard library; then a hundred answer questions about them.
+"""A hundred agents review a hundred modules of the standard library; a hundred others answer questions about them.
 
 Run it with `./scripts/run`, or `python examples/stdlib_review`.
 
-See also: `README.md`; `agents.py`, what each of them does.
+See also: `README.md`; `agents.py`, what each agent does.
 """
 
 import argparse
@@ -20,25 +20,28 @@ from rich.console import Console
 from summary import Summary
 from tool_api import ToolApi
 
+_INTERRUPTED = 130
+
 
 def main() -> int:
     """Run both batches; return 0 if everything was as promised, 130 after Ctrl-C."""
     arguments = _arguments()
-    data_dir: Path = arguments.data_dir or Path(tempfile.mkdtemp(prefix="hundredfold-"))
     library, faults = Library(), Faults(arguments.seed)
     modules = library.choose(arguments.count)
+    data_dir = (arguments.data_dir or Path(tempfile.mkdtemp(prefix="hundredfold-"))).resolve()
     adopt_orphans()
-    runner = Runner(data_dir.resolve())
-    _say(f"{len(modules)} agents review {len(modules)} modules of Python's standard library, each in a process of its own;")
-    _say("one tool call in eight goes wrong. Then as many others answer questions from what those left behind.\n")
+    runner = Runner(data_dir)
+    _say(f"{len(modules)} agents review {len(modules)} modules of the standard library, each in a process of its own.")
     with ToolApi(library, faults) as api, api.serving():
         reviews = runner.run("review", [{"module": module, "tools": api.address} for module in modules])
+    _say(f"\n{len(modules)} others answer questions about them, from the sessions in the store.")
     questions = zip(modules, cycle(QUESTIONS), strict=False)
     answers = runner.run("answer", [{"module": module, "question": question} for module, question in questions])
-    summary = Summary(len(modules), reviews, answers, faults, left_running(), data_dir)
+    left = left_running()
     if runner.interrupted:
-        _say("\ninterrupted; " + ("still running: " + ", ".join(summary.left) if summary.left else "nothing is left running"))
-        return 130
+        _say(f"\ninterrupted; {'; '.join(left) or 'nothing'} left running")
+        return _INTERRUPTED
+    summary = Summary(len(modules), reviews, answers, faults, left, data_dir)
     summary.show(Console())
     return 1 if any(summary.problems()) else 0
 

@@ -16,6 +16,8 @@ QUESTIONS: Final = (
 )
 """What readers ask in this example."""
 
+_NAMED: Final = 3
+
 _Memory = Mapping[str, Any]
 
 
@@ -26,7 +28,7 @@ def reply(module: str, question: str, memory: _Memory) -> str:
     for words, topic in _TOPICS.items():
         if any(word in question.lower() for word in words):
             return topic(module, memory)
-    return f"I do not know. I can tell what {module} is for, who imports it, what to read first, what did not work."
+    return f"I do not know. I can tell what {module} is for, who imports it, what to read first and which tools failed."
 
 
 def _first(module: str, memory: _Memory) -> str:
@@ -35,14 +37,14 @@ def _first(module: str, memory: _Memory) -> str:
     return f"Anything: the review of {module} found nothing to warn of."
 
 
-def _importers(module: str, memory: _Memory) -> str:
+def _dependants(module: str, memory: _Memory) -> str:
     if "importers" not in memory["facts"]:
         return "I do not know: the tool that knows was broken during the review."
     names = memory["facts"]["importers"]
     if not names:
-        return f"No other module of the standard library imports {module}."
-    others = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004  # three are enough to name
-    return f"{', '.join(names[:3])}{others}."
+        return "Nobody: no other module imports it."
+    others = f" and {len(names) - _NAMED} more" if names[_NAMED:] else ""
+    return f"Those who use {', '.join(names[:_NAMED])}{others}: they import {module}."
 
 
 def _purpose(module: str, memory: _Memory) -> str:
@@ -53,12 +55,12 @@ def _purpose(module: str, memory: _Memory) -> str:
 
 def _broken(_module: str, memory: _Memory) -> str:
     missing = memory["missing"]
-    return f"{', '.join(missing)}: asked three times in vain." if missing else "In the end, all of them worked."
+    return f"{', '.join(missing)}: asked three times in vain." if missing else "In the end, all of them did."
 
 
 _TOPICS: Final[dict[tuple[str, ...], Callable[[str, _Memory], str]]] = {
     ("first", "start", "worst"): _first,
-    ("notice", "import", "depend"): _importers,
+    ("notice", "import", "depend"): _dependants,
     ("what is", "for", "purpose"): _purpose,
     ("tool", "broken", "work"): _broken,
 }

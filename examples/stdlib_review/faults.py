@@ -15,8 +15,8 @@ class Fault(StrEnum):
 
     LATE = "answered late"
     SILENT = "never answered"
-    BUSY = "503, once"
-    BROKEN = "503, every time"
+    BUSY = "503 once"
+    BROKEN = "503 every time"
 
 
 _SHARES: Final = {Fault.LATE: 0.045, Fault.SILENT: 0.03, Fault.BUSY: 0.04, Fault.BROKEN: 0.015}

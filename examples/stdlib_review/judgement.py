@@ -12,7 +12,7 @@ from typing import Any, Final
 from outline import Outline
 
 _LONG_FUNCTION_LINES: Final = 60
-_LONG_PATTERN: Final = 120
+_LONG_PATTERN: Final = 70
 _LARGE_MODULE_LINES: Final = 1000
 _MANY_BRANCHES: Final = 20
 _MANY_IMPORTERS: Final = 15
@@ -59,8 +59,8 @@ def judge(outline: Outline | None, facts: Mapping[str, Any]) -> list[Finding]:
     """Return what is worth telling, heaviest first. A tool that did not answer only leaves something unsaid."""
     findings = [*(_from_outline(outline) if outline else _from_hearsay()), *_from_facts(facts)]
     if outline and not outline.docstring:
-        said = facts.get("documentation") or "nobody knows."
-        findings.append(Finding("purpose", 30, f"no docstring says what it is for; but: {said}"))
+        text = f"it does not say what it is for. {facts.get('documentation', '')}".strip(" .")
+        findings.append(Finding("purpose", 30, text))
     return sorted(findings, key=lambda finding: -finding.weight)
 
 

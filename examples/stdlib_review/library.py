@@ -9,6 +9,7 @@ import ast
 import re
 import sys
 import sysconfig
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -32,6 +33,8 @@ class Library:
     def __init__(self) -> None:
         self._sources = dict(_sources())
         self._imports = {name: _imported(source) for name, source in self._sources.items()}
+        # One reader at a time: a hundred that share one interpreter would keep the quick questions waiting.
+        self._reading = threading.Lock()
         self._tools: Mapping[str, Callable[[str], Any]] = {
             "document": self._document,
             "documentation": self._documentation,
@@ -72,7 +75,7 @@ class Library:
         """Return what is known about a module's purpose beside its docstring: its first comment, or what it offers."""
         comment = _TOP_COMMENT.match(self._sources[module])
         said = first_sentence(comment[0].replace("#", "")) if comment else ""
-        return said or _offers(ast.parse(self._sources[module]))
+        return said or _offers(self._tree(module))
 
     def _importers(self, module: str) -> list[str]:
         return sorted(name for name, imported in self._imports.items() if module in imported)
@@ -83,13 +86,18 @@ class Library:
 
     def _complexity(self, module: str) -> list[dict[str, Any]]:
         """Return the functions with the most branches."""
-        functions = [_measured(name, node) for name, node in _functions(ast.parse(self._sources[module]))]
+        with self._reading:
+            functions = [_measured(name, node) for name, node in _functions(self._tree(module))]
         return sorted(functions, key=lambda function: -function["branches"])[:_MOST_NAMED]
 
     def _patterns(self, module: str) -> list[dict[str, Any]]:
         """Return the longest regular expressions."""
-        found = [pattern for node in ast.walk(ast.parse(self._sources[module])) for pattern in _pattern(node)]
+        with self._reading:
+            found = [pattern for node in ast.walk(self._tree(module)) for pattern in _pattern(node)]
         return sorted(found, key=lambda pattern: -pattern["length"])[:_MOST_NAMED]
+
+    def _tree(self, module: str) -> ast.Module:
+        return ast.parse(self._sources[module])
 
 
 def _sources() -> Iterator[tuple[str, str]]:
@@ -111,7 +119,8 @@ def _imported(source: str) -> set[str]:
 
 def _offers(tree: ast.Module) -> str:
     names = [node.name for node in tree.body if isinstance(node, _Named) and not node.name.startswith("_")]
-    return f"It offers {', '.join(names[:4])}{' and more' if len(names) > 4 else ''}." if names else ""
+    more = " and more" if names[_MOST_NAMED:] else ""
+    return f"It offers {', '.join(names[:_MOST_NAMED])}{more}." if names else ""
 
 
 def _functions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, _Function]]:

@@ -3,9 +3,9 @@
 See also: `batch.py` and `faults.py`, where the figures come from.
 """
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,10 +14,11 @@ from faults import Fault, Faults
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
 _FINDINGS_SHOWN: Final = 6
-_ANSWERS_SHOWN: Final = 3
+_ANSWERS_SHOWN: Final = 4
+
+_Rows = Iterable[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,95 +41,86 @@ class Summary:
     def problems(self) -> Iterator[str]:
         """Yield what is not as promised; nothing, if all is well."""
         for name, batch in (("review", self.reviews), ("answer", self.answers)):
-            if len(batch.results) < self.count:
-                yield f"{self.count - len(batch.results)} of {self.count} {name}s did not succeed; see {batch.file}"
-            elif _processes(batch) < self.count:
-                yield f"{self.count} {name}s ran in {_processes(batch)} processes, not in {self.count}"
-        known = sum(result["reviews"] > 0 for result in self.answers.results)
-        if known < len(self.answers.results):
-            yield f"{len(self.answers.results) - known} answers found no review in their session"
+            succeeded, processes = len(batch.results), _processes(batch)
+            if batch.exit_code or succeeded < self.count:
+                yield f"{succeeded} of {self.count} {name}s succeeded, exit code {batch.exit_code}; see {batch.file}"
+            if processes < succeeded:
+                yield f"{succeeded} {name}s ran in only {processes} processes"
+        for result in self.answers.results:
+            if not result["reviews"]:
+                yield f"the session of {result['module']} holds no review"
         for process in self.left:
             yield f"left running: {process}"
 
     def show(self, console: Console) -> None:
         """Print it."""
-        for title, body in (
-            ("", self._figures()),
-            ("What the tools did, and what the agents did about it", self._disturbances()),
-            ("Some of what the agents found", self._findings()),
-            ("Answered from what the reviews left in their sessions", self._answers()),
-            ("To look closer", self._hints()),
-        ):
-            console.print(Text(f"\n{title}" if title else "", style="bold"))
-            console.print(Padding(body, (0, 0, 0, 2)))
+        _section(console, "In figures", self._figures())
+        _section(console, "What the tools did, and what the agents did about it", self._disturbances())
+        _section(console, "Some of what the agents found", self._findings())
+        _section(console, "Asked afterwards, answered from what the reviews left in their sessions", self._answers())
+        _section(console, "To look closer", [("reviews", str(self.reviews.file)), ("answers", str(self.answers.file))])
+        command = Path(sys.executable).with_name("hundredfold")
+        console.print(
+            f"  [cyan]tasks[/]     {command} serve --data-dir {self.data_dir} &", soft_wrap=True, highlight=False
+        )
         for problem in self.problems():
-            console.print(Text(f"\nNOT AS PROMISED: {problem}", style="bold red"))
+            console.print(f"\n[bold red]not as promised:[/] {problem}", highlight=False)
 
-    def _figures(self) -> Table:
+    def _figures(self) -> _Rows:
         done = len(self.reviews.results), len(self.answers.results)
-        failed = 2 * self.count - sum(done)
+        processes = _processes(self.reviews) + _processes(self.answers)
         struck = sum(self.faults.struck.values())
-        share = 100 * struck / max(1, self.faults.calls)
-        return _grid(
-            ("agents", f"{done[0]} reviews and {done[1]} answers; {failed or 'none'} failed"),
-            ("processes", f"{_processes(self.reviews) + _processes(self.answers)}, a fresh one for each task; "
-                          f"{len(self.left) or 'none'} left running"),
-            ("time", f"{self.reviews.seconds:.1f} s for the reviews, {self.answers.seconds:.1f} s for the answers"),
-            ("tool calls", f"{self.faults.calls}, of which {struck} ({share:.0f} %) were disturbed on purpose"),
-        )  # fmt: skip
+        share = round(100 * struck / max(1, self.faults.calls))
+        failed, left = 2 * self.count - sum(done) or "none", len(self.left) or "none"
+        yield "agents", f"{done[0]} reviews and {done[1]} answers, {failed} failed"
+        yield "processes", f"{processes}, a fresh one for each task, {left} left running"
+        yield "time", f"{self.reviews.seconds:.1f} s for the reviews, {self.answers.seconds:.1f} s for the answers"
+        yield "tool calls", f"{self.faults.calls}, of which {struck} ({share} %) were disturbed on purpose"
 
-    def _disturbances(self) -> Table:
-        faults = [fault for review in self.reviews.results for fault in review["tool_faults"]]
-        healed = [fault["problem"] for fault in faults if fault["recovered"]]
+    def _disturbances(self) -> _Rows:
+        met = [review["tool_faults"] for review in self.reviews.results]
+        healed = [fault["problem"] for faults in met for fault in faults if fault["recovered"]]
         silent = sum("no answer" in problem for problem in healed)
-        lacking = sum(any(not f["recovered"] for f in review["tool_faults"]) for review in self.reviews.results)
-        calm = sum(not review["tool_faults"] for review in self.reviews.results)
+        lacking = sum(not all(fault["recovered"] for fault in faults) for faults in met)
         dealt = {
             Fault.LATE: "waited",
-            Fault.SILENT: f"hung up and asked again: {silent} then had their answer",
-            Fault.BUSY: f"asked again a moment later: {len(healed) - silent} then had their answer",
-            Fault.BROKEN: f"asked three times, went on without, said so: {lacking} reviews lack a tool",
+            Fault.SILENT: f"hung up, asked again; {silent} answered then",
+            Fault.BUSY: f"asked again a moment later; {len(healed) - silent} answered then",
+            Fault.BROKEN: f"asked three times, went on without; {lacking} reviews say which tool they lack",
         }
-        rows = [(f"{fault:<16} {self.faults.struck[fault]:>4} x", words) for fault, words in dealt.items()]
-        return _grid(*rows, ("no fault at all", f"{calm} agents, which never noticed those of their neighbours"))
+        for fault, words in dealt.items():
+            yield f"{self.faults.struck[fault]:>3} {fault}", words
+        yield f"{met.count([]):>3} agents met none", "and never noticed those of their neighbours"
 
-    def _findings(self) -> Table:
+    def _findings(self) -> _Rows:
         found = [(finding, review["module"]) for review in self.reviews.results for finding in review["findings"]]
         found.sort(key=lambda pair: -pair[0]["weight"])
-        return _grid(*((module, finding["text"]) for finding, module in islice(_varied(found), _FINDINGS_SHOWN)))
+        kinds = _first_of_each(found, lambda pair: pair[0]["kind"])
+        return [(module, finding["text"]) for finding, module in kinds][:_FINDINGS_SHOWN]
 
-    def _answers(self) -> Table:
-        # One for each kind of question; they take turns.
-        return _grid(*(
-            (result["module"], f"{result['question']} [dim]{result['answer']}[/]")
-            for result in self.answers.results[:_ANSWERS_SHOWN]
-        ))  # fmt: skip
-
-    def _hints(self) -> Table:
-        return _grid(
-            ("results", f"{self.reviews.file}\n{self.answers.file.name} beside it"),
-            ("tasks", f"hundredfold serve --data-dir {self.data_dir} &\nhundredfold list --data-dir {self.data_dir}"),
-        )
+    def _answers(self) -> _Rows:
+        longest = sorted(self.answers.results, key=lambda result: -len(result["answer"]))
+        for result in _first_of_each(longest, lambda result: result["question"])[:_ANSWERS_SHOWN]:
+            yield result["module"], f"[dim]{result['question']}[/] {result['answer']}"
 
 
 def _processes(batch: Batch) -> int:
     return len({result["pid"] for result in batch.results})
 
 
-def _varied(found: list[tuple[dict[str, Any], str]]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield the heaviest finding of each kind, none of a module that was named already."""
-    kinds, modules = set(), set()
-    for finding, module in found:
-        if finding["kind"] not in kinds and module not in modules:
-            kinds.add(finding["kind"])
-            modules.add(module)
-            yield finding, module
+def _first_of_each(values: Iterable[Any], kind: Callable[[Any], str]) -> list[Any]:
+    """Return the first value of each kind."""
+    first: dict[str, Any] = {}
+    for value in values:
+        first.setdefault(kind(value), value)
+    return list(first.values())
 
 
-def _grid(*rows: tuple[str, str]) -> Table:
+def _section(console: Console, title: str, rows: _Rows) -> None:
     table = Table.grid(padding=(0, 3, 0, 0))
     table.add_column(style="cyan", no_wrap=True)
     table.add_column()
     for row in rows:
         table.add_row(*row)
-    return table
+    console.print(f"\n[bold]{title}[/]")
+    console.print(Padding(table, (0, 0, 0, 2), expand=False))

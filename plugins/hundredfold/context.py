@@ -36,7 +36,7 @@ class Item:
 class State(MutableMapping[str, Json]):
     """The key-value state of a session, which remembers what was written to it.
 
-    Values are JSON; a value that is not raises `TypeError` when it is set. Changing a value in place is not seen: set
+    Values are JSON; one that is not raises `TypeError` or `ValueError` when it is set. Changing a value in place is not seen: set
     it again.
     """
 
@@ -49,7 +49,7 @@ class State(MutableMapping[str, Json]):
         return self._values[key]
 
     def __setitem__(self, key: str, value: Json) -> None:
-        json.dumps(value)
+        json.dumps(value, allow_nan=False)
         self._values[key] = self.written[key] = value
         self.deleted.discard(key)
 
@@ -96,10 +96,10 @@ class Session:
         """Append an item.
 
         Raises:
-            TypeError: the content is no JSON.
+            TypeError, ValueError: the content is no JSON.
 
         """
-        json.dumps(content)
+        json.dumps(content, allow_nan=False)
         self.appended.append(Item(role, content))
 
 

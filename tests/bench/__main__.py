@@ -7,6 +7,7 @@ import os
 import signal
 import statistics
 import sys
+from dataclasses import fields
 
 import accounting
 from figures import Line
@@ -14,6 +15,16 @@ from run import run
 from workloads import WORKLOADS, Workload
 
 _QUIET_CORES = 0.1
+_FIGURES = [field.name for field in fields(Line) if field.name not in ("workload", "n")]
+_SUMMARY = """\
+{workload}, n = {n}, medians of {runs} run(s):
+  makespan   {makespan_s:.3f} s; bare fork {bare_fork_makespan_s:.3f} s; ratio {ratio_makespan:.2f}
+  rate       {tasks_per_s:.1f} tasks/s; p50 {p50_s:.3f} s, p99 {p99_s:.3f} s
+  CPU        {cpu_ms_per_task:.1f} ms a task: coordinator {cpu_ms_coordinator:.1f}, host {cpu_ms_host:.1f}, \
+zygote {cpu_ms_zygote:.1f}, workers {cpu_ms_workers:.1f}; bare fork {bare_fork_cpu_ms:.1f}
+  memory     {peak_pss_mb:.0f} MB at most, {pss_per_agent_mb:.2f} MB an agent
+  processes  {distinct_pids:.0f} distinct; cold start {cold_start_s:.2f} s
+"""
 
 
 def main() -> None:
@@ -60,31 +71,21 @@ async def _repeat(workload: Workload, n: int, times: int) -> list[Line]:
 
 
 def _summarise(lines: list[Line]) -> None:
-    """Write medians of the valid runs for a person."""
+    """Write for a person what the runs show together."""
     busy = max(line.others_cores for line in lines)
     if busy > _QUIET_CORES:
         sys.stderr.write(f"bench: others kept up to {busy:.1f} cores busy meanwhile\n")
     valid = [line for line in lines if line.valid]
     if len(valid) < len(lines):
         sys.stderr.write(f"bench: {len(lines) - len(valid)} run(s) are invalid: bare fork shows a busy machine\n")
-    if not valid:
-        return
+    if valid:
+        medians = {name: _median([getattr(line, name) for line in valid]) for name in _FIGURES}
+        sys.stderr.write(_SUMMARY.format(workload=valid[0].workload, n=valid[0].n, runs=len(valid), **medians))
 
-    def median(name: str) -> float:
-        return statistics.median(getattr(line, name) or math.nan for line in valid)
 
-    first = valid[0]
-    sys.stderr.write(
-        f"{first.workload}, n = {first.n}, {len(valid)} run(s), medians:\n"
-        f"  makespan   {median('makespan_s'):.3f} s; bare fork {median('bare_fork_makespan_s'):.3f} s; "
-        f"ratio {median('ratio_makespan'):.2f}\n"
-        f"  rate       {median('tasks_per_s'):.1f} tasks/s; p50 {median('p50_s'):.3f} s, p99 {median('p99_s'):.3f} s\n"
-        f"  CPU        {median('cpu_ms_per_task'):.1f} ms a task: coordinator {median('cpu_ms_coordinator'):.1f}, "
-        f"host {median('cpu_ms_host'):.1f}, zygote {median('cpu_ms_zygote'):.1f}, "
-        f"workers {median('cpu_ms_workers'):.1f}; bare fork {median('bare_fork_cpu_ms'):.1f}\n"
-        f"  memory     {median('peak_pss_mb'):.0f} MB at most, {median('pss_per_agent_mb'):.2f} MB an agent\n"
-        f"  processes  {median('distinct_pids'):.0f} distinct; cold start {median('cold_start_s'):.2f} s\n"
-    )
+def _median(values: list[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else math.nan
 
 
 if __name__ == "__main__":

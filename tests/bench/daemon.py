@@ -77,16 +77,15 @@ async def running(concurrency: int) -> AsyncIterator[Daemon]:
     directory = Path(tempfile.mkdtemp(prefix="hundredfold-", dir=None if "TMPDIR" in os.environ else _DISK))
     reader, writer = os.pipe()  # should this process be killed, the kernel closes its end, and the daemon stops
     try:
-        begin = time.perf_counter()
-        process = _start(directory, concurrency, reader)
         async with Client(f"unix:{directory / 'api.sock'}") as client:
-            try:
-                await _until_ready(client, process, directory)
-                cold_start_s = time.perf_counter() - begin
-                yield Daemon(client, directory, await _family(client), cold_start_s)
-                await _stop(client, process)
-            except DaemonError as error:
-                raise DaemonError(f"{error}; its log ends: {_log(directory).read_text()[-2000:]}") from error
+            begin = time.perf_counter()
+            process = _start(directory, concurrency, reader)
+            await _until_ready(client, process, directory)
+            cold_start_s = time.perf_counter() - begin
+            yield Daemon(client, directory, await _family(client), cold_start_s)
+            await _stop(client, process)
+    except DaemonError as error:
+        raise DaemonError(f"{error}; its log ends: {_log(directory).read_text()[-2000:]}") from error
     finally:
         accounting.end_all()
         os.close(reader)

@@ -59,7 +59,9 @@ class Line:
     def json(self) -> str:
         """Return the line, figures rounded to what can be told apart."""
         values = asdict(self)
-        return json.dumps({key: round(value, 4) if isinstance(value, float) else value for key, value in values.items()})
+        return json.dumps(
+            {key: round(value, 4) if isinstance(value, float) else value for key, value in values.items()}
+        )
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:

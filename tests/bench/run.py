@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import accounting
 from daemon import Daemon, running
@@ -41,38 +42,49 @@ async def run(workload: Workload, n: int) -> Line:
     idle = await _measure(workload, 0, workload.concurrency(n))
     bare_makespan_s, bare_cpu_s = _bare_fork(workload, n)
     loaded = await _measure(workload, n, workload.concurrency(n))
-    outcome, peak = loaded.outcome, loaded.peak
-    done = sum(task.state == task_pb2.TASK_STATE_SUCCEEDED for task in outcome.tasks)
-    _explain(outcome)
-    fork_ms = per_task_ms(bare_cpu_s, n)
+    _explain(loaded.outcome)
     return Line(
         workload=workload.name,
         n=n,
-        done=done,
-        failed=n - done,
-        makespan_s=outcome.makespan_s,
-        p50_s=percentile(outcome.latencies, 0.50),
-        p99_s=percentile(outcome.latencies, 0.99),
-        tasks_per_s=ratio(done, outcome.makespan_s),
-        cpu_ms_per_task=per_task_ms(loaded.cpu_s, n, idle.cpu_s),
-        cpu_ms_coordinator=per_task_ms(loaded.shares["coordinator"], n),
-        cpu_ms_host=per_task_ms(loaded.shares["host"], n),
-        cpu_ms_zygote=per_task_ms(loaded.shares["zygote"], n),
-        cpu_ms_workers=per_task_ms(loaded.shares["workers"], n),
-        peak_pss_mb=mebibytes(peak.total),
-        pss_per_agent_mb=ratio(mebibytes(peak.workers), peak.agents),
-        coordinator_pss_mb=mebibytes(peak.coordinator),
-        host_pss_mb=mebibytes(peak.host),
-        zygote_pss_mb=mebibytes(peak.zygote),
-        distinct_pids=len({attempt.pid for task in outcome.tasks for attempt in task.attempts if attempt.pid}),
-        cold_start_s=loaded.cold_start_s,
+        ratio_makespan=None if workload.seconds == "hold" else ratio(loaded.outcome.makespan_s, bare_makespan_s),
         bare_fork_makespan_s=bare_makespan_s,
         bare_fork_tasks_per_s=ratio(n, bare_makespan_s),
-        bare_fork_cpu_ms=fork_ms,
-        ratio_makespan=None if workload.seconds == "hold" else ratio(outcome.makespan_s, bare_makespan_s),
+        bare_fork_cpu_ms=per_task_ms(bare_cpu_s, n),
+        valid=is_valid(per_task_ms(bare_cpu_s, n)),
+        cpu_ms_per_task=per_task_ms(loaded.cpu_s, n, idle.cpu_s),
+        cold_start_s=loaded.cold_start_s,
         others_cores=loaded.others_cores,
-        valid=is_valid(fork_ms),
+        **_shares(loaded.shares, n),
+        **_results(loaded.outcome, n),
+        **_memory(loaded.peak),
     )
+
+
+def _results(outcome: Outcome, n: int) -> dict[str, Any]:
+    done = sum(task.state == task_pb2.TASK_STATE_SUCCEEDED for task in outcome.tasks)
+    return {
+        "done": done,
+        "failed": n - done,
+        "makespan_s": outcome.makespan_s,
+        "p50_s": percentile(outcome.latencies, 0.50),
+        "p99_s": percentile(outcome.latencies, 0.99),
+        "tasks_per_s": ratio(done, outcome.makespan_s),
+        "distinct_pids": len({attempt.pid for task in outcome.tasks for attempt in task.attempts if attempt.pid}),
+    }
+
+
+def _shares(shares: dict[str, float], n: int) -> dict[str, Any]:
+    return {f"cpu_ms_{role}": per_task_ms(seconds, n) for role, seconds in shares.items()}
+
+
+def _memory(peak: Memory) -> dict[str, Any]:
+    return {
+        "peak_pss_mb": mebibytes(peak.total),
+        "pss_per_agent_mb": ratio(mebibytes(peak.workers), peak.agents),
+        "coordinator_pss_mb": mebibytes(peak.coordinator),
+        "host_pss_mb": mebibytes(peak.host),
+        "zygote_pss_mb": mebibytes(peak.zygote),
+    }
 
 
 async def _measure(workload: Workload, n: int, concurrency: int) -> Measured:

@@ -20,9 +20,7 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize(
-    ("share", "value"), [(0.0, 1.0), (0.5, 50.0), (0.99, 99.0), (0.991, 100.0), (1.0, 100.0)]
-)
+@pytest.mark.parametrize(("share", "value"), [(0.0, 1.0), (0.5, 50.0), (0.99, 99.0), (0.991, 100.0), (1.0, 100.0)])
 def test_percentile_is_a_value_that_occurred(figures: ModuleType, share: float, value: float) -> None:
     assert figures.percentile([float(number) for number in range(100, 0, -1)], share) == value
 

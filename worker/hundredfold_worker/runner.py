@@ -78,12 +78,12 @@ class _Port:
         self.outbox = Outbox(channel.emit)
 
     def emit(self, value: object) -> None:
-        data = json.dumps(value).encode()
+        data = json.dumps(value, allow_nan=False).encode()
         self.check_size("event", data)
         self.outbox.add(data)
 
     def save_checkpoint(self, value: object) -> None:
-        data = json.dumps(value).encode()
+        data = json.dumps(value, allow_nan=False).encode()
         self.check_size("checkpoint", data)
         self._channel.save_checkpoint(pb.SaveCheckpointRequest(checkpoint=_payload(data)))
 
@@ -164,7 +164,7 @@ def _session_writes(session: Session) -> session_pb2.SessionWrites:
     return session_pb2.SessionWrites(
         expected_version=session.version,
         append=[session_pb2.SessionItem(role=i.role, content=json.dumps(i.content).encode()) for i in session.appended],
-        set={key: json.dumps(value).encode() for key, value in session.state.written.items()},
+        set={key: json.dumps(value, allow_nan=False).encode() for key, value in session.state.written.items()},
         delete=sorted(session.state.deleted),
     )
 

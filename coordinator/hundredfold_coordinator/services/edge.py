@@ -92,8 +92,8 @@ def bearer(context: Any) -> str:
 
 
 async def _abort(context: Any, error: BaseException) -> None:
-    if isinstance(error, asyncio.CancelledError) or context.cancelled():
-        raise error  # the caller has gone away, or the server stops
+    if isinstance(error, asyncio.CancelledError | grpc.aio.AbortError) or context.cancelled():
+        raise error  # the caller has gone away, the server stops, or gRPC's own health service has said no
     if not isinstance(error, HundredfoldError):
         _log.error("a handler failed", exc_info=error)
         error = InternalError(f"{type(error).__name__}: {error}")

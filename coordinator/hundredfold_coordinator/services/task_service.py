@@ -156,7 +156,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
             texts |= {f"spec.labels[{key[:_TEXT_LIMIT]}]": key, f"spec.labels.{key[:_TEXT_LIMIT]}": value}
         for field, text in texts.items():
             if len(text) > _TEXT_LIMIT or "\0" in text:
-                raise InvalidArgument(field, f"may have {_TEXT_LIMIT} characters, none of them zero")
+                raise InvalidArgument(field, f"may have at most {_TEXT_LIMIT} characters and no NUL")
 
     # Watching and waiting ---------------------------------------------------------------------------------------------
 

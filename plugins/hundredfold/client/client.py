@@ -12,7 +12,7 @@ import grpc
 from google.protobuf import duration_pb2
 
 from hundredfold.client.address import CHANNEL_OPTIONS, Address
-from hundredfold.client.submission import Submission, batches, outcomes, result_of
+from hundredfold.client.submission import NO_INPUT, Submission, batches, outcomes, result_of
 from hundredfold.errors import HundredfoldError, TimedOut
 from hundredfold.status import from_rpc_error
 from hundredfold.v1 import behaviour_pb2, coordinator_service_pb2_grpc, task_pb2, task_service_pb2_grpc
@@ -54,7 +54,7 @@ class Client:
         """Close the connection. Idempotent."""
         await self._channel.close()
 
-    async def submit(self, behaviour: str, input: Any = None, **fields: Any) -> task_pb2.Task:  # noqa: A002
+    async def submit(self, behaviour: str, input: Any = NO_INPUT, **fields: Any) -> task_pb2.Task:  # noqa: A002
         """Submit one task; returns when it is durable. `fields` are those of `Submission`."""
         request = Submission(behaviour, input, **fields).request()
         return (await self._call(self._tasks.SubmitTask, request)).task

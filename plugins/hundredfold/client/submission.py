@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from hundredfold.errors import HundredfoldError, TaskFailed
+from hundredfold.errors import HundredfoldError, InvalidArgument, TaskFailed
 from hundredfold.status import from_status
 from hundredfold.v1 import payload_pb2, task_pb2
 from hundredfold.v1 import task_service_pb2 as pb
@@ -17,13 +17,17 @@ BATCH_BYTES: Final = 8 << 20
 """Input sent in one call, in bytes."""
 
 
+NO_INPUT: Final[dict[str, Any]] = {}
+"""What a behaviour without parameters is given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """A wish for one task.
 
     Attributes:
         behaviour: name of the behaviour.
-        input: its input, any JSON value.
+        input: its input, any JSON value; an empty object by default.
         session: session it belongs to; empty for none.
         environment: where the behaviour is; empty for the default one.
         labels: for finding it again.
@@ -32,7 +36,7 @@ class Submission:
     """
 
     behaviour: str
-    input: Any = None
+    input: Any = field(default_factory=dict)
     session: str = ""
     environment: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -51,8 +55,17 @@ class Submission:
 
 
 def encode(value: Any) -> payload_pb2.Payload:
-    """Return a JSON value as a payload."""
-    return payload_pb2.Payload(content_type="application/json", data=json.dumps(value).encode())
+    """Return a JSON value as a payload.
+
+    Raises:
+        InvalidArgument: it is no JSON value; NaN is none, either.
+
+    """
+    try:
+        data = json.dumps(value, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument("input", f"is no JSON value: {error}") from error
+    return payload_pb2.Payload(content_type="application/json", data=data)
 
 
 def decode(payload: payload_pb2.Payload) -> Any:

@@ -11,7 +11,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from hundredfold.client.client import Client
-from hundredfold.client.submission import Submission
+from hundredfold.client.submission import NO_INPUT, Submission
 from hundredfold.errors import HundredfoldError
 from hundredfold.v1 import behaviour_pb2, task_pb2
 from hundredfold.v1 import coordinator_service_pb2 as cpb
@@ -42,11 +42,12 @@ class SyncClient:
         if self._loop.is_closed():
             return
         self._run(self._client.close())
+        del self._client  # gRPC gives its sockets back when the last of its objects is gone
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    def submit(self, behaviour: str, input: Any = None, **fields: Any) -> task_pb2.Task:  # noqa: A002
+    def submit(self, behaviour: str, input: Any = NO_INPUT, **fields: Any) -> task_pb2.Task:  # noqa: A002
         """See `Client.submit`."""
         return self._run(self._client.submit(behaviour, input, **fields))
 

@@ -1,0 +1,67 @@
+"""Runs the conformance kit on the built-in stores, and shows what the default one answers to files it cannot use."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hundredfold.errors import StoreUnavailable
+from hundredfold.stores.contract import Batch, Store, Write
+from hundredfold.stores.memory import MemoryStore
+from hundredfold.stores.sqlite import SqliteStore
+from hundredfold.testing.store import StoreConformance
+
+
+class TestMemoryStore(StoreConformance):
+    def open(self, directory: Path) -> Store:  # noqa: ARG002  # it is in memory
+        return MemoryStore()
+
+
+class TestSqliteStore(StoreConformance):
+    def open(self, directory: Path) -> Store:
+        return SqliteStore(directory / "state.db")
+
+
+def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="missing"):
+        SqliteStore(tmp_path / "missing" / "state.db")
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    path.write_bytes(b"something else altogether" * 100)
+    with pytest.raises(StoreUnavailable, match="NotADB"):
+        SqliteStore(path)
+    assert path.read_bytes() == b"something else altogether" * 100
+
+
+def test_a_second_opener_is_kept_out(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with closing(SqliteStore(path)) as first:
+        with pytest.raises(StoreUnavailable, match="Busy"):
+            SqliteStore(path)
+        first.commit([Batch([Write(b"k", b"still writable")])])
+    with closing(SqliteStore(path)) as second:
+        assert second.get([b"k"])[0] is not None
+
+
+def test_a_closed_store_says_so(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "state.db")
+    store.close()
+    with pytest.raises(StoreUnavailable):
+        store.get([b"k"])
+    with pytest.raises(StoreUnavailable):
+        store.scan(b"")
+    with pytest.raises(StoreUnavailable):
+        store.commit([])
+
+
+def test_a_commit_that_fails_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+    def batches() -> Iterator[Batch]:
+        yield Batch([Write(b"k", b"1")])
+        raise LookupError
+
+    with closing(SqliteStore(tmp_path / "state.db")) as store:
+        with pytest.raises(LookupError):
+            store.commit(batches())
+        assert store.scan(b"") == []

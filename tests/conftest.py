@@ -1,0 +1,66 @@
+"""What every test is held to: it leaves no process, no descriptor and no environment variable behind."""
+
+import gc
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+import pytest
+
+from hundredfold import SyncClient
+
+_SETTLE_SECONDS = 3.0
+_T = TypeVar("_T")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _grpc_is_up(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Have gRPC open what it keeps open as long as the process lives."""
+    SyncClient(f"unix:{tmp_path_factory.mktemp('grpc') / 'nobody'}").close()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    environment = dict(os.environ)
+    descriptors = _descriptors()
+    children = _children()
+    yield
+    changed = {key for key in {*environment, *os.environ} if environment.get(key) != os.environ.get(key)}
+    assert changed - {"PYTEST_CURRENT_TEST"} == set(), "environment variables were changed"
+    assert _settled(lambda: _children().keys() - children.keys()) == set(), f"left behind: {_children()}"
+    assert _settled(lambda: _descriptors() - descriptors) == set(), "descriptors were left open"
+
+
+def _settled(left: Callable[[], set[_T]]) -> set[_T]:
+    """Return what is left, after what is just about to go has gone."""
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while (found := left()) and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.02)
+    return found
+
+
+def _descriptors() -> set[str]:
+    """Return files, sockets and pipes; not what libraries keep for the life of a process."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            target = entry.readlink()
+        except FileNotFoundError:
+            continue
+        if not str(target).startswith(("anon_inode:", "/dev/", "/proc/")):
+            found.add(f"{entry.name} {target}")
+    return found
+
+
+def _children() -> dict[int, str]:
+    found = {}
+    for child in psutil.Process().children(recursive=True):
+        try:
+            found[child.pid] = " ".join(child.cmdline())[:100]
+        except psutil.Error:
+            continue
+    return found

@@ -1,0 +1,148 @@
+"""Behaviours of the integration tests: good ones, and every kind of bad one."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from hundredfold import Context, SyncContext, behaviour
+
+
+@behaviour
+async def greet(ctx: Context, name: str) -> dict[str, Any]:
+    """Greet somebody."""
+    ctx.emit({"greeting": name})
+    return {"text": f"hello {name}", "pid": os.getpid(), "attempt": ctx.attempt}
+
+
+@behaviour
+def square(number: int) -> int:
+    """Square a number, without a context."""
+    return number * number
+
+
+@behaviour
+def nap(seconds: float) -> int:
+    """Sleep, and say which process did."""
+    time.sleep(seconds)
+    return os.getpid()
+
+
+@behaviour
+def hold(path: str) -> int:
+    """Wait until a file is there."""
+    while not Path(path).exists():
+        time.sleep(0.02)
+    return os.getpid()
+
+
+@behaviour
+def end(how: str) -> Any:
+    """End in one of many ways."""
+    print("some output")
+    print("last words", file=sys.stderr)
+    endings = {
+        "raise": lambda: 1 / 0,
+        "sys.exit": lambda: sys.exit(0),
+        "os._exit": lambda: os._exit(0),
+        "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
+        "SIGSEGV": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+        "large": lambda: "x" * (5 << 20),
+        "not-json": object,
+    }
+    return endings[how]()
+
+
+@behaviour
+async def tidy(ctx: Context, path: str) -> None:
+    """Sleep for long; tidy up when cancelled."""
+    try:
+        ctx.emit("ready")
+        await asyncio.sleep(60)
+    finally:
+        Path(path).write_text("tidied")
+
+
+@behaviour
+def tidy_sync(ctx: SyncContext, path: str) -> None:
+    """Sleep for long; tidy up when cancelled."""
+    try:
+        ctx.emit("ready")
+        time.sleep(60)
+    finally:
+        Path(path).write_text("tidied")
+
+
+@behaviour
+def stubborn(ctx: SyncContext) -> None:
+    """Do not listen to SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ctx.emit("ready")
+    time.sleep(60)
+
+
+@behaviour
+def leave_children(how: str) -> list[int]:
+    """Leave processes behind."""
+    if how == "child":
+        return [subprocess.Popen(["sleep", "60"]).pid]
+    if how == "session":
+        return [subprocess.Popen(["sleep", "60"], start_new_session=True).pid]
+    script = "import os,time\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
+    daemon = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert daemon.stdout
+    return [int(daemon.stdout.readline())]
+
+
+@behaviour
+def write_much(megabytes: int) -> None:
+    """Write a lot to both streams."""
+    for _ in range(megabytes * 16):
+        sys.stdout.write("o" * 65535 + "\n")
+    sys.stderr.write("the end\n")
+
+
+@behaviour
+async def remember(ctx: Context, text: str, fail: bool = False, pause: float = 0) -> dict[str, Any]:  # noqa: FBT001, FBT002
+    """Append to the session and count in its state."""
+    before = [item.content for item in ctx.session.items()]
+    ctx.session.append("user", text)
+    ctx.session.state["count"] = ctx.session.state.get("count", 0) + 1
+    await asyncio.sleep(pause)
+    if fail:
+        raise RuntimeError("after writing")
+    return {"before": before, "count": ctx.session.state["count"], "version": ctx.session.version}
+
+
+@behaviour
+def chatter(ctx: SyncContext, events: int, pause: float = 0) -> int:
+    """Emit many events."""
+    for number in range(events):
+        ctx.emit(number)
+        time.sleep(pause)
+    return events
+
+
+@behaviour
+async def save(ctx: Context, value: Any) -> Any:
+    """Save a checkpoint, and say what was saved before."""
+    await ctx.checkpoint(value)
+    return ctx.saved
+
+
+@behaviour
+def look_around() -> dict[str, Any]:
+    """Say what a worker can see of itself."""
+    return {
+        "environ": dict(os.environ),
+        "argv": Path("/proc/self/cmdline").read_text(),
+        "descriptors": sorted(os.listdir("/proc/self/fd")),
+        "session": os.getsid(0) == os.getpid(),
+        "core": __import__("resource").getrlimit(__import__("resource").RLIMIT_CORE)[0],
+        "cpus": len(os.sched_getaffinity(0)),
+        "oom": Path("/proc/self/oom_score_adj").read_text().strip(),
+    }
