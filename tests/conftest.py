@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import psutil
 import pytest
-
 from hundredfold import SyncClient
 
 _SETTLE_SECONDS = 3.0
@@ -57,10 +56,13 @@ def _descriptors() -> set[str]:
 
 
 def _children() -> dict[int, str]:
+    """Return children with their descendants; a zygote may stay with a coordinator that several tests share."""
     found = {}
     for child in psutil.Process().children(recursive=True):
         try:
-            found[child.pid] = " ".join(child.cmdline())[:100]
+            title = " ".join(child.cmdline())
+            if not title.startswith("hundredfold: zygote"):
+                found[child.pid] = title
         except psutil.Error:
             continue
     return found

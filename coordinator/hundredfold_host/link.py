@@ -94,15 +94,20 @@ class Link:
 
     async def _attach(self, stub: "host_service_pb2_grpc.HostServiceAsyncStub") -> None:
         self._outgoing = [pb.HostReport(hello=self._hello()), *self._unacknowledged.values()]
+        # An event of its own for each stream: gRPC may still be asking the last one for its next batch.
         self._wake.set()
-        async for commands in stub.Attach(self._batches(), metadata=self._metadata):
+        self._wake = asyncio.Event()
+        self._wake.set()
+        async for commands in stub.Attach(self._batches(self._wake), metadata=self._metadata):
             self._attached_at = 0
             await self._on_commands(commands)
 
-    async def _batches(self) -> AsyncIterator[pb.AttachRequest]:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
+    async def _batches(self, wake: asyncio.Event) -> AsyncIterator[pb.AttachRequest]:
+        while wake is self._wake:
+            await wake.wait()
+            wake.clear()
+            if wake is not self._wake:
+                return
             reports, self._outgoing = self._outgoing, []
             if reports:
                 yield pb.AttachRequest(reports=reports)

@@ -104,7 +104,8 @@ def _remember(
     ctx: Context, outline: Outline | None, facts: dict[str, Any], findings: list[Finding], faults: list[ToolFault]
 ) -> None:
     """Leave it to whoever comes next; it is recorded together with the result, or not at all."""
-    ctx.session.state["outline"] = asdict(outline) if outline else None
+    if outline:
+        ctx.session.state["outline"] = asdict(outline)
     ctx.session.state["facts"] = facts
     ctx.session.state["findings"] = [asdict(finding) for finding in findings]
     ctx.session.state["missing"] = [fault.tool for fault in faults if not fault.recovered]

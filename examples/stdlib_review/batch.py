@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
+COMMAND: Final = Path(sys.executable).with_name("hundredfold")
 PLUGIN: Final = Path(__file__).with_name("agents.py")
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -59,19 +60,22 @@ class Runner:
         for number in _SIGNALS:
             signal.signal(number, self._interrupt)
 
-    def run(self, behaviour: str, inputs: Sequence[dict[str, str]]) -> Batch:
-        """Run one agent for each input, all at once."""
+    def run(self, behaviour: str, inputs: Sequence[dict[str, str]], announcement: str) -> Batch:
+        """Run one agent for each input, all at once; on stderr, announce it and show its progress."""
+        if not self.interrupted:
+            print(announcement, file=sys.stderr, flush=True)
         lines, output = self._folder / f"{behaviour}-inputs.jsonl", self._folder / f"{behaviour}.jsonl"
         lines.write_text("".join(json.dumps(value) + "\n" for value in inputs))
         output.unlink(missing_ok=True)
         began = time.monotonic()
         code = self._wait([
-            *(str(Path(sys.executable).with_name("hundredfold")), "run", behaviour),
+            *(str(COMMAND), "run", behaviour),
             *("--plugin", str(PLUGIN), "--data-dir", str(self._data_dir)),
             *("--input", str(lines), "--output", str(output)),
             *("--session", "module:{module}", "--concurrency", str(len(inputs)), "--fresh"),
         ])  # fmt: skip
-        rows = [json.loads(line) for line in output.read_text().splitlines()] if output.exists() else []
+        complete = output.exists() and not self.interrupted
+        rows = [json.loads(line) for line in output.read_text().splitlines()] if complete else []
         return Batch(code, time.monotonic() - began, rows, output)
 
     def _wait(self, argv: list[str]) -> int:

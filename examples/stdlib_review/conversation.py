@@ -48,8 +48,7 @@ def _dependants(module: str, memory: _Memory) -> str:
 
 
 def _purpose(module: str, memory: _Memory) -> str:
-    outline = memory["outline"]
-    said = (outline and outline["docstring"]) or memory["facts"].get("documentation")
+    said = memory.get("outline", {}).get("docstring") or memory["facts"].get("documentation")
     return said or f"{module} does not say."
 
 

@@ -22,7 +22,7 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def left_running(patience_seconds: float = 5) -> list[str]:
+def left_running(patience_seconds: float = 15) -> list[str]:
     """Return the command lines of descendants that do not end in the given time."""
     deadline = time.monotonic() + patience_seconds
     while (left := _descendants()) and time.monotonic() < deadline:

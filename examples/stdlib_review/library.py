@@ -52,8 +52,8 @@ class Library:
 
         """
         names = sorted(self._sources)
-        if count > len(names):
-            message = f"this Python has {len(names)} modules to review, not {count}"
+        if not 0 < count <= len(names):
+            message = f"this Python has 1 to {len(names)} modules to review, not {count}"
             raise ValueError(message)
         return [names[place * len(names) // count] for place in range(count)]
 

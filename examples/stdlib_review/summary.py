@@ -3,13 +3,13 @@
 See also: `batch.py` and `faults.py`, where the figures come from.
 """
 
-import sys
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from batch import Batch
+from batch import COMMAND, Batch
 from faults import Fault, Faults
 from rich.console import Console
 from rich.padding import Padding
@@ -59,10 +59,9 @@ class Summary:
         _section(console, "Some of what the agents found", self._findings())
         _section(console, "Asked afterwards, answered from what the reviews left in their sessions", self._answers())
         _section(console, "To look closer", [("reviews", str(self.reviews.file)), ("answers", str(self.answers.file))])
-        command = Path(sys.executable).with_name("hundredfold")
-        console.print(
-            f"  [cyan]tasks[/]     {command} serve --data-dir {self.data_dir} &", soft_wrap=True, highlight=False
-        )
+        serve = f"{os.path.relpath(COMMAND)} serve --data-dir {self.data_dir}"
+        also = "[dim]then list, get and watch with the same --data-dir[/]"
+        console.print(f"  [cyan]tasks[/]     {serve} &  {also}", soft_wrap=True, highlight=False)
         for problem in self.problems():
             console.print(f"\n[bold red]not as promised:[/] {problem}", highlight=False)
 
@@ -76,6 +75,9 @@ class Summary:
         yield "processes", f"{processes}, a fresh one for each task, {left} left running"
         yield "time", f"{self.reviews.seconds:.1f} s for the reviews, {self.answers.seconds:.1f} s for the answers"
         yield "tool calls", f"{self.faults.calls}, of which {struck} ({share} %) were disturbed on purpose"
+        remembered = sum(len(review["remembered"]) for review in self.reviews.results)
+        if remembered:
+            yield "not called", f"{remembered} tools, whose answers an earlier review had left in the session"
 
     def _disturbances(self) -> _Rows:
         met = [review["tool_faults"] for review in self.reviews.results]
@@ -86,7 +88,7 @@ class Summary:
             Fault.LATE: "waited",
             Fault.SILENT: f"hung up, asked again; {silent} answered then",
             Fault.BUSY: f"asked again a moment later; {len(healed) - silent} answered then",
-            Fault.BROKEN: f"asked three times, went on without; {lacking} reviews say which tool they lack",
+            Fault.BROKEN: f"asked three times, went on without; {lacking} said so in their review",
         }
         for fault, words in dealt.items():
             yield f"{self.faults.struck[fault]:>3} {fault}", words

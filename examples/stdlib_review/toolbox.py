@@ -1,6 +1,7 @@
 """The toolbox: asks the tools of an HTTP API about one module, with time-outs, and again where that helps.
 
-A tool that stays broken is an answer less, never an exception: what went wrong is noted in `faults`.
+A tool that stays broken is an answer less, never an exception: what went wrong is noted in `faults`. HTTP/1.0 by hand
+keeps the process small, and ends at once when the task is cancelled; use the client you like.
 
 See also: `tool_api.py`, the far end.
 """
@@ -10,10 +11,8 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
-from typing import Any, Final
-
-_OK: Final = 200
+from http import HTTPStatus
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Toolbox:
         pause_seconds: float = 0.1,
         tries: int = 3,
     ) -> None:
-        self._address = address
+        self._host, _, self._port = address.partition(":")
         self._module = module
         self._on_fault = on_fault
         self._timeout = timeout_seconds
@@ -72,9 +71,12 @@ class Toolbox:
         for tries, pause in enumerate([*self._pauses, None], start=1):
             self.calls += 1
             try:
-                answer = await asyncio.to_thread(self._get, tool)
-            except (OSError, HTTPException, ValueError) as error:
-                problem = self._describe(error)
+                async with asyncio.timeout(self._timeout):
+                    answer = await self._get(f"/{tool}/{self._module}")
+            except TimeoutError:
+                problem = f"no answer within {self._timeout:g} s"
+            except (OSError, EOFError, ValueError) as error:
+                problem = str(error)
             else:
                 self.used.append(tool)
                 if problem:
@@ -85,17 +87,17 @@ class Toolbox:
         self._note(ToolFault(tool, problem, 1 + len(self._pauses), recovered=False))
         return None
 
-    def _get(self, tool: str) -> Any:
-        with closing(HTTPConnection(self._address, timeout=self._timeout)) as connection:
-            connection.request("GET", f"/{tool}/{self._module}")
-            response = connection.getresponse()
-            body = response.read()
-        if response.status != _OK:
-            raise HTTPException(f"answered {response.status}")
+    async def _get(self, path: str) -> Any:
+        reader, writer = await asyncio.open_connection(self._host, int(self._port))
+        with closing(writer):
+            writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = await reader.read()
+        status = int(head.split()[1])
+        if status != HTTPStatus.OK:
+            message = f"answered {status}"
+            raise ValueError(message)
         return json.loads(body)
-
-    def _describe(self, error: Exception) -> str:
-        return f"no answer within {self._timeout:g} s" if isinstance(error, TimeoutError) else str(error)
 
     def _note(self, fault: ToolFault) -> None:
         self.faults.append(fault)

@@ -36,8 +36,8 @@ class Item:
 class State(MutableMapping[str, Json]):
     """The key-value state of a session, which remembers what was written to it.
 
-    Values are JSON; one that is not raises `TypeError` or `ValueError` when it is set. Changing a value in place is not seen: set
-    it again.
+    Values are JSON; one that is not raises `TypeError` or `ValueError` when it is set. Changing a value in place is
+    not seen: set it again.
     """
 
     def __init__(self, values: Mapping[str, Json]) -> None:

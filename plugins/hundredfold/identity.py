@@ -3,7 +3,9 @@
 Wall-clock times would not do: the clock can be set back. See proc_pid_stat(5) and proc_sys_kernel(5).
 """
 
+import contextlib
 import os
+import signal
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -45,6 +47,15 @@ def open_process(wanted: records_pb2.ProcessIdentity) -> int | None:
         return descriptor
     os.close(descriptor)
     return None
+
+
+def kill_process(wanted: records_pb2.ProcessIdentity) -> None:
+    """Send SIGKILL to exactly this process; do nothing if it is gone."""
+    descriptor = open_process(wanted)
+    if descriptor is not None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        os.close(descriptor)
 
 
 @cache

@@ -12,7 +12,7 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from hundredfold.errors import DOMAIN, ERRORS, HundredfoldError, InternalError, Unreachable
+from hundredfold.errors import DOMAIN, ERRORS, HundredfoldError, InternalError, InvalidInput, Unreachable
 
 _TEXT_LIMIT: Final = 500
 _CODES: Final = {code.name: code for code in grpc.StatusCode}
@@ -28,7 +28,9 @@ def _details(error: HundredfoldError) -> list[Any]:
     figures = {name: _short(str(value)) for name, value in error.figures().items()}
     details: list[Any] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=figures)]
     if error.code == "INVALID_ARGUMENT" and "field" in figures:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=figures["field"], description=_short(str(error)))
+        # A client needs the path in its request; an InvalidInput knows the path in the input.
+        path = f"spec.input.{error.field}" if isinstance(error, InvalidInput) else figures["field"]
+        violation = error_details_pb2.BadRequest.FieldViolation(field=path, description=_short(str(error)))
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if "retry_seconds" in figures:
         retry = error_details_pb2.RetryInfo()

@@ -162,7 +162,7 @@ def test_invalid_input_is_a_typed_error_that_names_the_field(seen: Seen) -> None
     error = seen["invalidInput"]
     assert (error["code"], error["reason"]) == ("INVALID_ARGUMENT", "INVALID_INPUT")
     assert error["domain"] == "hundredfold"
-    assert error["fields"] == ["times"]
+    assert error["fields"] == ["spec.input.times"]
     assert "`times`" in error["message"]
 
 

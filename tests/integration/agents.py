@@ -85,15 +85,24 @@ def stubborn(ctx: SyncContext) -> None:
     time.sleep(60)
 
 
+_DAEMON = """
+import os, time
+if os.fork(): os._exit(0)
+os.setsid()
+if os.fork(): os._exit(0)
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
 @behaviour
 def leave_children(how: str) -> list[int]:
     """Leave processes behind."""
     if how == "child":
-        return [subprocess.Popen(["sleep", "60"]).pid]
+        return [subprocess.Popen(["/bin/sleep", "60"]).pid]
     if how == "session":
-        return [subprocess.Popen(["sleep", "60"], start_new_session=True).pid]
-    script = "import os,time\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
-    daemon = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+        return [subprocess.Popen(["/bin/sleep", "60"], start_new_session=True).pid]
+    daemon = subprocess.Popen([sys.executable, "-c", _DAEMON], stdout=subprocess.PIPE)
     assert daemon.stdout
     return [int(daemon.stdout.readline())]
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from hundredfold import SyncClient
 from hundredfold.testing.coordinator import CoordinatorProcess, running_coordinator
 

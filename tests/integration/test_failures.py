@@ -5,7 +5,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-
 from hundredfold import SyncClient
 from hundredfold.client import result_of
 from hundredfold.testing.coordinator import eventually
@@ -85,7 +84,7 @@ def test_a_receipt_has_figures(client: SyncClient) -> None:
     assert 1 << 20 < receipt.peak_pss_bytes < 64 << 20
 
 
-def test_cancelling_a_queued_task(client: SyncClient, tmp_path: Path) -> None:
+def test_cancelling_a_queued_task(client: SyncClient) -> None:
     holder = client.submit("remember", {"text": "a", "pause": 60}, session="line")
     queued = client.submit("remember", {"text": "b"}, session="line")
     task = client.cancel(queued.id, reason="not needed")

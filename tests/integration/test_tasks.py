@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from hundredfold import Submission, SyncClient
 from hundredfold.client import decode, result_of
 from hundredfold.errors import (
@@ -90,7 +89,11 @@ def test_the_same_request_id_twice_in_one_batch(client: SyncClient) -> None:
 
 def test_one_refusal_in_a_batch_does_not_touch_the_others(client: SyncClient) -> None:
     good, bad, other = client.submit_many(
-        [Submission("square", {"number": 1}), Submission("square", {"number": "x"}), Submission("square", {"number": 2})]
+        [
+            Submission("square", {"number": 1}),
+            Submission("square", {"number": "x"}),
+            Submission("square", {"number": 2}),
+        ]
     )
     assert isinstance(bad, InvalidInput)
     assert bad.field == "number"

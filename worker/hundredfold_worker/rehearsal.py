@@ -10,6 +10,7 @@ from typing import Any, Final
 from hundredfold.behaviour import Behaviour
 from hundredfold.context import Context, SyncContext
 from hundredfold.v1 import worker_service_pb2 as pb
+
 from hundredfold_worker.runner import run_attempt
 
 _REPETITIONS: Final = 30

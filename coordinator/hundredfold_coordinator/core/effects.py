@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from hundredfold.errors import HundredfoldError
+from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import payload_pb2, task_pb2
 
 from hundredfold_coordinator.core.events import Event
@@ -46,6 +47,13 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Bury:
+    """Kill a worker whose host is dead, if it is still exactly this process."""
+
+    process: records_pb2.ProcessIdentity
+
+
+@dataclass(frozen=True, slots=True)
 class Acknowledge:
     """Tell a host that a report is recorded."""
 
@@ -76,4 +84,4 @@ class Remind:
     event: Event
 
 
-Effect = Reply | Refuse | Launch | Kill | Acknowledge | Publish | Announce | Remind
+Effect = Reply | Refuse | Launch | Kill | Bury | Acknowledge | Publish | Announce | Remind

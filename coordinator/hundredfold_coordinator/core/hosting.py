@@ -8,7 +8,7 @@ from hundredfold.v1 import attempt_pb2, task_pb2
 
 from hundredfold_coordinator.core import lifecycle
 from hundredfold_coordinator.core.change import end_attempt, end_task, forget_attempt, forget_if_gone, requeue
-from hundredfold_coordinator.core.effects import Acknowledge, Kill
+from hundredfold_coordinator.core.effects import Acknowledge, Bury, Kill
 from hundredfold_coordinator.core.events import (
     EnvironmentChanged,
     Exited,
@@ -54,6 +54,10 @@ def lose(state: State, tx: Transaction, event: HostLost) -> None:
     """Give up everything that a dead host ran."""
     state.hosts.pop(event.host, None)
     for key in sorted(key for key, host in state.alive.items() if host == event.host):
+        process = records_pb2.ProcessIdentity()
+        process.CopyFrom(state.tasks[key[0]].process)
+        if process.pid:
+            tx.then(Bury(process))
         _lose(state, tx, key, attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST, f"host {event.host} is gone")
 
 

@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
-from hundredfold.errors import HundredfoldError, InternalError, Unauthenticated
+from hundredfold.errors import HundredfoldError, InternalError, InvalidArgument, Unauthenticated
 from hundredfold.status import to_status
 
 _log: Final = logging.getLogger(__name__)
@@ -42,31 +43,32 @@ class Edge(grpc.aio.ServerInterceptor):
         return self._wrapped[name]
 
     def _wrap(self, handler: Any) -> _Handler:
+        parse, serialize = handler.request_deserializer, handler.response_serializer
+        if handler.request_streaming:
+            streaming = self._streaming(handler.stream_stream, lambda requests: requests)
+            return grpc.stream_stream_rpc_method_handler(streaming, parse, serialize)
+        # Requests are parsed inside, where a malformed one can be answered with a typed error.
         if handler.response_streaming:
-            inner = handler.stream_stream or handler.unary_stream
-            make: Any = grpc.stream_stream_rpc_method_handler
-            if not handler.request_streaming:
-                make = grpc.unary_stream_rpc_method_handler
-            wrapped: Any = self._streaming(inner)
-        else:
-            make, wrapped = grpc.unary_unary_rpc_method_handler, self._unary(handler.unary_unary)
-        return make(wrapped, handler.request_deserializer, handler.response_serializer)
+            streaming = self._streaming(handler.unary_stream, lambda data: _parse(parse, data))
+            return grpc.unary_stream_rpc_method_handler(streaming, None, serialize)
+        unary = self._unary(handler.unary_unary, lambda data: _parse(parse, data))
+        return grpc.unary_unary_rpc_method_handler(unary, None, serialize)
 
-    def _unary(self, inner: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
-        async def call(request: Any, context: Any) -> Any:
+    def _unary(self, inner: Callable[[Any, Any], Awaitable[Any]], parse: Callable[[Any], Any]) -> Any:
+        async def call(data: Any, context: Any) -> Any:
             try:
                 self._admit(context)
-                return await inner(request, context)
+                return await inner(parse(data), context)
             except BaseException as error:  # noqa: BLE001  # this is the boundary
                 await _abort(context, error)
 
         return call
 
-    def _streaming(self, inner: Callable[[Any, Any], AsyncIterator[Any]]) -> Callable[[Any, Any], AsyncIterator[Any]]:
-        async def call(request: Any, context: Any) -> AsyncIterator[Any]:
+    def _streaming(self, inner: Callable[[Any, Any], AsyncIterator[Any]], parse: Callable[[Any], Any]) -> Any:
+        async def call(data: Any, context: Any) -> AsyncIterator[Any]:
             try:
                 self._admit(context)
-                async for response in inner(request, context):
+                async for response in inner(parse(data), context):
                     yield response
             except GeneratorExit:
                 raise
@@ -89,6 +91,13 @@ def bearer(context: Any) -> str:
         if key == "authorization":
             return str(value).removeprefix("Bearer ")
     return ""
+
+
+def _parse(parse: Callable[[bytes], Any], data: bytes) -> Any:
+    try:
+        return parse(data)
+    except DecodeError as error:
+        raise InvalidArgument("request", f"is not a message of this method: {error}") from error
 
 
 async def _abort(context: Any, error: BaseException) -> None:

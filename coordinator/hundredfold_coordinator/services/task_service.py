@@ -20,6 +20,7 @@ from hundredfold_coordinator.environments import DEFAULT, Environments
 from hundredfold_coordinator.hub import Hub, Mailbox
 from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.services.listing import list_tasks
+from hundredfold_coordinator.services.portions import portions
 from hundredfold_coordinator.storage import Storage
 from hundredfold_coordinator.tasks import Tasks
 
@@ -27,6 +28,7 @@ _BATCH_LIMIT: Final = 1000
 _WAIT_LIMIT: Final = 100_000
 _TEXT_LIMIT: Final = 200
 _LABELS_LIMIT: Final = 16
+_LOAD_AT_ONCE: Final = 100
 _COALESCE_SECONDS: Final = 0.05
 
 
@@ -172,7 +174,8 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
                     self._hub.follow(following, mailbox)
                 async for page in self._history(request.task_id, sequence):
                     sequence = page[-1].sequence
-                    yield page
+                    for piece in portions(page):
+                        yield piece
                 output, mailbox.output = mailbox.output, []
                 if output:
                     yield output
@@ -194,18 +197,20 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         pending = set(task_ids)
         # The mailbox was there first, so a task that ends during this look is in one of both, or in both.
         settled = [task_id for task_id in task_ids if not self._is_running(task_id)]
-        for start in range(0, len(settled), _BATCH_LIMIT):
-            tasks = await self._tasks.load_results(settled[start : start + _BATCH_LIMIT])
+        for start in range(0, len(settled), _LOAD_AT_ONCE):
+            tasks = await self._tasks.load_results(settled[start : start + _LOAD_AT_ONCE])
             ended = [task for task in tasks if task.state in lifecycle.ENDED]
             pending -= {task.id for task in ended}
-            yield ended
+            for piece in portions(ended):
+                yield piece
         last = 0.0
         while pending:
             await mailbox.wait()
             # The first result goes at once; those of a burst share messages.
             await asyncio.sleep(max(0.0, last + _COALESCE_SECONDS - time.monotonic()))
             news, mailbox.ended = mailbox.ended, []
-            yield [_with_result(one.task, one.result) for one in news if one.task.id in pending]
+            for piece in portions([_with_result(one.task, one.result) for one in news if one.task.id in pending]):
+                yield piece
             pending -= {one.task.id for one in news}
             last = time.monotonic()
 

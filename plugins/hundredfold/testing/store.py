@@ -180,7 +180,7 @@ class StoreConformance:
             Batch([Write(b"other", b"second", ABSENT)]),
         ]
         results = store.commit(batches)
-        _same(_kinds(results), ["Committed", "Conflict", "Conflict", "Committed"], "a batch must see what was written before")
+        _same(_kinds(results), ["Committed", "Conflict", "Conflict", "Committed"], "a batch must see earlier ones")
         _same(_values(store, b"k", b"other"), [b"first", b"second"], "the batches that were committed must be written")
 
     def test_preconditions_see_the_state_before_their_batch(self, store: Store) -> None:

@@ -21,7 +21,9 @@ class Payload(_message.Message):
     """Bytes with a content type: what a task is given and what it returns.
 
     Neither the coordinator nor the host ever deserialises one with anything
-    but a JSON parser.
+    but a JSON parser. A client that expects large ones must raise gRPC's limit
+    for received messages, 4 MiB by default, above twice `max_payload_bytes`:
+    `GetTask` returns an input and a result.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -29,8 +31,8 @@ class Payload(_message.Message):
     CONTENT_TYPE_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     content_type: _builtins.str
-    """Media type of `data`. Empty means `application/json`, which is the only
-    type checked against a behaviour's schema.
+    """Media type of `data`. Empty means `application/json`, the only type that
+    inputs may have.
     """
     data: _builtins.bytes
     """The content itself: UTF-8 text for JSON. At most the coordinator's

@@ -28,8 +28,10 @@ if _version_not_supported:
 class TaskServiceStub:
     """Submitting work and learning what became of it.
 
-    Every error carries a `google.rpc.ErrorInfo` whose `domain` is `hundredfold`
-    and whose `reason` is listed in docs/errors.md. Any call can answer
+    Every error of a method carries a `google.rpc.ErrorInfo` whose `domain` is
+    `hundredfold` and whose `reason` is listed in docs/errors.md; an answer
+    without one comes from gRPC itself: an unknown method, a message above the
+    server's limit. Any call can answer
     `UNAVAILABLE` while the coordinator starts or stops: try again with backoff.
     """
 
@@ -79,8 +81,10 @@ class TaskServiceStub:
 class TaskServiceServicer:
     """Submitting work and learning what became of it.
 
-    Every error carries a `google.rpc.ErrorInfo` whose `domain` is `hundredfold`
-    and whose `reason` is listed in docs/errors.md. Any call can answer
+    Every error of a method carries a `google.rpc.ErrorInfo` whose `domain` is
+    `hundredfold` and whose `reason` is listed in docs/errors.md; an answer
+    without one comes from gRPC itself: an unknown method, a message above the
+    server's limit. Any call can answer
     `UNAVAILABLE` while the coordinator starts or stops: try again with backoff.
     """
 
@@ -109,7 +113,7 @@ class TaskServiceServicer:
         """Accepts many tasks, each on its own: one that is refused does not touch
         the others.
 
-        At most 1,000 requests a call. The answer leaves after all accepted tasks
+        At most 1,000 requests and 64 MiB a call. The answer leaves after all accepted tasks
         are durably committed, in one sync where possible. Idempotent, request by
         request. Errors as for `SubmitTask`, but inside the results; the call
         itself fails with `INVALID_ARGUMENT` only if there are too many requests.
@@ -224,8 +228,10 @@ def add_TaskServiceServicer_to_server(servicer, server):
 class TaskService:
     """Submitting work and learning what became of it.
 
-    Every error carries a `google.rpc.ErrorInfo` whose `domain` is `hundredfold`
-    and whose `reason` is listed in docs/errors.md. Any call can answer
+    Every error of a method carries a `google.rpc.ErrorInfo` whose `domain` is
+    `hundredfold` and whose `reason` is listed in docs/errors.md; an answer
+    without one comes from gRPC itself: an unknown method, a message above the
+    server's limit. Any call can answer
     `UNAVAILABLE` while the coordinator starts or stops: try again with backoff.
     """
 

@@ -29,8 +29,10 @@ GRPC_VERSION: str
 class TaskServiceStub:
     """Submitting work and learning what became of it.
 
-    Every error carries a `google.rpc.ErrorInfo` whose `domain` is `hundredfold`
-    and whose `reason` is listed in docs/errors.md. Any call can answer
+    Every error of a method carries a `google.rpc.ErrorInfo` whose `domain` is
+    `hundredfold` and whose `reason` is listed in docs/errors.md; an answer
+    without one comes from gRPC itself: an unknown method, a message above the
+    server's limit. Any call can answer
     `UNAVAILABLE` while the coordinator starts or stops: try again with backoff.
     """
 
@@ -59,7 +61,7 @@ class TaskServiceStub:
     """Accepts many tasks, each on its own: one that is refused does not touch
     the others.
 
-    At most 1,000 requests a call. The answer leaves after all accepted tasks
+    At most 1,000 requests and 64 MiB a call. The answer leaves after all accepted tasks
     are durably committed, in one sync where possible. Idempotent, request by
     request. Errors as for `SubmitTask`, but inside the results; the call
     itself fails with `INVALID_ARGUMENT` only if there are too many requests.
@@ -106,8 +108,10 @@ class TaskServiceStub:
 class TaskServiceAsyncStub(TaskServiceStub):
     """Submitting work and learning what became of it.
 
-    Every error carries a `google.rpc.ErrorInfo` whose `domain` is `hundredfold`
-    and whose `reason` is listed in docs/errors.md. Any call can answer
+    Every error of a method carries a `google.rpc.ErrorInfo` whose `domain` is
+    `hundredfold` and whose `reason` is listed in docs/errors.md; an answer
+    without one comes from gRPC itself: an unknown method, a message above the
+    server's limit. Any call can answer
     `UNAVAILABLE` while the coordinator starts or stops: try again with backoff.
     """
 
@@ -133,7 +137,7 @@ class TaskServiceAsyncStub(TaskServiceStub):
     """Accepts many tasks, each on its own: one that is refused does not touch
     the others.
 
-    At most 1,000 requests a call. The answer leaves after all accepted tasks
+    At most 1,000 requests and 64 MiB a call. The answer leaves after all accepted tasks
     are durably committed, in one sync where possible. Idempotent, request by
     request. Errors as for `SubmitTask`, but inside the results; the call
     itself fails with `INVALID_ARGUMENT` only if there are too many requests.
@@ -179,8 +183,10 @@ class TaskServiceAsyncStub(TaskServiceStub):
 class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
     """Submitting work and learning what became of it.
 
-    Every error carries a `google.rpc.ErrorInfo` whose `domain` is `hundredfold`
-    and whose `reason` is listed in docs/errors.md. Any call can answer
+    Every error of a method carries a `google.rpc.ErrorInfo` whose `domain` is
+    `hundredfold` and whose `reason` is listed in docs/errors.md; an answer
+    without one comes from gRPC itself: an unknown method, a message above the
+    server's limit. Any call can answer
     `UNAVAILABLE` while the coordinator starts or stops: try again with backoff.
     """
 
@@ -216,7 +222,7 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         """Accepts many tasks, each on its own: one that is refused does not touch
         the others.
 
-        At most 1,000 requests a call. The answer leaves after all accepted tasks
+        At most 1,000 requests and 64 MiB a call. The answer leaves after all accepted tasks
         are durably committed, in one sync where possible. Idempotent, request by
         request. Errors as for `SubmitTask`, but inside the results; the call
         itself fails with `INVALID_ARGUMENT` only if there are too many requests.

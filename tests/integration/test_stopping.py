@@ -1,0 +1,176 @@
+"""Stopping, being killed, and coming back: what was accepted is not lost, and what runs goes on where it may."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from hundredfold.client import result_of
+from hundredfold.errors import Draining, HundredfoldError
+from hundredfold.testing.coordinator import CoordinatorProcess, eventually
+from hundredfold.v1 import attempt_pb2, task_pb2
+
+Start = Callable[..., CoordinatorProcess]
+
+
+def until_running(process: CoordinatorProcess, task_id: str) -> int:
+    """Wait until a task runs and its process is known; return that."""
+    with process.client() as client:
+        eventually(lambda: client.get(task_id).state == task_pb2.TASK_STATE_RUNNING, what="running")
+        eventually(lambda: client.get(task_id).attempts[0].pid, what="the pid")
+        return client.get(task_id).attempts[0].pid
+
+
+def family_of(process: CoordinatorProcess) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def test_running_tasks_may_finish(start: Start) -> None:
+    first = start()
+    with first.client() as client:
+        task_id = client.submit("nap", {"seconds": 1}).id
+    until_running(first, task_id)
+    family = family_of(first)
+    with first.client() as client:
+        client.drain()
+        with pytest.raises((Draining, HundredfoldError)):
+            client.submit("square", {"number": 1})
+    assert first.wait() == 0
+    assert not [process for process in family if process.is_running()]
+    with start().client() as client:
+        assert client.get(task_id).state == task_pb2.TASK_STATE_SUCCEEDED
+
+
+def test_what_does_not_finish_is_queued_again(start: Start, tmp_path: Path) -> None:
+    first = start()
+    with first.client() as client:
+        task_id = client.submit("hold", {"path": str(tmp_path / "go")}).id
+        until_running(first, task_id)
+        family = family_of(first)
+        client.drain(drain_seconds=0.1, grace_seconds=1)
+    assert first.wait() == 0
+    assert not [process for process in family if process.is_running()]
+    (tmp_path / "go").touch()
+    with start().client() as client:
+        task = client.wait(task_id)
+        assert task.state == task_pb2.TASK_STATE_SUCCEEDED
+        assert [attempt.outcome for attempt in task.attempts] == [
+            attempt_pb2.ATTEMPT_OUTCOME_DRAINED,
+            attempt_pb2.ATTEMPT_OUTCOME_COMPLETED,
+        ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_stop_it(start: Start, number: signal.Signals) -> None:
+    process = start()
+    family = family_of(process)
+    process.signal(number)
+    assert process.wait() == 0
+    assert not [child for child in family if child.is_running()]
+
+
+def test_a_second_signal_does_not_wait(start: Start) -> None:
+    process = start("--grace-seconds", "1")
+    with process.client() as client:
+        until_running(process, client.submit("stubborn").id)
+    process.signal(signal.SIGTERM)
+    eventually(lambda: _is_draining(process), what="draining")
+    process.signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+
+
+def _is_draining(process: CoordinatorProcess) -> bool:
+    with process.client() as client:
+        return client.status().draining
+
+
+def test_an_upgrade_keeps_the_agents(start: Start, tmp_path: Path) -> None:
+    first = start()
+    with first.client() as client:
+        task_id = client.submit("hold", {"path": str(tmp_path / "go")}).id
+        pid = until_running(first, task_id)
+        client.drain(keep_agents=True)
+    assert first.wait() == 0
+    assert psutil.pid_exists(pid)
+    with start().client() as client:
+        eventually(lambda: [worker.pid for worker in client.workers()] == [pid], what="adoption")
+        (tmp_path / "go").touch()
+        task = client.wait(task_id)
+        assert result_of(task) == pid
+        assert len(task.attempts) == 1
+        eventually(lambda: client.get(task_id).attempts[0].HasField("receipt"), what="the receipt")
+
+
+def test_agents_outlive_a_killed_coordinator(start: Start, tmp_path: Path) -> None:
+    first = start()
+    with first.client() as client:
+        task_id = client.submit("hold", {"path": str(tmp_path / "go")}).id
+        queued = client.submit("square", {"number": 5}, request_id="kept").id
+        pid = until_running(first, task_id)
+    first.signal(signal.SIGKILL)
+    first.wait()
+    (tmp_path / "go").touch()  # it finishes while nobody is there to be told
+    with start().client() as client:
+        assert result_of(client.wait(task_id)) == pid
+        assert result_of(client.wait(queued)) == 25
+        assert client.submit("square", {"number": 5}, request_id="kept").id == queued
+        assert client.status().epoch == 2
+
+
+def test_hosts_and_agents_end_when_no_coordinator_comes_back(start: Start, tmp_path: Path) -> None:
+    first = start("--orphan-seconds", "1")
+    with first.client() as client:
+        task_id = client.submit("hold", {"path": str(tmp_path / "never")}).id
+    until_running(first, task_id)
+    family = family_of(first)
+    first.signal(signal.SIGKILL)
+    first.wait()
+    eventually(lambda: not [process for process in family if process.is_running()], what="their end")
+
+
+def test_a_lost_host_costs_its_attempts_only(start: Start, tmp_path: Path) -> None:
+    process = start()
+    with process.client() as client:
+        task_id = client.submit("hold", {"path": str(tmp_path / "go")}).id
+        pid = until_running(process, task_id)
+        os.kill(client.status().hosts[0].pid, signal.SIGKILL)
+        eventually(lambda: len(client.get(task_id).attempts) == 2, what="a second attempt")
+        eventually(lambda: not psutil.pid_exists(pid), what="the end of the orphan")
+        (tmp_path / "go").touch()
+        task = client.wait(task_id)
+        assert task.attempts[0].outcome == attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST
+        assert result_of(task) != pid
+
+
+def test_a_dead_zygote_is_replaced_and_its_workers_go_on(start: Start, tmp_path: Path) -> None:
+    process = start()
+    with process.client() as client:
+        task_id = client.submit("hold", {"path": str(tmp_path / "go")}).id
+        pid = until_running(process, task_id)
+        zygote = next(child for child in family_of(process) if "zygote" in " ".join(child.cmdline()))
+        zygote.kill()
+        other = client.submit("square", {"number": 6}).id
+        assert result_of(client.wait(other)) == 36
+        (tmp_path / "go").touch()
+        assert result_of(client.wait(task_id)) == pid
+        eventually(lambda: client.get(task_id).attempts[0].HasField("receipt"), what="the receipt")
+        assert client.get(task_id).attempts[0].receipt.exit_code == 0
+
+
+def test_a_second_coordinator_names_the_first(start: Start) -> None:
+    first = start()
+    with pytest.raises(AssertionError, match=f"in use by the coordinator with pid {first.pid}"):
+        start()
+    with first.client() as client:
+        assert client.status().pid == first.pid
+
+
+def test_a_stale_socket_is_no_obstacle(start: Start) -> None:
+    first = start()
+    first.signal(signal.SIGKILL)
+    first.wait()
+    assert (first.data_dir / "api.sock").exists()
+    with start().client() as client:
+        assert client.status().epoch == 2

@@ -1,0 +1,107 @@
+"""Shows that keys sort as what they stand for, and that no name can be chosen so that two things share a key."""
+
+from itertools import pairwise
+
+from hundredfold.stores.contract import end_of_prefix
+from hundredfold_coordinator import keys
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
+"""Names of sessions: any character but the zero byte, which the coordinator refuses."""
+
+NUMBERS = st.integers(0, 2**64 - 1)
+
+TASK_IDS = st.text("0123456789ABCDEFGHJKMNPQRSTVWXYZ", min_size=26, max_size=26)
+
+
+unhurried = settings(deadline=None)
+"""A loaded machine is no finding."""
+
+
+def is_below(key: bytes, prefix: bytes) -> bool:
+    """Tell whether a scan of `prefix` finds `key`."""
+    return prefix <= key < end_of_prefix(prefix)
+
+
+def test_every_kind_of_thing_has_a_place_of_its_own() -> None:
+    places = [
+        keys.LEASE,
+        keys.live("x"),
+        keys.task("x"),
+        keys.input_of("x"),
+        keys.result_of("x"),
+        keys.checkpoint_of("x"),
+        keys.events_of("x"),
+        keys.request("x"),
+        keys.session("x"),
+        keys.items_of("x"),
+        keys.host("x"),
+        keys.environment("x"),
+    ]
+    kinds = [key.partition(b"/")[0] for key in places]
+    assert len(set(kinds)) == len(kinds)
+    assert not any(one.startswith(other) for one in places for other in places if one != other)
+
+
+@unhurried
+@given(TASK_IDS, TASK_IDS)
+def test_tasks_sort_as_their_ids(one: str, other: str) -> None:
+    assert (keys.task(one) < keys.task(other)) == (one < other)
+    assert (keys.live(one) < keys.live(other)) == (one < other)
+    assert is_below(keys.task(one), keys.TASK)
+    assert is_below(keys.live(one), keys.LIVE)
+
+
+@unhurried
+@given(TASK_IDS, NUMBERS, NUMBERS)
+@example("0" * 26, 255, 256)
+@example("0" * 26, 9, 10)
+def test_events_sort_as_their_sequence(task_id: str, one: int, other: int) -> None:
+    assert (keys.event(task_id, one) < keys.event(task_id, other)) == (one < other)
+
+
+@unhurried
+@given(NAMES, NUMBERS, NUMBERS)
+@example("s", 255, 256)
+def test_items_sort_as_their_number(session: str, one: int, other: int) -> None:
+    assert (keys.item(session, one) < keys.item(session, other)) == (one < other)
+
+
+@unhurried
+@given(TASK_IDS, TASK_IDS, NUMBERS)
+def test_a_scan_of_events_finds_those_of_its_task_only(one: str, other: str, number: int) -> None:
+    assert is_below(keys.event(one, number), keys.events_of(one))
+    assert is_below(keys.event(other, number), keys.events_of(one)) == (one == other)
+
+
+@unhurried
+@given(NAMES, NAMES, NUMBERS)
+@example("a", "a/b", 1)
+@example("a", "a/", 0)
+@example("a", "ab", 2**64 - 1)
+@example("", "a", 0x2F << 56)
+@example("a", "a\x01", 1)
+@example("a", "a\U0010ffff", 1)
+def test_a_scan_of_items_finds_those_of_its_session_only(one: str, other: str, number: int) -> None:
+    assert is_below(keys.item(one, number), keys.items_of(one))
+    assert is_below(keys.item(other, number), keys.items_of(one)) == (one == other)
+
+
+@unhurried
+@given(st.lists(st.tuples(NAMES, NUMBERS), unique=True))
+def test_no_two_items_share_a_key(items: list[tuple[str, int]]) -> None:
+    assert len({keys.item(session, number) for session, number in items}) == len(items)
+
+
+@unhurried
+@given(NAMES, NAMES)
+@example("a", "a/b")
+def test_no_two_names_share_a_key(one: str, other: str) -> None:
+    for key in (keys.session, keys.request, keys.host, keys.environment):
+        assert (key(one) == key(other)) == (one == other)
+
+
+def test_the_largest_numbers_still_sort() -> None:
+    numbers = [0, 1, 255, 256, 2**32, 2**63, 2**64 - 1]
+    assert all(before < after for before, after in pairwise(keys.event("t", number) for number in numbers))
