@@ -10,7 +10,9 @@ import sys
 from dataclasses import fields
 
 import accounting
+from daemon import DaemonError
 from figures import Line
+from hundredfold import HundredfoldError
 from run import run
 from workloads import WORKLOADS, Workload
 
@@ -36,6 +38,8 @@ def main() -> None:
         lines = asyncio.run(_repeat(arguments.workload, arguments.n or arguments.workload.n, arguments.repeat))
     except KeyboardInterrupt:
         sys.exit(130)
+    except (DaemonError, HundredfoldError) as error:
+        sys.exit(f"bench: {error}")
     finally:
         accounting.end_all()
     _summarise(lines)

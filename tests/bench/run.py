@@ -118,5 +118,7 @@ def _bare_fork(workload: Workload, n: int) -> tuple[float, float]:
 def _explain(outcome: Outcome) -> None:
     """Say why tasks failed, on stderr."""
     reasons = outcome.refused + [task.failure.message for task in outcome.tasks if task.HasField("failure")]
+    if outcome.timed_out:
+        sys.stderr.write("bench: gave up waiting for tasks that do not end\n")
     for reason in dict.fromkeys(reasons):
         sys.stderr.write(f"bench: {reasons.count(reason)} task(s) without result: {reason}\n")
