@@ -33,7 +33,8 @@ class Library:
     def __init__(self) -> None:
         self._sources = dict(_sources())
         self._imports = {name: _imported(source) for name, source in self._sources.items()}
-        # One reader at a time: a hundred that share one interpreter would keep the quick questions waiting.
+        # One reader at a time: many that share an interpreter keep quick questions waiting, and CPython 3.11's parser
+        # is not to be trusted in threads (gh-106905).
         self._reading = threading.Lock()
         self._tools: Mapping[str, Callable[[str], Any]] = {
             "document": self._document,
@@ -75,7 +76,8 @@ class Library:
         """Return what is known about a module's purpose beside its docstring: its first comment, or what it offers."""
         comment = _TOP_COMMENT.match(self._sources[module])
         said = first_sentence(comment[0].replace("#", "")) if comment else ""
-        return said or _offers(self._tree(module))
+        with self._reading:
+            return said or _offers(self._tree(module))
 
     def _importers(self, module: str) -> list[str]:
         return sorted(name for name, imported in self._imports.items() if module in imported)

@@ -41,9 +41,9 @@ def test_the_worker_socket_wants_a_credential(coordinator: CoordinatorProcess, s
             with pytest.raises(grpc.RpcError) as caught:
                 call()
             assert isinstance(from_rpc_error(caught.value, ""), Unauthenticated)
+        attach = host_service_pb2_grpc.HostServiceStub(channel).Attach
         with pytest.raises(grpc.RpcError) as caught:
-            requests = iter([host_service_pb2.AttachRequest()])
-            next(host_service_pb2_grpc.HostServiceStub(channel).Attach(requests, metadata=metadata))
+            next(attach(iter([host_service_pb2.AttachRequest()]), metadata=metadata))
         assert isinstance(from_rpc_error(caught.value, ""), Unauthenticated)
 
 

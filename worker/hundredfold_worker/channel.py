@@ -5,6 +5,7 @@ the process, and an orphaned worker is ended by its host. Every call is idempote
 is asked for again.
 """
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -59,7 +60,9 @@ class Channel:
 
     def next_attempt(self) -> pb.NextAttemptResponse:
         """Take the attempt; all later calls are made in its name."""
-        response = self._call(self._stub.NextAttempt, pb.NextAttemptRequest(protocol_version=PROTOCOL_VERSION))
+        response = self._call(
+            self._stub.NextAttempt, pb.NextAttemptRequest(protocol_version=PROTOCOL_VERSION, pid=os.getpid())
+        )
         self._secret = response.token
         self._on_connected()
         return response

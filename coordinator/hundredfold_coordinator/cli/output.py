@@ -1,7 +1,6 @@
 """How commands write: JSON for programs, tables for people; results to stdout, all else to stderr."""
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC
 from typing import Any, Final
@@ -11,8 +10,6 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from hundredfold.v1 import attempt_pb2, payload_pb2, task_pb2
-from rich.console import Console
-from rich.table import Table
 
 _KIB: Final = 1024
 
@@ -24,11 +21,10 @@ def write_json(value: Any) -> None:
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write an aligned table to stdout; whole values, never cut to the width of the terminal."""
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*row)
-    console = Console(file=sys.stdout, soft_wrap=True, highlight=False, markup=False)
-    console.print(table, no_wrap=True, crop=False)
+    lines = [tuple(map(str.upper, columns)), *rows]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    for line in lines:
+        click.echo("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def note(text: str) -> None:

@@ -43,9 +43,10 @@ class CancelRequested(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken(Event):
-    """A worker takes its attempt."""
+    """A worker takes its attempt; `pid` is what it says its process is."""
 
     credential_hash: bytes
+    pid: int
     token_hash: bytes
     reply: object
 

@@ -29,6 +29,7 @@ def take(state: State, tx: Transaction, event: Taken) -> None:
     else:
         if record.task.state == lifecycle.LAUNCHING:
             _begin(tx, record)
+            current_attempt(record).pid = current_attempt(record).pid or event.pid
         state.tokens[event.token_hash] = record.task.id
         record.token_hash = event.token_hash
         tx.touch(record)

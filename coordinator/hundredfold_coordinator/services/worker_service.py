@@ -44,7 +44,9 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             raise Unauthenticated
         key = attempt_id(record)
         token = _token(credential, key)
-        taken = self._journal.ask(events.Taken, credential_hash=digest, token_hash=sha256(token.encode()).digest())
+        taken = self._journal.ask(
+            events.Taken, credential_hash=digest, pid=request.pid, token_hash=sha256(token.encode()).digest()
+        )
         response, _ = await asyncio.gather(self._context(record.task), taken)
         response.token = token
         response.attempt = key[1]

@@ -1,0 +1,275 @@
+"""The command line as people and scripts use it: what goes where, what the exit code says, what an error says."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from hundredfold.testing.coordinator import CoordinatorProcess, eventually, running_coordinator
+
+HUNDREDFOLD = [sys.executable, "-m", "hundredfold_coordinator"]
+AGENTS = Path(__file__).parents[1] / "integration" / "agents.py"
+
+
+class Cli:
+    """Runs commands against one data directory."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.environment = {**os.environ, "HUNDREDFOLD_DATA_DIR": str(data_dir)}
+        self.environment.pop("XDG_RUNTIME_DIR", None)
+
+    def __call__(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*HUNDREDFOLD, *arguments],
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [*HUNDREDFOLD, *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@pytest.fixture(scope="module")
+def coordinator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoordinatorProcess]:
+    with running_coordinator(tmp_path_factory.mktemp("data"), plugins=[AGENTS]) as process:
+        yield process
+
+
+@pytest.fixture
+def cli(coordinator: CoordinatorProcess) -> Cli:
+    return Cli(coordinator.data_dir)
+
+
+def jsonl(path: Path, *values: object) -> str:
+    path.write_text("".join(json.dumps(value) + "\n" for value in values))
+    return str(path)
+
+
+def test_submit_wait_get(cli: Cli) -> None:
+    submitted = cli("submit", "square", '{"number": 12}', "--label", "kind=test")
+    task_id = submitted.stdout.strip()
+    assert (submitted.returncode, len(task_id)) == (0, 26)
+    assert cli("wait", task_id).stdout == f"{task_id}  SUCCEEDED\n"
+    shown = json.loads(cli("get", task_id, "-o", "json").stdout)
+    assert (shown["result"], shown["spec"]["input"], shown["spec"]["labels"]) == (144, {"number": 12}, {"kind": "test"})
+    assert "result     144" in cli("get", task_id).stdout
+    assert task_id in cli("list", "--label", "kind=test").stdout
+
+
+def test_input_comes_from_stdin_too(cli: Cli) -> None:
+    task_id = cli("submit", "square", "-", stdin='{"number": 3}').stdout.strip()
+    assert json.loads(cli("wait", task_id, "-o", "json").stdout)["result"] == 9
+
+
+def test_watch_and_logs(cli: Cli) -> None:
+    task_id = cli("submit", "end", '{"how": "raise"}').stdout.strip()
+    told = [json.loads(line) for line in cli("watch", task_id, "-o", "json").stdout.splitlines()]
+    assert [int(event["sequence"]) for event in told] == [1, 2, 3, 4]
+    assert "FAILED" in cli("watch", task_id, "--after", "3").stdout
+    cli("wait", task_id)
+    logs = cli("logs", "-f", task_id)
+    assert (logs.stdout, logs.stderr) == ("some output\n", "last words\n")
+
+
+def test_logs_follow_a_running_task(cli: Cli) -> None:
+    task_id = cli("submit", "write_much", '{"megabytes": 1}').stdout.strip()
+    assert cli("logs", "-f", task_id).stdout.endswith("o\n")
+
+
+def test_ps_status_plugins_version(cli: Cli) -> None:
+    task_id = cli("submit", "nap", '{"seconds": 30}').stdout.strip()
+    eventually(lambda: "RUNNING" in cli("ps").stdout, what="the worker")
+    workers = [json.loads(line) for line in cli("ps", "-o", "json").stdout.splitlines()]
+    assert [worker["behaviour"] for worker in workers if worker["task_id"] == task_id] == ["nap"]
+    status = json.loads(cli("status", "-o", "json").stdout)
+    assert status["durable"]
+    assert "1 RUNNING" in cli("status").stdout
+    assert "CANCELLED" in cli("cancel", task_id).stdout
+    assert "CANCELLED" in cli("list", "--state", "cancelled").stdout
+    assert "square: Square a number, without a context." in cli("plugins").stdout
+    assert json.loads(cli("version", "-o", "json").stdout)["version"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["submit", "square", '{"number": "x"}'], 5, "`number` 'x' is not of type 'integer'"),
+        (["submit", "square", "{number: 3}"], 5, "`input` is not JSON"),
+        (["submit", "sqare", '{"number": 3}'], 4, "Did you mean 'square'?"),
+        (["submit", "square", '{"number": 3}', "--label", "x"], 5, "KEY=VALUE"),
+        (["get", "nope"], 4, "There is no task 'nope' here"),
+        (["wait", "nope"], 4, "There is no task 'nope' here"),
+        (["run", "square", "--input", "/nowhere"], 2, "No such file"),
+        (["run", "square", "--plugin", "/nowhere.py", "--input", "/dev/null"], 5, "/nowhere.py, which is not a file"),
+        (["serve", "--concurrency", "0"], 5, "`concurrency` is 0 and must be from 1"),
+        (["serve", "--listen", "0.0.0.0:80"], 5, "must be a loopback address"),
+        (["serve", "--store", "memory:", "--data-dir", "."], 5, "--volatile"),
+        (["serve", "--command", "x"], 5, "NAME=PROGRAM"),
+        (["nonsense"], 2, "No such command"),
+        (["get"], 2, "Missing argument"),
+        (["--config", "/nowhere.toml", "status"], 5, "/nowhere.toml"),
+    ],
+)
+def test_an_error_says_what_and_how_to_cure_it(cli: Cli, arguments: list[str], code: int, said: str) -> None:
+    done = cli(*arguments)
+    assert said in done.stderr
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_no_coordinator_is_said_in_one_line(tmp_path: Path) -> None:
+    done = Cli(tmp_path)("status")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "Start one with `hundredfold serve`" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_path_too_long_for_a_socket_is_named(tmp_path: Path) -> None:
+    done = Cli(tmp_path / ("x" * 120))("status")
+    assert done.returncode == 5
+    assert "choose a shorter one" in done.stderr
+
+
+def test_wait_says_by_its_exit_code_that_a_task_failed(cli: Cli) -> None:
+    task_id = cli("submit", "end", '{"how": "SIGKILL"}').stdout.strip()
+    done = cli("wait", task_id)
+    assert done.returncode == 1
+    assert "SIGKILL" in done.stdout
+    assert cli("wait", "--timeout", "0.1", cli("submit", "nap", '{"seconds": 2}').stdout.strip()).returncode == 7
+
+
+def test_run_writes_results_in_order_and_says_the_rest_on_stderr(cli: Cli, tmp_path: Path) -> None:
+    done = cli("run", "square", "--input", jsonl(tmp_path / "in.jsonl", *({"number": n} for n in range(30))))
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["result"] for row in rows] == [n * n for n in range(30)]
+    assert done.returncode == 0
+    assert "30 succeeded, 0 failed; 30 process(es)" in done.stderr
+
+
+def test_run_again_does_only_what_is_missing(cli: Cli, tmp_path: Path) -> None:
+    file = jsonl(tmp_path / "in.jsonl", {"how": "raise"}, *({"how": how} for how in ("large",)))
+    first = cli("run", "end", "--name", "again", "--input", file)
+    assert first.returncode == 1
+    assert "2 failed" in first.stderr
+    good = jsonl(tmp_path / "good.jsonl", {"number": 1}, {"number": 2})
+    ids = [json.loads(line)["task"] for line in cli("run", "square", "--input", good).stdout.splitlines()]
+    second = cli("run", "square", "--input", good)
+    assert [json.loads(line)["task"] for line in second.stdout.splitlines()] == ids
+    assert "2 done by an earlier run" in second.stderr
+    longer = jsonl(tmp_path / "good.jsonl", {"number": 1}, {"number": 2}, {"number": 3})
+    assert "2 done by an earlier run" in cli("run", "square", "--input", longer).stderr
+    failed = [json.loads(line)["task"] for line in first.stdout.splitlines()]
+    retried = [
+        json.loads(line)["task"] for line in cli("run", "end", "--name", "again", "--input", file).stdout.splitlines()
+    ]
+    assert not {*failed} & {*retried}
+
+
+def test_run_keeps_a_bad_line_to_itself(cli: Cli, tmp_path: Path) -> None:
+    done = cli("run", "square", "--input", jsonl(tmp_path / "in.jsonl", {"number": 1}, {"number": "x"}, {"number": 3}))
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["state"] for row in rows] == ["SUCCEEDED", "REFUSED", "SUCCEEDED"]
+    assert rows[1]["error"]["field"] == "number"
+    assert done.returncode == 1
+    (tmp_path / "bad.jsonl").write_text('{"number": 1}\n{oops\n')
+    refused = cli("run", "square", "--input", str(tmp_path / "bad.jsonl"))
+    assert refused.returncode == 5
+    assert "line 2 of the input" in refused.stderr
+
+
+def test_run_in_lanes(cli: Cli, tmp_path: Path) -> None:
+    file = jsonl(tmp_path / "in.jsonl", *({"seconds": 0.05 + n / 1000} for n in range(8)))
+    done = cli("run", "nap", "--concurrency", "2", "--input", file)
+    assert len({json.loads(line)["result"] for line in done.stdout.splitlines()}) == 8
+
+
+def test_run_without_a_coordinator_brings_its_own(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "data")
+    file = jsonl(tmp_path / "in.jsonl", {"name": "Ada"}, {"name": "Grace"})
+    done = cli("run", "greet", "--plugin", str(AGENTS), "--input", file, "--output", str(tmp_path / "out.jsonl"))
+    assert (done.returncode, done.stdout) == (0, "")
+    texts = [json.loads(line)["result"]["text"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert texts == ["hello Ada", "hello Grace"]
+    assert cli("status").returncode == 3
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_ctrl_c_cancels_cleanly(cli: Cli, tmp_path: Path, *, embedded: bool) -> None:
+    cli = Cli(tmp_path / "data") if embedded else cli
+    file = jsonl(tmp_path / "in.jsonl", *({"seconds": 60 + n / 1000} for n in range(5)))
+    run = cli.start("run", "nap", "--plugin", str(AGENTS), "--input", file)
+    eventually(lambda: cli("status").stdout.count("5 RUNNING"), seconds=30, what="five agents")
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=30)
+    assert run.returncode == 130
+    assert [json.loads(line)["state"] for line in out.splitlines()] == ["CANCELLED"] * 5
+    assert "5 cancelled" in err
+    assert "Traceback" not in err
+
+
+def test_an_embedded_coordinator_ends_with_its_owner(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "data")
+    run = cli.start("run", "nap", "--plugin", str(AGENTS), "--input", jsonl(tmp_path / "in.jsonl", {"seconds": 60}))
+    eventually(lambda: "1 RUNNING" in cli("status").stdout, seconds=30, what="the agent")
+    pid = json.loads(cli("status", "-o", "json").stdout)["pid"]
+    family = psutil.Process(pid).children(recursive=True)
+    run.kill()
+    run.communicate()
+    eventually(
+        lambda: not [p for p in family if p.is_running() and p.status() != "zombie"], seconds=30, what="their end"
+    )
+
+
+def test_settings_come_from_flag_variable_and_file(tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    config = tmp_path / "config.toml"
+    config.write_text('queue_limit = 7\n[serve]\nconcurrency = 3\n[commands]\ncount = ["wc", "-l"]\n')
+    cli.environment |= {"HUNDREDFOLD_CONFIG": str(config), "HUNDREDFOLD_GRACE_SECONDS": "2.5"}
+    shown = cli("serve", "--print-config", "--drain-seconds", "1").stdout
+    lines = {line.split()[0]: line for line in shown.splitlines()}
+    assert lines["concurrency"].split()[1:] == ["3", "config", "file"]
+    assert lines["queue_limit"].split()[1:] == ["7", "config", "file"]
+    assert lines["grace_seconds"].split()[1:] == ["2.5", "environment"]
+    assert lines["drain_seconds"].split()[1:] == ["1.0", "commandline"]
+    assert lines["event_quota"].split()[1:] == ["10000", "default"]
+    assert "count" in lines["commands"]
+
+
+def test_a_full_queue_is_said_with_the_cure(tmp_path: Path) -> None:
+    with running_coordinator(tmp_path / "d", plugins=[AGENTS], arguments=["--concurrency", "1", "--queue-limit", "2"]):
+        cli = Cli(tmp_path / "d")
+        cli("submit", "nap", '{"seconds": 60}')
+        eventually(lambda: "1 RUNNING" in cli("status").stdout, what="running")
+        codes = [cli("submit", "nap", '{"seconds": 60}').returncode for _ in range(3)]
+        assert codes == [0, 0, 6]
+        assert "raise `queue_limit`" in cli("submit", "nap", '{"seconds": 60}').stderr
+
+
+def test_stop_waits_until_it_has_ended(tmp_path: Path) -> None:
+    process = CoordinatorProcess(tmp_path / "data", ["--plugin", str(AGENTS)])
+    cli = Cli(tmp_path / "data")
+    cli("submit", "nap", '{"seconds": 1}')
+    began = time.monotonic()
+    done = cli("stop")
+    assert done.returncode == 0
+    assert "stopped (pid" in done.stderr
+    assert time.monotonic() - began < 20
+    assert process.wait(2) == 0
+    assert cli("stop").returncode == 3
