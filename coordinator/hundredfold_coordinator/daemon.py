@@ -92,7 +92,7 @@ class Daemon:
         self._environments = Environments()
         await self._recover()
         sockets = [paths.api_socket(self._config.runtime_dir), paths.worker_socket(self._config.runtime_dir)]
-        self._processes = HostProcesses(storage, f"unix:{sockets[1]}", self._config.orphan_seconds, self._host_lost)
+        self._processes = HostProcesses(storage, self._host_config(sockets[1]), self._host_lost)
         writer = asyncio.ensure_future(self._journal.run())
         try:
             await self._start_servers(*sockets)
@@ -202,10 +202,11 @@ class Daemon:
 
     async def _end_hosts(self) -> None:
         self._processes.stopping = True
-        self._hosts.broadcast(host_service_pb2.HostCommand(shutdown=host_service_pb2.Shutdown()))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_HOST_END_SECONDS):
                 while self._processes.alive:
+                    # Again and again: a host that is still starting attaches in the middle of this.
+                    self._hosts.broadcast(host_service_pb2.HostCommand(shutdown=host_service_pb2.Shutdown()))
                     await asyncio.sleep(_POLL_SECONDS)
 
     def _listen_for_signals(self) -> None:
@@ -236,6 +237,12 @@ class Daemon:
 
     def _host_lost(self, host_id: str) -> None:
         self._journal.post(events.HostLost(now_ns=time.time_ns(), host=host_id))
+
+    def _host_config(self, socket: Path) -> host_service_pb2.HostConfig:
+        config = host_service_pb2.HostConfig(address=f"unix:{socket}", rehearse_calls=self._config.rehearse_calls)
+        config.orphan_time.FromNanoseconds(int(self._config.orphan_seconds * 1e9))
+        config.sample_interval.FromMilliseconds(250)
+        return config
 
     def _limits(self) -> Limits:
         config = self._config

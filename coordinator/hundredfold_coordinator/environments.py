@@ -109,6 +109,9 @@ def name_for(spec: behaviour_pb2.EnvironmentSpec) -> str:
     for index, path in enumerate(spec.plugin_files):
         try:
             digest.update(Path(path).read_bytes())
+            for neighbour in sorted(Path(path).parent.glob("*.py")):  # a plugin can import them
+                figures = neighbour.stat()
+                digest.update(f"{neighbour.name} {figures.st_size} {figures.st_mtime_ns}\n".encode())
         except OSError as error:
             raise InvalidArgument(f"spec.plugin_files[{index}]", f"is {path}: {error.strerror}") from error
     if spec.python and not Path(spec.python).is_file():

@@ -39,16 +39,14 @@ class HostProcesses:
 
     Args:
         storage: where hosts are recorded.
-        address: of the worker socket.
-        orphan_seconds: passed on to hosts.
+        template: what every host is told, beside its identity and secret.
         on_lost: called with the id of a host whose process has ended.
 
     """
 
-    def __init__(self, storage: Storage, address: str, orphan_seconds: float, on_lost: Callable[[str], None]) -> None:
+    def __init__(self, storage: Storage, template: host_service_pb2.HostConfig, on_lost: Callable[[str], None]) -> None:
         self._storage = storage
-        self._address = address
-        self._orphan_seconds = orphan_seconds
+        self._template = template
         self._on_lost = on_lost
         self._processes: dict[str, HostProcess] = {}
         self._starting: asyncio.Task[None] | None = None
@@ -70,9 +68,8 @@ class HostProcesses:
         """Start a host. Its secret travels in a pipe; the store keeps a digest of it."""
         host_id = "host-" + secrets.token_hex(4)
         secret = secrets.token_urlsafe(32)
-        config = host_service_pb2.HostConfig(host_id=host_id, secret=secret, address=self._address)
-        config.orphan_time.FromNanoseconds(int(self._orphan_seconds * 1e9))
-        config.sample_interval.FromMilliseconds(250)
+        config = host_service_pb2.HostConfig(host_id=host_id, secret=secret)
+        config.MergeFrom(self._template)
         process = _spawn(config)
         record = records_pb2.HostRecord(host_id=host_id, secret_hash=sha256(secret.encode()).digest())
         record.process.CopyFrom(identity(process.pid) or records_pb2.ProcessIdentity(pid=process.pid))

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from hundredfold.identity import identity
 from hundredfold.internal.v1 import host_service_pb2 as pb
-from hundredfold.internal.v1 import records_pb2
+from hundredfold.internal.v1 import records_pb2, zygote_pb2
 from hundredfold.v1 import behaviour_pb2
 
 from hundredfold_host import proc, sweep
@@ -91,9 +91,14 @@ class Host:
     def _open_environment(self, command: pb.OpenEnvironment) -> None:
         if command.name not in self._zygotes:
             try:
-                self._zygotes[command.name] = Zygote(
-                    command.name, command.spec, self._config.address, self._open_files, self
+                preload = zygote_pb2.Preload(
+                    environment=command.name,
+                    spec=command.spec,
+                    worker_address=self._config.address,
+                    open_files=self._open_files,
+                    rehearse_calls=self._config.rehearse_calls,
                 )
+                self._zygotes[command.name] = Zygote(preload, self)
             except OSError as error:
                 self.environment_changed(
                     behaviour_pb2.Environment(

@@ -18,6 +18,9 @@ from hundredfold_host.output import OutputPipe
 from hundredfold_host.worker import AttemptId, Exit, Worker, attempt_id
 
 _PACKET: Final = 256 * 1024
+EXIT_NOT_SINGLE: Final = 75
+"""Exit code of a zygote that did not get rid of the threads of its rehearsal; the next one makes none."""
+
 _RESTARTS: Final = 5
 _RESTART_PERIOD_SECONDS: Final = 60.0
 _ERROR_LIMIT: Final = 16 * 1024
@@ -56,25 +59,13 @@ class Zygote:
     """The zygote of one environment; restarted when it dies, a limited number of times.
 
     Args:
-        name: of the environment.
-        spec: what the environment is made of.
-        worker_address: gRPC address that workers call.
-        open_files: soft limit of open files for workers.
+        preload: what it is to import, and for whom.
         events: who is told.
 
     """
 
-    def __init__(
-        self,
-        name: str,
-        spec: behaviour_pb2.EnvironmentSpec,
-        worker_address: str,
-        open_files: int,
-        events: Events,
-    ) -> None:
-        self._preload = zygote_pb2.Preload(
-            environment=name, spec=spec, worker_address=worker_address, open_files=open_files
-        )
+    def __init__(self, preload: zygote_pb2.Preload, events: Events) -> None:
+        self._preload = preload
         self._events = events
         self._loop = asyncio.get_running_loop()
         self._starts: collections.deque[float] = collections.deque(maxlen=_RESTARTS)
@@ -83,7 +74,7 @@ class Zygote:
         self._reaping: dict[int, Worker] = {}
         self._forked_pids: set[int] = set()
         self._stopped = False
-        self.environment = behaviour_pb2.Environment(name=name, spec=spec)
+        self.environment = behaviour_pb2.Environment(name=preload.environment, spec=preload.spec)
         self._start()
 
     @property
@@ -228,7 +219,10 @@ class Zygote:
             self._abandon(launch, "its zygote died while it was forking")
         for worker in list(self._reaping.values()):
             self._reap_adopted(worker)
-        if len(self._starts) == _RESTARTS and time.monotonic() - self._starts[0] < _RESTART_PERIOD_SECONDS:
+        if status == EXIT_NOT_SINGLE and self._preload.rehearse_calls:
+            self._preload.rehearse_calls = False
+            self._start()
+        elif len(self._starts) == _RESTARTS and time.monotonic() - self._starts[0] < _RESTART_PERIOD_SECONDS:
             self._fail(f"its zygote died {_RESTARTS} times in a minute, the last time with {_describe(status)}")
         elif self.environment.report_time.seconds == 0:
             self._fail(f"importing its plugins ended the process with {_describe(status)}")

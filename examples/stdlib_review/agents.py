@@ -57,21 +57,17 @@ async def review(ctx: Context, module: str, tools: str) -> Digest:
     toolbox = Toolbox(tools, module, on_fault=lambda fault: ctx.emit({"tool_fault": asdict(fault)}))
     document = await toolbox.ask("document")
     outline = read(document["source"]) if document else None
-
     known = _still_true(ctx, outline)
-    decisions = [decision for decision in decide(outline) if decision.tool not in known]
-    for decision in decisions:
-        ctx.emit({"decision": asdict(decision)})
+    decisions = _tell(ctx, [decision for decision in decide(outline) if decision.tool not in known])
     facts = known | await toolbox.ask_all([decision.tool for decision in decisions])
-
     findings = judge(outline, facts)
     _remember(ctx, outline, facts, findings, toolbox.faults)
-    ctx.log.info("reviewed %s: %d finding(s), %d tool fault(s)", module, len(findings), len(toolbox.faults))
+    seen = outline or read("")
     return Digest(
         module=module,
-        lines=outline.lines if outline else 0,
-        functions=outline.functions if outline else 0,
-        classes=outline.classes if outline else 0,
+        lines=seen.lines,
+        functions=seen.functions,
+        classes=seen.classes,
         findings=findings,
         decisions=decisions,
         tools_used=toolbox.used,
@@ -98,6 +94,13 @@ def _still_true(ctx: Context, outline: Outline | None) -> dict[str, Any]:
         return {}
     facts: dict[str, Any] = ctx.session.state["facts"]
     return facts
+
+
+def _tell(ctx: Context, decisions: list[Decision]) -> list[Decision]:
+    """Show decisions to whoever watches the task."""
+    for decision in decisions:
+        ctx.emit({"decision": asdict(decision)})
+    return decisions
 
 
 def _remember(

@@ -33,8 +33,8 @@ class Library:
     def __init__(self) -> None:
         self._sources = dict(_sources())
         self._imports = {name: _imported(source) for name, source in self._sources.items()}
-        # One reader at a time: many that share an interpreter keep quick questions waiting, and CPython 3.11's parser
-        # is not to be trusted in threads (gh-106905).
+        # One reader at a time: many that share an interpreter keep quick questions waiting, and CPython 3.11 can lose
+        # count of its parser's depth between threads (gh-106905).
         self._reading = threading.Lock()
         self._tools: Mapping[str, Callable[[str], Any]] = {
             "document": self._document,

@@ -51,12 +51,7 @@ class Outline:
 
 
 def read(source: str) -> Outline:
-    """Return the outline of a module.
-
-    Raises:
-        SyntaxError: the source is not Python.
-
-    """
+    """Return the outline of a module; raises `SyntaxError` for what is not Python."""
     tree = ast.parse(source)
     nodes = list(ast.walk(tree))
     functions = [node for node in nodes if isinstance(node, _Function)]

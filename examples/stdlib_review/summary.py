@@ -59,9 +59,9 @@ class Summary:
         _section(console, "Some of what the agents found", self._findings())
         _section(console, "Asked afterwards, answered from what the reviews left in their sessions", self._answers())
         _section(console, "To look closer", [("reviews", str(self.reviews.file)), ("answers", str(self.answers.file))])
-        serve = f"{os.path.relpath(COMMAND)} serve --data-dir {self.data_dir}"
-        also = "[dim]then list, get and watch with the same --data-dir[/]"
-        console.print(f"  [cyan]tasks[/]     {serve} &  {also}", soft_wrap=True, highlight=False)
+        serve = f"{os.path.relpath(COMMAND)} serve --data-dir {self.data_dir} &"
+        console.print(f"  [cyan]tasks[/]     {serve}", soft_wrap=True, highlight=False)
+        console.print("            then list, get and watch with the same --data-dir")
         for problem in self.problems():
             console.print(f"\n[bold red]not as promised:[/] {problem}", highlight=False)
 

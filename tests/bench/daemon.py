@@ -19,7 +19,7 @@ from hundredfold.errors import Unreachable
 _AGENTS = Path(__file__).resolve().with_name("agents.py")
 _DISK = Path("/var/tmp")  # noqa: S108  # /tmp is often memory, where a commit costs nothing; the directory is mkdtemp's
 _START_SECONDS = 60.0
-_STOP_SECONDS = 60.0
+_STOP_SECONDS = 30.0
 _IDLE_SECONDS = 15.0
 _POLL_SECONDS = 0.01
 _IDLE_POLL_SECONDS = 0.05
@@ -72,7 +72,7 @@ async def running(concurrency: int) -> AsyncIterator[Daemon]:
     """Run a daemon while the block runs; then everything below this process is gone and reaped.
 
     Raises:
-        DaemonError: it did not start, or did not stop by itself.
+        DaemonError: it did not start.
 
     """
     directory = Path(tempfile.mkdtemp(prefix="hundredfold-", dir=None if "TMPDIR" in os.environ else _DISK))
@@ -134,14 +134,15 @@ async def _family(client: Client) -> Family:
 
 
 async def _stop(client: Client, process: "subprocess.Popen[bytes]") -> None:
+    """Have it stop; what does not is killed, and said to be."""
     await client.drain(drain_seconds=0, grace_seconds=0)
     deadline = time.monotonic() + _STOP_SECONDS
-    while process.poll() is None:
-        if time.monotonic() > deadline:
-            raise DaemonError(f"the daemon did not stop within {_STOP_SECONDS:g} s")
+    while process.poll() is None and time.monotonic() < deadline:
         await asyncio.sleep(_POLL_SECONDS)
+    if process.returncode is None:
+        sys.stderr.write(f"bench: the daemon did not stop within {_STOP_SECONDS:g} s and is killed\n")
     if left := accounting.end_all():
-        sys.stderr.write(f"bench: the daemon left {left} process(es) behind; they are killed\n")
+        sys.stderr.write(f"bench: {left} of the daemon's processes were left behind and are killed\n")
 
 
 def _log(directory: Path) -> Path:

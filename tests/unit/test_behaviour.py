@@ -187,6 +187,7 @@ def takes_pages(pages: list[Page], note: str = "") -> None: ...
         (takes_pages, b'{"pages": [{"url": "a"}, {"url": "b"}, {}]}', "pages[2].url"),
         (takes_pages, b'{"pages": [{"url": "a", "depth": -1}]}', "pages[0].depth"),
         (takes_pages, b'{"pages": "none"}', "pages"),
+        (takes_pages, b'{"pages": "none", "note": 5}', "pages"),
         (takes_pages, b'{"pages": [], "nope": 1}', "nope"),
         (takes_pages, b'{"pages": [], "note": 5}', "note"),
         (takes_model, b'{"pages": [{}]}', "pages[0].url"),

@@ -121,6 +121,12 @@ def test_a_failure_quotes_what_is_no_text() -> None:
     assert "it wrote: \ufffd" in failure(python("sys.stderr.buffer.write(b'\\xff'); sys.exit(1)"))
 
 
+@closed_too_early
+def test_a_failure_quotes_what_a_child_writes_a_moment_later() -> None:
+    message = failure(shell("(sleep 0.2; echo 'the cause' >&2) >/dev/null & exit 3"))
+    assert message == "sh exited with code 3; it wrote: the cause"
+
+
 def test_a_signal_is_a_failure() -> None:
     assert failure(shell("kill -9 $$")) == f"sh was ended by signal {signal.SIGKILL:d}"
 

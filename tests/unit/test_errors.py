@@ -191,7 +191,7 @@ def status_of(reason: str, domain: str = "hundredfold", **metadata: str) -> stat
 @pytest.mark.parametrize(
     "status",
     [
-        status_of("TASK_NOT_FOUND", domain="example.com"),
+        status_of("TASK_NOT_FOUND", domain="example.com", task_id="x"),
         status_of("A_LATER_ONE"),
         status_pb2.Status(code=5, message="as they say"),
         status_pb2.Status(code=5, message="as they say", details=[any_pb2.Any(type_url="x/unknown", value=b"\xff")]),

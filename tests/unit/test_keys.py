@@ -97,6 +97,7 @@ def test_no_two_items_share_a_key(items: list[tuple[str, int]]) -> None:
 @unhurried
 @given(NAMES, NAMES)
 @example("a", "a/b")
+@example("a", "A")
 def test_no_two_names_share_a_key(one: str, other: str) -> None:
     for key in (keys.session, keys.request, keys.host, keys.environment):
         assert (key(one) == key(other)) == (one == other)

@@ -44,7 +44,8 @@ class Refused(Exception):  # it is not an error of this process
 class Channel:
     """The calls of `WorkerService`, authenticated by `credential`.
 
-    `on_connected` is called when the attempt has been taken: gRPC has started its threads by then.
+    `on_connected` is called when the attempt has been taken: gRPC has started its threads by then. With a timeout,
+    calls give up after it.
 
     Raises:
         Refused: from every call, when this attempt is not wanted any more.
@@ -52,9 +53,13 @@ class Channel:
 
     """
 
-    def __init__(self, address: str, credential: str, on_connected: Callable[[], None]) -> None:
+    def __init__(
+        self, address: str, credential: str, on_connected: Callable[[], None], timeout_seconds: float | None = None
+    ) -> None:
         self._address = address
-        self._stub = worker_service_pb2_grpc.WorkerServiceStub(grpc.insecure_channel(address, _OPTIONS))
+        self._timeout = timeout_seconds
+        self._channel = grpc.insecure_channel(address, _OPTIONS)
+        self._stub = worker_service_pb2_grpc.WorkerServiceStub(self._channel)
         self._secret = credential
         self._on_connected = on_connected
 
@@ -83,11 +88,15 @@ class Channel:
         """Record a failure."""
         self._call(self._stub.FailAttempt, request)
 
+    def close(self) -> None:
+        """Close the connection. A worker need not: its end does."""
+        self._channel.close()
+
     def _call(self, method: Callable[..., _Response], request: Any) -> _Response:
         metadata = (("authorization", f"Bearer {self._secret}"),)
         while True:
             try:
-                return method(request, metadata=metadata, wait_for_ready=True)
+                return method(request, metadata=metadata, wait_for_ready=True, timeout=self._timeout)
             except grpc.RpcError as error:
                 self._judge(from_rpc_error(error, self._address))
             time.sleep(_RETRY_SECONDS)

@@ -18,10 +18,14 @@ from hundredfold.manager import Plugin, PluginManager
 from hundredfold.v1 import behaviour_pb2
 
 from hundredfold_worker import process
-from hundredfold_worker.rehearsal import rehearse
+from hundredfold_worker.rehearsal import rehearse, rehearse_calls
+
+EXIT_NOT_SINGLE: Final = 75
+"""Exit code that asks the host for a zygote without a rehearsal over gRPC."""
 
 _MODULES: Final = (
     "asyncio.runners",
+    "concurrent.futures.thread",
     "encodings.idna",
     "grpc._channel",
     "grpc._simple_stubs",
@@ -45,8 +49,12 @@ def preload(
     for path in request.spec.plugin_files:
         manager.load_file(Path(path))
     behaviours = manager.collect_behaviours({command.name: list(command.argv) for command in request.spec.commands})
+    environment = manifest(request, manager.plugins, behaviours)
     rehearse()
-    return manifest(request, manager.plugins, behaviours), behaviours
+    sound = environment.state == behaviour_pb2.ENVIRONMENT_STATE_READY
+    if sound and request.rehearse_calls and not rehearse_calls(request.worker_address):
+        sys.exit(EXIT_NOT_SINGLE)
+    return environment, behaviours
 
 
 def manifest(

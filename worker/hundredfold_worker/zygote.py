@@ -7,6 +7,7 @@ request only, so that a pid means the same process for as long as the host may b
 See also: `hundredfold_worker.preload` for what is imported, `hundredfold_worker.bootstrap` for what follows a fork.
 """
 
+import errno
 import gc
 import os
 import socket
@@ -65,6 +66,7 @@ class Zygote:
 
     def _fork(self, request: zygote_pb2.Fork, descriptors: list[int]) -> None:
         try:
+            _check_single_thread()
             pid = os.fork()
         except OSError as error:
             reply = zygote_pb2.ZygoteReply(
@@ -101,3 +103,9 @@ class Zygote:
                 )
             )
         )
+
+
+def _check_single_thread() -> None:
+    threads = process.thread_count()
+    if threads > 1:
+        raise OSError(errno.EAGAIN, f"the zygote has {threads} threads; plugins may not start any")

@@ -13,8 +13,6 @@ from typing import Final
 from hundredfold import Client
 from hundredfold.errors import HundredfoldError, InternalError, Unreachable
 
-from hundredfold_coordinator.cli import output
-
 _START_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.05
 _ORPHAN_SECONDS: Final = 5
@@ -48,8 +46,7 @@ async def embedded_coordinator(client: Client, data_dir: Path, concurrency: int 
         await _until_ready(client, process, log)
         yield
     finally:
-        await _end(client, process)
-        os.close(writer)
+        await _end(client, process, writer)
 
 
 def _argv(data_dir: Path, owner_fd: int, concurrency: int | None) -> list[str]:
@@ -74,12 +71,14 @@ async def _until_ready(client: Client, process: "subprocess.Popen[bytes]", log: 
     raise InternalError(f"the embedded coordinator did not answer within {_START_SECONDS:g} s; see {log}")
 
 
-async def _end(client: Client, process: "subprocess.Popen[bytes]") -> None:
-    """Have it stop; tasks of others that run on it may finish first."""
+async def _end(client: Client, process: "subprocess.Popen[bytes]", writer: int) -> None:
+    """Have it stop, and wait for it; tasks of others that run on it may finish first."""
     try:
         await client.drain()
     except HundredfoldError:
-        output.note("the embedded coordinator does not answer; it ends by itself")
-        return
+        os.close(writer)  # it is only just starting, or in trouble: it notices that its owner has gone
+        writer = -1
     while process.poll() is None:
         await asyncio.sleep(_POLL_SECONDS)
+    if writer >= 0:
+        os.close(writer)
