@@ -17,7 +17,8 @@ from hundredfold.internal.v1 import host_service_pb2_grpc
 _RECONNECT_SECONDS: Final = 0.1
 _OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
+    # Also the time that a connection attempt may take: a busy coordinator accepts late.
+    ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 300),
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),

@@ -22,7 +22,8 @@ _RETRY_SECONDS: Final = 0.1
 _OPTIONS: Final = (
     # By default a restarted coordinator would be found again only after about a second.
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
+    # Also the time that a connection attempt may take: a busy coordinator accepts late.
+    ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 300),
     ("grpc.enable_http_proxy", 0),
     # The limit that counts is the coordinator's, which names the field.

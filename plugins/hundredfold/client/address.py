@@ -10,7 +10,8 @@ from hundredfold import paths
 CHANNEL_OPTIONS: Final = (
     ("grpc.enable_http_proxy", 0),
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
+    # Also the time that a connection attempt may take: a busy coordinator accepts late.
+    ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 300),
     # The limits that count are the coordinator's, which name the field.
     ("grpc.max_receive_message_length", -1),
