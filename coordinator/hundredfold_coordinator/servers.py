@@ -40,7 +40,8 @@ class ApiServer:
     """Serves clients; `tcp_token` is what those over TCP must show."""
 
     def __init__(self, max_payload_bytes: int, tcp_token: str | None) -> None:
-        self._server = grpc.aio.server(interceptors=[Edge(tcp_token)], options=_options(max_payload_bytes))
+        self._server = grpc.aio.server(options=_options(max_payload_bytes))
+        self._edge: Any = Edge(self._server, tcp_token)
         self._health = health.aio.HealthServicer()
 
     async def start(self, socket: Path, listen: str, tasks: Any, coordinator: Any) -> None:
@@ -50,10 +51,10 @@ class ApiServer:
             InvalidSetting: the TCP address cannot be bound.
 
         """
-        task_grpc.add_TaskServiceServicer_to_server(tasks, self._server)
-        coordinator_grpc.add_CoordinatorServiceServicer_to_server(coordinator, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection([*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
+        task_grpc.add_TaskServiceServicer_to_server(tasks, self._edge)
+        coordinator_grpc.add_CoordinatorServiceServicer_to_server(coordinator, self._edge)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._edge)
+        reflection.enable_server_reflection([*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], self._edge)
         bind(self._server, socket)
         if listen:
             try:
@@ -77,12 +78,13 @@ class WorkerServer:
     """Serves workers and hosts."""
 
     def __init__(self, max_payload_bytes: int) -> None:
-        self._server = grpc.aio.server(interceptors=[Edge()], options=_options(max_payload_bytes))
+        self._server = grpc.aio.server(options=_options(max_payload_bytes))
+        self._edge: Any = Edge(self._server)
 
     async def start(self, socket: Path, workers: Any, hosts: Any) -> None:
         """Bind and serve."""
-        worker_grpc.add_WorkerServiceServicer_to_server(workers, self._server)
-        host_service_pb2_grpc.add_HostServiceServicer_to_server(hosts, self._server)
+        worker_grpc.add_WorkerServiceServicer_to_server(workers, self._edge)
+        host_service_pb2_grpc.add_HostServiceServicer_to_server(hosts, self._edge)
         bind(self._server, socket)
         await self._server.start()
 

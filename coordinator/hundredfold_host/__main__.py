@@ -1,9 +1,9 @@
 """`python -m hundredfold_host FD`: become a host; its `HostConfig` is read from an inherited descriptor."""
 
-import asyncio
 import os
 import sys
 
+import uvloop
 from hundredfold.internal.v1 import host_service_pb2
 
 from hundredfold_host.host import Host
@@ -17,4 +17,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())  # about a tenth less CPU than the standard loop

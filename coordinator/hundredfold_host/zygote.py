@@ -1,6 +1,5 @@
 """A zygote as its host sees it: a child process, a socket pair, and what was asked of it and not yet answered."""
 
-import asyncio
 import collections
 import os
 import resource
@@ -15,12 +14,13 @@ from hundredfold.internal.v1 import host_service_pb2, zygote_pb2
 from hundredfold.v1 import behaviour_pb2, task_pb2
 
 from hundredfold_host.output import OutputPipe
+from hundredfold_host.packets import Packets
 from hundredfold_host.worker import AttemptId, Exit, Worker, attempt_id
 
-_PACKET: Final = 256 * 1024
 EXIT_NOT_SINGLE: Final = 75
 """Exit code of a zygote that did not get rid of the threads of its rehearsal; the next one makes none."""
 
+_FORKS_AT_ONCE: Final = 16
 _RESTARTS: Final = 5
 _RESTART_PERIOD_SECONDS: Final = 60.0
 _ERROR_LIMIT: Final = 16 * 1024
@@ -67,7 +67,6 @@ class Zygote:
     def __init__(self, preload: zygote_pb2.Preload, events: Events) -> None:
         self._preload = preload
         self._events = events
-        self._loop = asyncio.get_running_loop()
         self._starts: collections.deque[float] = collections.deque(maxlen=_RESTARTS)
         self._waiting: dict[AttemptId, _Launch] = {}
         self._forking: dict[AttemptId, _Launch] = {}
@@ -90,7 +89,8 @@ class Zygote:
         elif self.environment.state == behaviour_pb2.ENVIRONMENT_STATE_STARTING:
             self._waiting[key] = _Launch(command)
         elif key not in self._forking:
-            self._fork(_Launch(command))
+            self._waiting[key] = _Launch(command)
+            self._fork_waiting()
 
     def forget_waiting(self) -> None:
         """Drop launches that were not begun: the coordinator that wanted them is not there any more."""
@@ -103,10 +103,10 @@ class Zygote:
     def reap(self, worker: Worker) -> None:
         """Learn how a worker ended; `worker_reaped` follows."""
         self._reaping[worker.pid] = worker
-        reap = zygote_pb2.ZygoteRequest(reap=zygote_pb2.Reap(pid=worker.pid))
-        # A worker of a zygote that died before is the host's own child by now.
-        if worker.pid not in self._forked_pids or not self._send(reap):
-            self._reap_adopted(worker)
+        if worker.pid in self._forked_pids:
+            self._send(zygote_pb2.ZygoteRequest(reap=zygote_pb2.Reap(pid=worker.pid)))
+        else:
+            self._reap_adopted(worker)  # its zygote died before it did: it is the host's own child by now
 
     def stop(self) -> None:
         """End the zygote; its workers are not touched."""
@@ -117,7 +117,7 @@ class Zygote:
 
     def _start(self) -> None:
         self._starts.append(time.monotonic())
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._output = OutputPipe(task_pb2.OUTPUT_STREAM_STDERR)
         self._set_state(behaviour_pb2.ENVIRONMENT_STATE_STARTING)
         with theirs:
@@ -130,52 +130,30 @@ class Zygote:
                 env={**_ONE_THREAD, **os.environ},
             )
         os.close(self._output.writer)
-        self._socket.settimeout(0)
-        self._loop.add_reader(self._socket, self._receive)
+        self._packets = Packets(ours, self._handle, self._died)
         self._send(zygote_pb2.ZygoteRequest(preload=self._preload))
+
+    def _fork_waiting(self) -> None:
+        """Ask for the next forks; a bounded number at once, so that the dead are not reaped behind a long queue."""
+        while self._waiting and len(self._forking) < _FORKS_AT_ONCE:
+            key = next(iter(self._waiting))
+            self._forking[key] = self._waiting.pop(key)
+            self._fork(self._forking[key])
 
     def _fork(self, launch: _Launch) -> None:
         command = launch.command
         reader, writer = os.pipe2(os.O_CLOEXEC)
         launch.pipes = (OutputPipe(task_pb2.OUTPUT_STREAM_STDOUT), OutputPipe(task_pb2.OUTPUT_STREAM_STDERR))
-        self._forking[attempt_id(command.attempt)] = launch
-        descriptors = [reader, *(pipe.writer for pipe in launch.pipes)]
-        try:
-            # A credential is shorter than PIPE_BUF, so this cannot block.
-            os.write(writer, command.credential.encode())
-            request = zygote_pb2.Fork(attempt=command.attempt, behaviour=command.behaviour)
-            self._send(zygote_pb2.ZygoteRequest(fork=request), descriptors)
-        finally:
-            for descriptor in (writer, *descriptors):
-                os.close(descriptor)
+        os.write(writer, command.credential.encode())  # shorter than PIPE_BUF, so this cannot block
+        os.close(writer)
+        request = zygote_pb2.Fork(attempt=command.attempt, behaviour=command.behaviour)
+        self._send(zygote_pb2.ZygoteRequest(fork=request), [reader, *(pipe.writer for pipe in launch.pipes)])
 
-    def _send(self, request: zygote_pb2.ZygoteRequest, descriptors: list[int] | None = None) -> bool:
-        """Send; returns whether the zygote lives. A dead one is noticed by `_receive`, which cleans up."""
-        data = request.SerializeToString()
-        try:
-            self._socket.settimeout(None)  # a zygote that is forking answers soon; a full socket must not lose a fork
-            socket.send_fds(self._socket, [data], descriptors or [])
-        except OSError:
-            return False
-        finally:
-            if self._socket.fileno() >= 0:
-                self._socket.settimeout(0)
-        return True
+    def _send(self, request: zygote_pb2.ZygoteRequest, descriptors: list[int] | None = None) -> None:
+        self._packets.send(request.SerializeToString(), descriptors)
 
-    def _receive(self) -> None:
-        while not self._stopped:
-            try:
-                data, descriptors, _, _ = socket.recv_fds(self._socket, _PACKET, 1)
-            except BlockingIOError:
-                return
-            except OSError:
-                data, descriptors = b"", []
-            if not data:
-                self._died()
-                return
-            self._handle(zygote_pb2.ZygoteReply.FromString(data), descriptors)
-
-    def _handle(self, reply: zygote_pb2.ZygoteReply, descriptors: list[int]) -> None:
+    def _handle(self, data: bytes, descriptors: list[int]) -> None:
+        reply = zygote_pb2.ZygoteReply.FromString(data)
         kind = reply.WhichOneof("kind")
         if kind == "forked":
             self._forked(reply.forked)
@@ -187,6 +165,7 @@ class Zygote:
         elif kind == "fork_failed":
             launch = self._forking.pop(attempt_id(reply.fork_failed.attempt))
             self._abandon(launch, reply.fork_failed.reason)
+            self._fork_waiting()
         elif kind == "ready":
             self._ready(descriptors[0])
 
@@ -196,15 +175,14 @@ class Zygote:
             self.environment.ParseFromString(file.read())
         self.environment.report_time.GetCurrentTime()
         self._events.environment_changed(self.environment)
-        waiting, self._waiting = self._waiting, {}
-        for launch in waiting.values():
-            self.launch(launch.command)
+        self._fork_waiting()
 
     def _forked(self, reply: zygote_pb2.Forked) -> None:
         launch = self._forking.pop(attempt_id(reply.attempt))
         assert launch.pipes  # noqa: S101  # set when the fork was asked for
         self._forked_pids.add(reply.pid)
         self._events.launched(Worker(reply.attempt, reply.pid, launch.pipes, self._events.worker_exited))
+        self._fork_waiting()
 
     def _died(self) -> None:
         """Start it again within its budget.
@@ -256,10 +234,8 @@ class Zygote:
         self._events.environment_changed(self.environment)
 
     def _close(self) -> None:
-        if self._socket.fileno() >= 0:
-            self._loop.remove_reader(self._socket)
-            self._socket.close()
-            self._output.close()
+        self._packets.close()
+        self._output.close()
 
 
 def _describe(status: int) -> str:

@@ -7,7 +7,7 @@ gRPC's own mapping is not good enough: `SystemExit` in a handler ends the server
 import asyncio
 import hmac
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Final
 
 import grpc
@@ -21,26 +21,23 @@ _Handler = Any
 """A `grpc.RpcMethodHandler`, which is generic for type checkers only."""
 
 
-class Edge(grpc.aio.ServerInterceptor):
-    """Wraps every method once; `tcp_token` is what callers over TCP must show, None if none may call."""
+class Edge:
+    """A server's front: what is registered here is served there, with every method wrapped once.
 
-    def __init__(self, tcp_token: str | None = None) -> None:
+    Wrapping at registration costs nothing per call, unlike an interceptor. `tcp_token` is what callers over TCP must
+    show, None if none may call.
+    """
+
+    def __init__(self, server: grpc.aio.Server, tcp_token: str | None = None) -> None:
+        self._server = server
         self._tcp_token = tcp_token
-        self._wrapped: dict[str, _Handler | None] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> _Handler | None:
-        """Return the wrapped method."""
-        name = handler_call_details.method
-        if name not in self._wrapped:
-            handler = await continuation(handler_call_details)
-            if handler is None:
-                return None  # unknown methods are not remembered: anybody could fill this table with them
-            self._wrapped[name] = self._wrap(handler)
-        return self._wrapped[name]
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """Serve handlers; generated code calls this."""
+        self._server.add_generic_rpc_handlers([_Wrapped(handler, self._wrap) for handler in handlers])
+
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
+        """Do nothing: generated code offers the same methods a second time here."""
 
     def _wrap(self, handler: Any) -> _Handler:
         parse, serialize = handler.request_deserializer, handler.response_serializer
@@ -83,6 +80,25 @@ class Edge(grpc.aio.ServerInterceptor):
         shown = bearer(context)
         if self._tcp_token is None or not hmac.compare_digest(shown.encode(), self._tcp_token.encode()):
             raise Unauthenticated
+
+
+class _Wrapped(grpc.GenericRpcHandler):
+    """Handlers whose methods are wrapped when they are first called."""
+
+    def __init__(self, inner: grpc.GenericRpcHandler, wrap: Callable[[Any], _Handler]) -> None:
+        self._inner = inner
+        self._wrap = wrap
+        self._methods: dict[str, _Handler] = {}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Handler | None:
+        """Return the method that is called; None if it is not one of these."""
+        name = handler_call_details.method
+        if name not in self._methods:
+            handler = self._inner.service(handler_call_details)
+            if handler is None:
+                return None  # unknown names are not remembered: anybody could fill this table with them
+            self._methods[name] = self._wrap(handler)
+        return self._methods[name]
 
 
 def bearer(context: Any) -> str:
