@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_FIELD: Final = "field_{}"
 _NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,99}")
 
 
@@ -76,10 +77,16 @@ class Behaviour(Generic[P, R]):
             TypeError: a parameter cannot be given by name, or its type has no JSON Schema.
 
         """
+        from pydantic.errors import PydanticUserError
+
         self.plugin = plugin
-        self._signature = _Signature.of(self.function)
-        self.input_schema = json.dumps(self._signature.input.json_schema())
-        self.output_schema = json.dumps(self._signature.output.json_schema(mode="serialization"))
+        try:
+            self._signature = _Signature.of(self.function)
+            self.input_schema = json.dumps(self._signature.input.json_schema())
+            self.output_schema = json.dumps(self._signature.output.json_schema(mode="serialization"))
+        except PydanticUserError as error:
+            message = f"a type in the signature of behaviour {self.name!r} has no JSON Schema: {error.message}"
+            raise TypeError(message) from error
         if self.warm_up:
             self.warm_up()
 
@@ -98,7 +105,7 @@ class Behaviour(Generic[P, R]):
             raise InvalidInput(self.name, *describe(error)) from error
         if self._signature.whole:
             return {self._signature.whole: value}
-        return {name: getattr(value, name) for name in self._signature.fields}
+        return {name: getattr(value, _FIELD.format(index)) for index, name in enumerate(self._signature.fields)}
 
     @property
     def wants_context(self) -> bool:
@@ -206,9 +213,19 @@ def _is_object(hint: Any) -> bool:
     return isinstance(kind, type) and (issubclass(kind, BaseModel | dict) or is_dataclass(kind))
 
 
+def _alias(hint: Any) -> str | None:
+    """Return the name in the input that the hint itself asks for: `Annotated[str, Field(alias="from")]`."""
+    return next((alias for one in getattr(hint, "__metadata__", ()) if (alias := getattr(one, "alias", None))), None)
+
+
 def _model(function: Callable[..., object], fields: Mapping[str, tuple[Any, Any]]) -> "type[BaseModel]":
-    from pydantic import ConfigDict, create_model
+    from pydantic import ConfigDict, Field, create_model
 
     config = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
     name = getattr(function, "__name__", "behaviour") + "_input"
-    return create_model(name, __config__=config, __module__=function.__module__, **dict(fields))  # type: ignore[call-overload,no-any-return]  # pydantic types fields as Any
+    # The model's own names are neutral: a parameter may be called `schema` or `_private`, which pydantic's may not.
+    aliased = {
+        _FIELD.format(index): (hint, Field(default, alias=_alias(hint) or field, title=_alias(hint) or field))
+        for index, (field, (hint, default)) in enumerate(fields.items())
+    }
+    return create_model(name, __config__=config, __module__=function.__module__, **aliased)  # type: ignore[call-overload,no-any-return]  # pydantic types fields as Any

@@ -36,8 +36,8 @@ class Item:
 class State(MutableMapping[str, Json]):
     """The key-value state of a session, which remembers what was written to it.
 
-    Values are JSON; one that is not raises `TypeError` or `ValueError` when it is set. Changing a value in place is
-    not seen: set it again.
+    Keys are text and values JSON; what is not raises `TypeError` or `ValueError` when it is set. Values are copied:
+    changing one in place is not seen, set it again.
     """
 
     def __init__(self, values: Mapping[str, Json]) -> None:
@@ -49,8 +49,7 @@ class State(MutableMapping[str, Json]):
         return self._values[key]
 
     def __setitem__(self, key: str, value: Json) -> None:
-        json.dumps(value, allow_nan=False)
-        self._values[key] = self.written[key] = value
+        self._values[_text(key)] = self.written[key] = _copy(value)
         self.deleted.discard(key)
 
     def __delitem__(self, key: str) -> None:
@@ -99,8 +98,7 @@ class Session:
             TypeError, ValueError: the content is no JSON.
 
         """
-        json.dumps(content, allow_nan=False)
-        self.appended.append(Item(role, content))
+        self.appended.append(Item(_text(role), _copy(content)))
 
 
 class BaseContext:
@@ -144,3 +142,15 @@ class SyncContext(BaseContext):
     def checkpoint(self, value: Json) -> None:
         """Save a JSON value for the next attempt of this task; returns when it is durable."""
         self._port.save_checkpoint(value)
+
+
+def _copy(value: Json) -> Json:
+    """Return a copy of a JSON value; raise `TypeError` or `ValueError` if it is none."""
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def _text(value: str) -> str:
+    if not isinstance(value, str):
+        message = f"a {type(value).__name__} is no text"
+        raise TypeError(message)
+    return value

@@ -27,6 +27,10 @@ class HundredfoldError(Exception):
         text = " ".join(cleandoc(type(self).__doc__ or self.reason).split())
         return text.format(**self.figures())
 
+    def __reduce__(self) -> tuple[type["HundredfoldError"], tuple[str | int, ...]]:
+        """Let errors travel between processes: they are made of their fields, not of `args`."""
+        return type(self), tuple(self.figures().values())
+
     def figures(self) -> dict[str, str | int]:
         """Return the fields by name, as they travel in `ErrorInfo.metadata`."""
         return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     _Behaviours = dict[str, Behaviour[..., Any]]
 
+_ERROR_LIMIT: Final = 500
 _TRACEBACK_LIMIT: Final = 16 * 1024
 
 
@@ -48,8 +49,13 @@ class Plugin:
 
     def fail(self, error: BaseException) -> None:
         """Note that the plugin raised `error`."""
-        self.error = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-        self.traceback = "".join(traceback.format_exception(error))[-_TRACEBACK_LIMIT:]
+        try:
+            text = f"{type(error).__name__}: {error}"
+            trace = "".join(traceback.format_exception(error))
+        except Exception:  # noqa: BLE001  # an exception's own text is user code, too
+            text, trace = f"{type(error).__name__}, which cannot be shown", ""
+        self.error = " ".join(text.split())[:_ERROR_LIMIT]
+        self.traceback = trace[-_TRACEBACK_LIMIT:]
         self.behaviours.clear()
 
 
@@ -75,8 +81,9 @@ class PluginManager:
             self._add(Plugin(point.name, origin), point.load)
 
     def load_file(self, path: Path) -> None:
-        """Import a Python file as a plugin; it can import its neighbours, as a script can."""
-        self._add(Plugin(path.name, str(path)), lambda: _import_file(path))
+        """Import a Python file as a plugin; it can import its neighbours, as a script can. Idempotent."""
+        if str(path) not in {plugin.origin for plugin in self.plugins}:
+            self._add(Plugin(path.name, str(path)), lambda: _import_file(path))
 
     def collect_behaviours(self, commands: dict[str, list[str]]) -> "_Behaviours":
         """Ask every plugin for its behaviours; note those that fail. Returns all of them by name."""
@@ -115,8 +122,9 @@ class PluginManager:
         hook = self._pluggy.subset_hook_caller("hundredfold_behaviours", others)
         try:
             for behaviour in (*_declared(module), *_flatten(hook(commands=commands))):
-                if behaviour.name in found:
-                    _refuse_taken(behaviour.name, found[behaviour.name].plugin)
+                taken = found.get(behaviour.name) or plugin.behaviours.get(behaviour.name)
+                if taken:
+                    _refuse_taken(behaviour.name, taken.plugin)
                 behaviour.prepare(plugin.name)
                 plugin.behaviours[behaviour.name] = behaviour
         except BaseException as error:  # noqa: BLE001  # as in _add

@@ -4,6 +4,7 @@
 under 2 KB, because gRPC limits metadata, where they travel, to 8 KB.
 """
 
+import contextlib
 from dataclasses import fields
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from grpc_status import rpc_status
 
 from hundredfold.errors import DOMAIN, ERRORS, HundredfoldError, InternalError, InvalidInput, Unreachable
 
-_TEXT_LIMIT: Final = 500
+_TEXT_BYTES: Final = 300
 _CODES: Final = {code.name: code for code in grpc.StatusCode}
 
 
@@ -26,11 +27,12 @@ def to_status(error: HundredfoldError) -> status_pb2.Status:
 
 def _details(error: HundredfoldError) -> list[Any]:
     figures = {name: _short(str(value)) for name, value in error.figures().items()}
+    message = _short(str(error))
     details: list[Any] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=figures)]
     if error.code == "INVALID_ARGUMENT" and "field" in figures:
         # A client needs the path in its request; an InvalidInput knows the path in the input.
         path = f"spec.input.{error.field}" if isinstance(error, InvalidInput) else figures["field"]
-        violation = error_details_pb2.BadRequest.FieldViolation(field=path, description=_short(str(error)))
+        violation = error_details_pb2.BadRequest.FieldViolation(field=_short(path), description=message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if "retry_seconds" in figures:
         retry = error_details_pb2.RetryInfo()
@@ -45,15 +47,16 @@ def from_status(status: status_pb2.Status) -> HundredfoldError:
     for detail in status.details:
         if detail.Unpack(info) and info.domain == DOMAIN and info.reason in ERRORS:
             cls = ERRORS[info.reason]
-            return cls(**{field.name: _figure(field.type, info.metadata[field.name]) for field in fields(cls)})
+            return cls(**{field.name: _figure(field.type, info.metadata.get(field.name, "")) for field in fields(cls)})
     return InternalError(problem=status.message or f"status {status.code}")
 
 
 def from_rpc_error(error: grpc.RpcError, address: str) -> HundredfoldError:
     """Return what a failed call to `address` means, as a typed error."""
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # every RpcError that a call raises is a Call
-    if status is not None:
-        return from_status(status)
+    with contextlib.suppress(ValueError):  # a proxy or a limit of gRPC has replaced the code, which then counts
+        status = rpc_status.from_call(error)  # type: ignore[arg-type]  # every RpcError that a call raises is a Call
+        if status is not None:
+            return from_status(status)
     code, details = error.code(), error.details() or ""
     if code is grpc.StatusCode.UNAVAILABLE:
         # gRPC wraps the reason, which comes last, in several layers of its own.
@@ -62,7 +65,9 @@ def from_rpc_error(error: grpc.RpcError, address: str) -> HundredfoldError:
 
 
 def _figure(kind: object, text: str) -> str | int:
-    return int(text) if kind in (int, "int") else text
+    if kind not in (int, "int"):
+        return text
+    return int(text) if text.isdecimal() else 0  # another version may know other figures
 
 
 def _pack(detail: Any) -> any_pb2.Any:
@@ -72,4 +77,8 @@ def _pack(detail: Any) -> any_pb2.Any:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _TEXT_LIMIT else text[: _TEXT_LIMIT - 1] + "…"
+    """Return the beginning of a text, by the bytes it has on the wire; what is no character becomes a question mark."""
+    data = text.encode(errors="replace")
+    return (
+        text if len(data) <= _TEXT_BYTES and data.decode() == text else data[:_TEXT_BYTES].decode(errors="ignore") + "…"
+    )

@@ -1,6 +1,7 @@
 """The workloads: what is submitted, and when it is over."""
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -93,13 +94,14 @@ async def _one_by_one(daemon: Daemon, n: int, sampler: Sampler) -> Outcome:
 
 async def _held(daemon: Daemon, n: int, sampler: Sampler) -> Outcome:
     gate = daemon.directory / "gate"
+    os.mkfifo(gate)
     running = asyncio.create_task(_all(daemon, n, "hold", {"gate": str(gate)}))
     try:
         await _until_running(daemon, n, running)
         await asyncio.sleep(_SETTLE_SECONDS)
         sampler.keep(await asyncio.to_thread(measure, daemon.family))
-        gate.touch()
-        return await running
+        with gate.open("r+b", buffering=0):  # open for both, so that it does not wait for a reader
+            return await running
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -12,20 +12,12 @@ from hundredfold.stores.sqlite import SqliteStore
 from hundredfold.testing.store import StoreConformance
 
 
-class SharesVersions(StoreConformance):
-    """A bug of both stores: the batches of one commit get the same version. Delete this class with the bug."""
-
-    @pytest.mark.xfail(reason="all batches of a commit get one version", strict=True)
-    def test_batches_of_one_commit_have_versions_of_their_own(self, store: Store) -> None:
-        super().test_batches_of_one_commit_have_versions_of_their_own(store)
-
-
-class TestMemoryStore(SharesVersions):
+class TestMemoryStore(StoreConformance):
     def open(self, directory: Path) -> Store:  # noqa: ARG002  # it is in memory
         return MemoryStore()
 
 
-class TestSqliteStore(SharesVersions):
+class TestSqliteStore(StoreConformance):
     def open(self, directory: Path) -> Store:
         return SqliteStore(directory / "state.db")
 

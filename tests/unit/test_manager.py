@@ -192,12 +192,10 @@ def test_what_is_no_python_file_is_an_error_of_that_plugin(name: str, manager: P
     assert name in manager.plugins[0].error
 
 
-@pytest.mark.xfail(reason="only the first line of the message is kept, and pluggy says it in the third", strict=True)
 def test_the_error_of_a_wrong_argument_names_the_argument(load: Load) -> None:
     assert "'cmd'" in load("agents.py", BROKEN["wrong_argument"][0]).error
 
 
-@pytest.mark.xfail(reason="the second registration removes the first", strict=True)
 def test_a_file_given_twice_does_no_harm(manager: PluginManager, load: Load) -> None:
     first = load("agents.py", GOOD)
     load("agents.py", GOOD)
@@ -205,14 +203,12 @@ def test_a_file_given_twice_does_no_harm(manager: PluginManager, load: Load) -> 
     assert first.error == ""
 
 
-@pytest.mark.xfail(reason="the later behaviour of a plugin silently replaces the earlier one", strict=True)
 def test_a_name_cannot_be_taken_twice_in_one_plugin(manager: PluginManager, load: Load) -> None:
     plugin = load("agents.py", GOOD + "\n    @behaviour(name='good')\n    def other(): ...")
     assert manager.collect_behaviours({}) == {}
     assert "'good' is already registered" in plugin.error
 
 
-@pytest.mark.xfail(reason="an exception is asked for its text, and that raises", strict=True, raises=LookupError)
 def test_an_exception_that_cannot_be_shown_is_still_an_error_of_its_plugin(manager: PluginManager, load: Load) -> None:
     plugin = load("agents.py", "class Odd(Exception):\n    def __str__(self): raise LookupError\nraise Odd")
     assert "Odd" in plugin.error

@@ -42,6 +42,7 @@ def attach(state: State, tx: Transaction, event: HostAttached) -> None:
         if record.HasField("end_request") or record.task.state in lifecycle.ENDED:
             tx.then(Kill(event.host, key, state.limits.grace_seconds))
     for key in sorted(here - there.keys()):
+        tx.then(Kill(event.host, key, 0))  # in case it is being forked at this very moment
         _lose(state, tx, key, attempt_pb2.ATTEMPT_OUTCOME_LAUNCH_FAILED, "the host never started it")
 
 
@@ -115,8 +116,7 @@ def _end_by_exit(state: State, tx: Transaction, record: records_pb2.TaskRecord, 
         end_attempt(tx, record, attempt_pb2.ATTEMPT_OUTCOME_DRAINED)
         requeue(state, tx, record, reason)
     elif cause == records_pb2.END_CAUSE_CANCEL:
-        failure = attempt_pb2.Failure(outcome=attempt_pb2.ATTEMPT_OUTCOME_CANCELLED, type="Cancelled", message=reason)
-        _end_with(state, tx, record, failure, lifecycle.CANCELLED)
+        _end_with(state, tx, record, _cancelled(reason), lifecycle.CANCELLED)
     else:
         _end_with(state, tx, record, _describe_exit(receipt), lifecycle.FAILED)
 
@@ -131,6 +131,10 @@ def _end_with(
     record.task.failure.CopyFrom(failure)
     end_attempt(tx, record, failure.outcome)
     end_task(state, tx, record, after, reason=failure.message)
+
+
+def _cancelled(reason: str) -> attempt_pb2.Failure:
+    return attempt_pb2.Failure(outcome=attempt_pb2.ATTEMPT_OUTCOME_CANCELLED, type="Cancelled", message=reason)
 
 
 def _describe_exit(receipt: attempt_pb2.Receipt) -> attempt_pb2.Failure:
@@ -156,6 +160,7 @@ def _lose(
         return
     end_attempt(tx, record, outcome)
     if record.end_request.cause == records_pb2.END_CAUSE_CANCEL:
+        record.task.failure.CopyFrom(_cancelled(record.end_request.reason))
         end_task(state, tx, record, lifecycle.CANCELLED, reason=record.end_request.reason)
     elif sum(attempt.outcome in _BLAMELESS for attempt in record.task.attempts) < BLAMELESS_LIMIT:
         requeue(state, tx, record, reason)

@@ -1,6 +1,7 @@
 """What a worker says about its attempt, from taking it to delivering what came of it."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Final
 
 from hundredfold.errors import EventQuotaExceeded, SessionConflict, StaleAttempt, Unauthenticated
@@ -62,14 +63,15 @@ def complete(state: State, tx: Transaction, event: Completed) -> None:
     """Record a result and the session writes, once, in one batch."""
     record = _current(state, event.attempt)
     if record is None:
-        _answer_repetition(state, tx, event)
+        _answer_repetition(state, tx, event, event.digest)
         return
-    if _writes(event.session_writes) and event.session.version != event.session_writes.expected_version:
+    writes = bool(record.task.spec.session) and _writes(event.session_writes)
+    if writes and event.session.version != event.session_writes.expected_version:
         session, expected = record.task.spec.session, event.session_writes.expected_version
         tx.refuse(event.reply, SessionConflict(session, event.session.version, expected))
         return
     _tell_emitted(state, tx, record, event.emitted)
-    if _writes(event.session_writes):
+    if writes:
         _write_session(tx, record, event.session, event.session_writes)
     record.result_digest = event.digest
     tx.put(keys.result_of(record.task.id), event.result)
@@ -82,11 +84,12 @@ def complete(state: State, tx: Transaction, event: Completed) -> None:
 def fail(state: State, tx: Transaction, event: Failed) -> None:
     """Record a failure that the worker reports itself."""
     record = _current(state, event.attempt)
+    digest = sha256(event.failure.SerializeToString(deterministic=True)).digest()
     if record is None:
-        tx.refuse(event.reply, StaleAttempt(*event.attempt))
+        _answer_repetition(state, tx, event, digest)
         return
     _tell_emitted(state, tx, record, event.emitted)
-    record.result_digest = b""
+    record.result_digest = digest
     record.task.failure.CopyFrom(event.failure)
     end_attempt(tx, record, event.failure.outcome)
     end_task(state, tx, record, lifecycle.FAILED, reason=f"{event.failure.type}: {event.failure.message}")
@@ -116,9 +119,9 @@ def _current(state: State, attempt: AttemptId) -> records_pb2.TaskRecord | None:
     return record
 
 
-def _answer_repetition(state: State, tx: Transaction, event: Completed) -> None:
+def _answer_repetition(state: State, tx: Transaction, event: Completed | Failed, digest: bytes) -> None:
     record = state.tasks.get(event.attempt[0])
-    same = record and attempt_id(record) == event.attempt and record.result_digest == event.digest
+    same = record and attempt_id(record) == event.attempt and record.result_digest == digest
     if same:
         tx.reply(event.reply)
     else:

@@ -35,15 +35,17 @@ def _run(argv: list[str], data: bytes) -> Any:
     except OSError as error:
         message = f"cannot start {argv[0]}: {error.strerror}"
         raise CommandFailed(message) from error
-    with process:
-        assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018  # all three are pipes
-        tail = _Tail(process.stderr)
-        try:
-            output = _exchange(process, data)
-            code = process.wait()
-        except BaseException:
-            process.terminate()  # a cancelled task takes its program along
-            raise
+    assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018  # all three are pipes
+    tail = _Tail(process.stderr)
+    try:
+        output = _exchange(process, data)
+        code = process.wait()
+    except BaseException:
+        process.terminate()  # a cancelled task takes its program along
+        process.wait()
+        raise
+    finally:
+        process.stdout.close()  # not stderr: a child of the program may hold it, and the thread that reads it closes it
     return _result(argv[0], code, output, tail.text())
 
 
@@ -88,10 +90,11 @@ class _Tail(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        for line in self._stream:
-            sys.stderr.buffer.write(line)
-            sys.stderr.buffer.flush()
-            self._kept = (self._kept + line)[-_TAIL:]
+        with self._stream:
+            for line in self._stream:
+                sys.stderr.buffer.write(line)
+                sys.stderr.buffer.flush()
+                self._kept = (self._kept + line)[-_TAIL:]
 
     def text(self) -> str:
         """Return the end of what was written, once the program has closed the stream."""

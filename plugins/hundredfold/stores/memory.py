@@ -50,7 +50,6 @@ class MemoryStore:
         """See `Store.commit`."""
         if guard and self._version_of(guard.key) != guard.version:
             raise Fenced
-        self._version += 1
         return [self._commit_one(batch) for batch in batches]
 
     def close(self) -> None:
@@ -60,6 +59,7 @@ class MemoryStore:
         for write in batch.writes:
             if write.expects not in (ANY, self._version_of(write.key)):
                 return Conflict(write.key)
+        self._version += 1
         for write in batch.writes:
             self._write(write)
         return Committed(self._version)

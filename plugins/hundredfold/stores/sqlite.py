@@ -94,13 +94,13 @@ class SqliteStore:
     @_typed
     def commit(self, batches: Iterable[Batch], guard: Guard | None = None) -> list[Committed | Conflict]:
         """See `Store.commit`."""
-        version = self._version + 1
+        before = self._version
         with self._connection:
             if guard and self._version_of(guard.key) != guard.version:
                 raise Fenced
-            results = [self._commit_one(batch, version) for batch in batches]
-            self._connection.execute("UPDATE clock SET version = ?", (version,))
-        self._version = version
+            results = [self._commit_one(batch, version) for version, batch in enumerate(batches, before + 1)]
+            self._connection.execute("UPDATE clock SET version = ?", (before + len(results),))
+        self._version = before + len(results)
         return results
 
     def close(self) -> None:
