@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from hundredfold.errors import InvalidSetting
 from hundredfold.internal.v1 import host_service_pb2_grpc
 from hundredfold.v1 import coordinator_service_pb2, task_service_pb2
@@ -54,7 +54,9 @@ class ApiServer:
         task_grpc.add_TaskServiceServicer_to_server(tasks, self._edge)
         coordinator_grpc.add_CoordinatorServiceServicer_to_server(coordinator, self._edge)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._edge)
-        reflection.enable_server_reflection([*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], self._edge)
+        names = [*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        serve_reflection: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
+        serve_reflection(reflection.aio.ReflectionServicer(names), self._edge)
         bind(self._server, socket)
         if listen:
             try:

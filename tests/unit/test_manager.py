@@ -97,6 +97,13 @@ def test_a_hook_may_have_nothing(manager: PluginManager, load: Load) -> None:
     assert plugin.error == ""
 
 
+@pytest.mark.xfail(reason="a behaviour is taken for its own rival", strict=True)
+@pytest.mark.parametrize("source", ["other_name = good", "@hookimpl\ndef hundredfold_behaviours(): return [good]"])
+def test_a_behaviour_that_is_found_twice_is_one(source: str, manager: PluginManager, load: Load) -> None:
+    plugin = load("agents.py", dedent(GOOD) + "from hundredfold import hookimpl\n" + source)
+    assert (list(manager.collect_behaviours({})), plugin.error) == (["good"], "")
+
+
 def test_two_files_of_one_name_are_two_plugins(manager: PluginManager, load: Load, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     load("agents.py", GOOD)

@@ -89,6 +89,9 @@ def fail(state: State, tx: Transaction, event: Failed) -> None:
         _answer_repetition(state, tx, event, digest)
         return
     _tell_emitted(state, tx, record, event.emitted)
+    if record.HasField("end_request"):
+        tx.reply(event.reply)  # what it raises because it is being ended is not its end: its exit is
+        return
     record.result_digest = digest
     record.task.failure.CopyFrom(event.failure)
     end_attempt(tx, record, event.failure.outcome)

@@ -6,6 +6,7 @@ gRPC's own mapping is not good enough: `SystemExit` in a handler ends the server
 
 import asyncio
 import hmac
+import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Final
@@ -61,11 +62,15 @@ class Edge:
 
         return call
 
-    def _streaming(self, inner: Callable[[Any, Any], AsyncIterator[Any]], parse: Callable[[Any], Any]) -> Any:
+    def _streaming(self, inner: Callable[[Any, Any], Any], parse: Callable[[Any], Any]) -> Any:
         async def call(data: Any, context: Any) -> AsyncIterator[Any]:
             try:
                 self._admit(context)
-                async for response in inner(parse(data), context):
+                responses = inner(parse(data), context)
+                if inspect.isawaitable(responses):
+                    await responses  # it writes to the context itself
+                    return
+                async for response in responses:
                     yield response
             except GeneratorExit:
                 raise
