@@ -12,12 +12,13 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, Final
 
+from hundredfold import prctl
 from hundredfold.identity import identity
 from hundredfold.internal.v1 import host_service_pb2 as pb
 from hundredfold.internal.v1 import records_pb2, zygote_pb2
 from hundredfold.v1 import behaviour_pb2
 
-from hundredfold_host import proc, sweep
+from hundredfold_host import sweep
 from hundredfold_host.link import Link
 from hundredfold_host.monitor import Monitor
 from hundredfold_host.worker import AttemptId, Worker, attempt_id
@@ -50,7 +51,7 @@ class Host:
 
     async def run(self) -> None:
         """Serve until told to shut down, refused, or left alone for too long."""
-        proc.adopt_orphans()
+        prctl.adopt_orphans()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
         monitor = Monitor(self._workers, self._config.sample_interval.ToTimedelta().total_seconds())

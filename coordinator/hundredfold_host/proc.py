@@ -3,7 +3,6 @@
 Reads proc(5) files directly where one scan serves all workers; psutil measures the rest (see `monitor`).
 """
 
-import ctypes
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import Final
 
 from hundredfold.identity import stat_fields
 
-_PR_SET_CHILD_SUBREAPER: Final = 36
 _PPID, _SESSION, _UTIME, _STIME = 1, 3, 11, 12  # positions behind the command name in /proc/PID/stat
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
@@ -75,11 +73,3 @@ def children_of_this_process() -> set[int]:
         except FileNotFoundError:
             continue  # the thread has ended
     return found
-
-
-def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends (a child subreaper)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))

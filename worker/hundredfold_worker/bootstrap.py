@@ -11,6 +11,7 @@ import signal
 import sys
 from typing import Any, Final, Never
 
+from hundredfold import prctl
 from hundredfold.behaviour import Behaviour
 from hundredfold.internal.v1 import zygote_pb2
 
@@ -51,7 +52,7 @@ def _separate(preload: zygote_pb2.Preload, request: zygote_pb2.Fork, descriptors
     """Become independent of the zygote; return the credential."""
     credential_fd, stdout_fd, stderr_fd = descriptors
     os.setsid()
-    process.adopt_orphans()
+    prctl.adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     credential = os.read(credential_fd, _SECRET_LIMIT).decode()
     os.close(credential_fd)

@@ -1,27 +1,11 @@
-"""What Linux offers a process about itself, beyond the standard library: prctl(2), its title, its OOM score."""
+"""What a process can say and want of itself: its CPU, its title, its OOM score, its threads."""
 
-import ctypes
 import os
-import signal
 from typing import Final
 
 import setproctitle
 
-_PR_SET_PDEATHSIG: Final = 1
-_PR_SET_CHILD_SUBREAPER: Final = 36
 _OOM_SCORE: Final = b"500"
-
-_libc: Final = ctypes.CDLL(None, use_errno=True)
-
-
-def die_with_parent() -> None:
-    """Have the kernel kill this process when the thread that started it ends. Not inherited by forks."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def adopt_orphans() -> None:
-    """Become the parent of descendants whose own parent ends (a child subreaper), as long as this process lives."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def offer_to_oom_killer() -> None:
@@ -50,9 +34,3 @@ def set_title(title: str) -> None:
 def thread_count() -> int:
     """Return the number of threads of this process, native ones included."""
     return len(os.listdir("/proc/self/task"))
-
-
-def _prctl(option: int, value: int) -> None:
-    if _libc.prctl(option, value, 0, 0, 0) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))

@@ -14,6 +14,7 @@ import socket
 import sys
 from typing import Final, Never
 
+from hundredfold import prctl
 from hundredfold.internal.v1 import zygote_pb2
 
 from hundredfold_worker import bootstrap, preload, process
@@ -30,7 +31,7 @@ class Zygote:
 
     def serve(self) -> None:
         """Preload, report, then fork and reap on request until the host closes the channel."""
-        process.die_with_parent()
+        prctl.die_with_parent()
         request, _ = self._receive()
         self._preload = request.preload
         process.set_title(f"hundredfold: zygote {self._preload.environment}")
