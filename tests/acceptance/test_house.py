@@ -84,6 +84,23 @@ def test_the_front_door_is_light() -> None:
     assert done.stdout.strip() == ""
 
 
+def test_the_pure_core_pulls_in_nothing_impure() -> None:
+    names = [
+        path.stem
+        for path in (ROOT / "coordinator/hundredfold_coordinator/core").glob("*.py")
+        if path.stem != "__init__"
+    ]
+    script = f"""
+import importlib, sys
+for name in {names!r}:
+    importlib.import_module("hundredfold_coordinator.core." + name)
+print(*(m for m in ("grpc", "asyncio", "psutil", "apsw", "threading.Thread") if m in sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert len(names) > 10
+    assert done.stdout.strip() == ""
+
+
 def test_constraints_name_no_addresses() -> None:
     assert "://" not in (ROOT / "constraints.txt").read_text()
 
