@@ -12,7 +12,19 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, final, get_origin, get_type_hints, overload
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Final,
+    Generic,
+    ParamSpec,
+    TypeVar,
+    final,
+    get_origin,
+    get_type_hints,
+    overload,
+)
 
 from hundredfold.errors import InvalidInput
 
@@ -213,19 +225,22 @@ def _is_object(hint: Any) -> bool:
     return isinstance(kind, type) and (issubclass(kind, BaseModel | dict) or is_dataclass(kind))
 
 
-def _alias(hint: Any) -> str | None:
-    """Return the name in the input that the hint itself asks for: `Annotated[str, Field(alias="from")]`."""
-    return next((alias for one in getattr(hint, "__metadata__", ()) if (alias := getattr(one, "alias", None))), None)
-
-
 def _model(function: Callable[..., object], fields: Mapping[str, tuple[Any, Any]]) -> "type[BaseModel]":
-    from pydantic import ConfigDict, Field, create_model
+    from pydantic import ConfigDict, create_model
 
     config = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
     name = getattr(function, "__name__", "behaviour") + "_input"
     # The model's own names are neutral: a parameter may be called `schema` or `_private`, which pydantic's may not.
     aliased = {
-        _FIELD.format(index): (hint, Field(default, alias=_alias(hint) or field, title=_alias(hint) or field))
+        _FIELD.format(index): (_called(field, hint), default)
         for index, (field, (hint, default)) in enumerate(fields.items())
     }
     return create_model(name, __config__=config, __module__=function.__module__, **aliased)  # type: ignore[call-overload,no-any-return]  # pydantic types fields as Any
+
+
+def _called(name: str, hint: Any) -> Any:
+    """Return the hint with the parameter's name in it, which what the hint or its default says itself overrides."""
+    from pydantic import Field
+
+    kind, *metadata = (hint.__origin__, *hint.__metadata__) if get_origin(hint) is Annotated else (hint,)
+    return Annotated[(kind, Field(alias=name, title=name), *metadata)]

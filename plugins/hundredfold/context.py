@@ -49,7 +49,8 @@ class State(MutableMapping[str, Json]):
         return self._values[key]
 
     def __setitem__(self, key: str, value: Json) -> None:
-        self._values[_text(key)] = self.written[key] = _copy(value)
+        # Two copies: what was read may be changed in place, and that is not to be written.
+        self._values[_text(key)], self.written[key] = _copy(value), _copy(value)
         self.deleted.discard(key)
 
     def __delitem__(self, key: str) -> None:
@@ -89,7 +90,7 @@ class Session:
 
     def items(self, role: str | None = None) -> list[Item]:
         """Return the items, oldest first; only those of one role, if it is given."""
-        return [item for item in (*self._items, *self.appended) if role in (None, item.role)]
+        return [item for item in self._items if role in (None, item.role)]
 
     def append(self, role: str, content: Json) -> None:
         """Append an item.
@@ -99,6 +100,7 @@ class Session:
 
         """
         self.appended.append(Item(_text(role), _copy(content)))
+        self._items.append(Item(role, _copy(content)))
 
 
 class BaseContext:

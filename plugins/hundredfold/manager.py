@@ -103,7 +103,9 @@ class PluginManager:
         """
         store: Store | None = self._pluggy.hook.hundredfold_store(url=url)
         if store is None:
-            raise InvalidSetting("store", f"has the URL {url!r}, whose scheme no plugin knows; try sqlite:PATH")
+            raise InvalidSetting(
+                "store", f"has the scheme {url.partition(':')[0]!r}, which no plugin knows; try sqlite:PATH"
+            )
         return store
 
     def _add(self, plugin: Plugin, load: Callable[[], object]) -> None:
@@ -123,6 +125,8 @@ class PluginManager:
         try:
             for behaviour in (*_declared(module), *_flatten(hook(commands=commands))):
                 taken = found.get(behaviour.name) or plugin.behaviours.get(behaviour.name)
+                if taken is behaviour:
+                    continue  # bound to two names, or declared and returned by the hook
                 if taken:
                     _refuse_taken(behaviour.name, taken.plugin)
                 behaviour.prepare(plugin.name)

@@ -101,7 +101,6 @@ def test_an_alias_is_the_name_in_the_input() -> None:
     assert parse(move, {"from": "a", "to": "b"}) == {"source": "a", "to": "b"}
 
 
-@pytest.mark.xfail(reason="the field of pydantic is taken for the value", strict=True)
 def test_a_default_may_be_a_field_of_pydantic() -> None:
     def count(number: int = Field(5, ge=0, title="How many")) -> None: ...
 

@@ -102,7 +102,6 @@ def test_changing_a_value_in_place_is_not_written() -> None:
     assert state.written == {"a": [1]}
 
 
-@pytest.mark.xfail(reason="what is read is what will be written", strict=True)
 def test_changing_what_was_read_is_not_written() -> None:
     session = Session("s", items=[Item("user", [1])])
     session.state["a"] = [1]

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from hundredfold.stores.contract import end_of_prefix
 from hundredfold_coordinator import keys
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
@@ -15,7 +15,7 @@ NUMBERS = st.integers(0, 2**64 - 1)
 TASK_IDS = st.text("0123456789ABCDEFGHJKMNPQRSTVWXYZ", min_size=26, max_size=26)
 
 
-unhurried = settings(deadline=None)
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """A loaded machine is no finding."""
 
 

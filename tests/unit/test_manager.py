@@ -97,7 +97,6 @@ def test_a_hook_may_have_nothing(manager: PluginManager, load: Load) -> None:
     assert plugin.error == ""
 
 
-@pytest.mark.xfail(reason="a behaviour is taken for its own rival", strict=True)
 @pytest.mark.parametrize("source", ["other_name = good", "@hookimpl\ndef hundredfold_behaviours(): return [good]"])
 def test_a_behaviour_that_is_found_twice_is_one(source: str, manager: PluginManager, load: Load) -> None:
     plugin = load("agents.py", dedent(GOOD) + "from hundredfold import hookimpl\n" + source)
@@ -265,7 +264,7 @@ def test_a_store_is_chosen_by_its_url(tmp_path: Path) -> None:
 def test_a_scheme_that_nobody_knows_is_refused() -> None:
     manager = PluginManager(COORDINATOR_GROUP)
     manager.discover()
-    with pytest.raises(InvalidSetting, match="`store` has the URL 'nothing:x'"):
+    with pytest.raises(InvalidSetting, match="`store` has the scheme 'nothing'"):
         manager.open_store("nothing:x")
 
 

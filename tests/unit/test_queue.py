@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from hundredfold_coordinator.core.queue import Queue
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -260,4 +260,6 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueueAgainstModel = QueueMachine.TestCase
-TestQueueAgainstModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, database=None)
+TestQueueAgainstModel.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)

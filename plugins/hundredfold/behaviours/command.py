@@ -5,6 +5,7 @@ standard error is the attempt's. Another exit code than 0 is a failure that quot
 """
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from typing import IO, Any, Final
 from hundredfold.behaviour import Behaviour
 
 _TAIL: Final = 2000
+_CHUNK: Final = 64 * 1024
 
 
 class CommandFailed(Exception):  # it is what a task reports as the kind of its failure
@@ -91,10 +93,10 @@ class _Tail(threading.Thread):
 
     def run(self) -> None:
         with self._stream:
-            for line in self._stream:
-                sys.stderr.buffer.write(line)
+            while chunk := os.read(self._stream.fileno(), _CHUNK):
+                sys.stderr.buffer.write(chunk)
                 sys.stderr.buffer.flush()
-                self._kept = (self._kept + line)[-_TAIL:]
+                self._kept = (self._kept + chunk)[-_TAIL:]
 
     def text(self) -> str:
         """Return the end of what was written, once the program has closed the stream."""
