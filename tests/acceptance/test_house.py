@@ -36,6 +36,20 @@ def test_a_folder_holds_its_packages_and_nothing_else(folder: str) -> None:
     assert found == PACKAGES[folder] | {"README.md"}
 
 
+def test_the_root_holds_nothing_by_accident() -> None:
+    files = {path for path in tracked() if "/" not in path}
+    known = {
+        ".gitignore",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "LICENSE",
+        "README.md",
+        "constraints.txt",
+        "pyproject.toml",
+    }
+    assert files == known
+
+
 def test_every_top_level_folder_opens_with_a_readme() -> None:
     folders = {path.split("/")[0] for path in tracked() if "/" in path and not path.startswith(".")}
     assert {folder for folder in folders if not (ROOT / folder / "README.md").is_file()} == set()

@@ -1,0 +1,323 @@
+"""Plays at random with the whole core, crashes included, against a world of hosts and agents as they really are.
+
+`HUNDREDFOLD_SEED` chooses another random run than the usual one; the seed is printed.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from hundredfold.internal.v1 import host_service_pb2, records_pb2
+from hundredfold.stores.contract import Committed
+from hundredfold.stores.memory import MemoryStore
+from hundredfold.v1 import attempt_pb2, payload_pb2, session_pb2, task_pb2
+from hundredfold_coordinator import keys
+from hundredfold_coordinator.core import effects, events, lifecycle
+from hundredfold_coordinator.core.decide import decide
+from hundredfold_coordinator.core.recovery import recover
+from hundredfold_coordinator.core.state import AttemptId, Limits, State, attempt_id
+from hypothesis import HealthCheck, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+SEED = int(os.environ.get("HUNDREDFOLD_SEED", "1"))
+LIMITS = Limits(concurrency=4, queue_limit=8, event_quota=3)
+
+
+@dataclass
+class Agent:
+    """A process as it really is, whatever the coordinator believes."""
+
+    credential: str
+    reported: bool = False
+    doomed: bool = False
+
+
+@dataclass
+class Host:
+    """A host as it really is: its agents, and what it has to tell until that is acknowledged."""
+
+    id: str
+    attached: bool = False
+    agents: dict[AttemptId, Agent] = field(default_factory=dict)
+    reports: dict[int, tuple[Callable[..., events.Event], dict[str, Any]]] = field(default_factory=dict)
+    number: int = 0
+
+
+class CoreMachine(RuleBasedStateMachine):
+    """The core, its store, and the world."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store, self.now_ns, self.count, self.fate, self.sound = MemoryStore(), 0, 0, "", True
+        self.hosts: list[Host] = []
+        self.accepted: dict[str, str] = {}
+        self.ended: dict[str, tuple[int, bytes | None]] = {}
+        self.gone: list[AttemptId] = []
+        self.session_writes: Counter[str] = Counter()
+        self.start()
+        self.attach(0)
+
+    def start(self) -> None:
+        """Start a coordinator on what the store has."""
+        self.fate = ""
+        self.state = State(LIMITS, self.mint)
+        recover(self.state, [self.stored(task_id) for task_id in self.live()])
+        for host in self.hosts:
+            host.attached = False
+
+    def tell(self, kind: Callable[..., events.Event], **fields: Any) -> effects.Effect | None:
+        """Tell the core something, commit, and do what it wants; return its answer, None if it has crashed."""
+        self.now_ns, self.sound = self.now_ns + 1, False
+        decision = decide(self.state, kind(now_ns=self.now_ns, **fields))
+        fate, self.fate = self.fate, ""
+        if fate != "before the commit":
+            for result in self.store.commit([decision.batch]):
+                assert isinstance(result, Committed), result
+        if fate:
+            self.start()
+            return None
+        for effect in decision.effects:
+            self.perform(effect)
+        return next((one for one in decision.effects if isinstance(one, effects.Reply | effects.Refuse)), None)
+
+    def perform(self, effect: effects.Effect) -> None:
+        """Have the world feel an effect."""
+        host = next((h for h in self.hosts if h.attached and h.id == getattr(effect, "host", "")), None)
+        if host and isinstance(effect, effects.Launch):
+            assert effect.attempt not in host.agents
+            host.agents[effect.attempt] = Agent(effect.credential)
+        elif host and isinstance(effect, effects.Kill) and effect.attempt in host.agents:
+            host.agents[effect.attempt].doomed = True
+        elif host and isinstance(effect, effects.Acknowledge):
+            host.reports = {number: report for number, report in host.reports.items() if number > effect.number}
+
+    @rule(session=st.sampled_from(["", "s", "t"]), repeat=st.integers(0, 3), cancel=st.integers(0, 7))
+    def submit(self, session: str, repeat: int, cancel: int) -> None:
+        self.count += 1
+        request_id = f"r{max(1, self.count - repeat)}"  # perhaps one that was never answered
+        (found,) = self.store.get([keys.request(request_id)])
+        stored = records_pb2.RequestRecord.FromString(found.value) if found else None
+        spec = task_pb2.TaskSpec(behaviour="b", environment="default", session=session)
+        fields = {"spec": spec, "request_id": request_id, "digest": b"d", "stored": stored, "reply": "client"}
+        answer = self.tell(events.Submitted, task_id=f"{self.count:04}", **fields)
+        if isinstance(answer, effects.Reply):
+            assert self.accepted.setdefault(request_id, str(answer.value)) == answer.value
+            if not cancel:
+                self.cancel(Host("none"), (str(answer.value), 0), Agent(""))
+
+    def all_agents(self) -> list[tuple[Host, AttemptId, Agent]]:
+        return [(host, key, agent) for host in self.hosts for key, agent in host.agents.items()]
+
+    @precondition(lambda self: any(host.agents for host in self.hosts))
+    @rule(
+        which=st.integers(0, 9),
+        what=st.sampled_from(["launched", "take", "complete", "fail", "emit", "exit", "cancel"]),
+    )
+    def act(self, which: int, what: str) -> None:
+        getattr(self, what)(*self.all_agents()[which % len(self.all_agents())])
+
+    @precondition(lambda self: any(host.agents for host in self.hosts))
+    @rule(
+        which=st.integers(0, 9), deliver=st.sampled_from(["complete", "complete", "fail", "emit"]), exits=st.booleans()
+    )
+    def work(self, which: int, deliver: str, exits: bool) -> None:  # noqa: FBT001  # hypothesis gives it
+        host, key, agent = self.all_agents()[which % len(self.all_agents())]
+        for step in ("launched", "take", deliver, *["exit"] * exits):
+            getattr(self, step)(host, key, agent)
+
+    @precondition(lambda self: self.gone)
+    @rule(which=st.integers(0, 9))
+    def complete_late(self, which: int) -> None:
+        """Deliver as an attempt that is over, best for a task that runs again."""
+        late = sorted(self.gone, key=lambda key: key[0] in self.state.tasks)
+        self.complete(Host("none"), late[-1 - which % len(late)], Agent(""))
+
+    def take(self, _host: Host, key: AttemptId, agent: Agent) -> None:
+        credential, token = (sha256(text.encode()).digest() for text in (agent.credential, agent.credential + "-"))
+        answer = self.tell(events.Taken, pid=1, reply="w", credential_hash=credential, token_hash=token)
+        assert not isinstance(answer, effects.Reply) or attempt_id(self.state.tasks[key[0]]) == key
+
+    def launched(self, host: Host, key: AttemptId, agent: Agent) -> None:
+        if not agent.reported:
+            agent.reported = True
+            self.report(host, events.Launched, attempt=key, process=records_pb2.ProcessIdentity(pid=9))
+
+    def complete(self, _host: Host, key: AttemptId, _agent: Agent) -> None:
+        """Deliver a result and a session write; every attempt has a result of its own."""
+        before = self.stored(key[0]).task
+        session, text = self.session(before.spec.session), f"{key}".encode()
+        writes = session_pb2.SessionWrites(expected_version=session.version)
+        if before.spec.session:
+            writes.append.add(role="agent")
+        fields = {"session": session, "session_writes": writes, "emitted": [], "digest": text, "reply": "w"}
+        self.tell(events.Completed, attempt=key, result=payload_pb2.Payload(data=text), **fields)
+        succeeded = self.stored(key[0]).task.state == lifecycle.SUCCEEDED
+        self.session_writes[before.spec.session] += succeeded and before.state != lifecycle.SUCCEEDED
+
+    def emit(self, _host: Host, key: AttemptId, _agent: Agent) -> None:
+        emitted = [task_pb2.Emitted(worker_sequence=sequence) for sequence in (1, 2, 4)]
+        self.tell(events.Emitted, attempt=key, emitted=emitted, reply="w")
+
+    def fail(self, _host: Host, key: AttemptId, _agent: Agent) -> None:
+        failure = attempt_pb2.Failure(outcome=attempt_pb2.ATTEMPT_OUTCOME_RAISED, type="E", message="m")
+        self.tell(events.Failed, attempt=key, failure=failure, emitted=[], reply="w")
+
+    def cancel(self, _host: Host, key: AttemptId, _agent: Agent) -> None:
+        self.tell(events.CancelRequested, task_id=key[0], reason="", reply="client")
+
+    def exit(self, host: Host, key: AttemptId, agent: Agent) -> None:
+        self.gone.append(key)
+        del host.agents[key]
+        says = {"receipt": attempt_pb2.Receipt()} if agent.reported else {"reason": "no fork"}
+        self.report(host, events.Exited if agent.reported else events.LaunchFailed, attempt=key, **says)
+
+    def report(self, host: Host, kind: Callable[..., events.Event], **fields: Any) -> None:
+        """Have a host tell something until it is acknowledged."""
+        host.number += 1
+        host.reports[host.number] = kind, fields
+        if host.attached:
+            self.tell(kind, host=host.id, number=host.number, **fields)
+
+    @rule(
+        what=st.sampled_from(["attach", "attach_late", "detach", "lose", "drain", "expire", "crash"]),
+        which=st.integers(0, 2),
+    )
+    def trouble(self, what: str, which: int) -> None:
+        getattr(self, what)(which)
+
+    def attach(self, which: int, *, late: bool = False) -> None:
+        """Attach as a host does: first what was not acknowledged, then what it had; `late` forks in between."""
+        while len(self.hosts) <= which % 2:
+            self.count += 1
+            self.hosts.append(Host(f"host-{self.count}"))
+        host = self.hosts[which % 2]
+        inventory = [of(key) for key, agent in host.agents.items() if agent.reported]
+        host.attached = False
+        for key, agent in host.agents.items() if late else ():
+            self.launched(host, key, agent)
+        host.attached = True
+        told = [(kind, {"number": number, **fields}) for number, (kind, fields) in host.reports.items()]
+        told.append((events.HostAttached, {"inventory": inventory}))
+        told.append((events.EnvironmentChanged, {"environment": "default", "ready": True}))
+        for kind, fields in told:
+            if host.attached:  # until the coordinator crashes
+                self.tell(kind, host=host.id, **fields)
+
+    def attach_late(self, which: int) -> None:
+        self.attach(which, late=True)
+
+    def detach(self, which: int) -> None:
+        for host in self.hosts[which : which + 1]:
+            host.attached = False
+            self.tell(events.HostDetached, host=host.id)
+
+    def lose(self, which: int) -> None:
+        for host in self.hosts[which : which + 1]:
+            self.fate = ""  # a host is in the store until its loss is recorded, so the next coordinator would tell it
+            self.gone += host.agents
+            self.hosts.remove(host)
+            self.tell(events.HostLost, host=host.id)
+
+    def drain(self, which: int) -> None:
+        self.tell(events.DrainBegan, reply=None) if which == 0 else None
+
+    def expire(self, _which: int) -> None:
+        self.tell(events.DrainExpired, grace_seconds=1)
+
+    def crash(self, which: int) -> None:
+        self.fate = ("", "before the commit", "after the commit")[which]
+        if not self.fate:
+            self.start()
+
+    @invariant()
+    def memory_is_what_is_stored(self) -> None:
+        assert self.live() == sorted(self.state.tasks)
+        for task_id, record in self.state.tasks.items():
+            assert self.stored(task_id).task == record.task
+
+    @invariant()
+    def attempts_are_in_order(self) -> None:
+        alive, tasks = self.state.alive, self.state.tasks
+        assert len(alive) <= LIMITS.concurrency
+        # One attempt per task at most, its newest; and exactly those that neither wait nor are forgotten.
+        assert sorted(alive) == sorted(attempt_id(r) for r in tasks.values() if r.task.state != lifecycle.QUEUED)
+        assert sorted(self.state.credentials.values()) == sorted(task_id for task_id, _ in alive)
+        assert set(self.state.tokens.values()) <= {task_id for task_id, _ in alive}
+        for host in self.state.hosts.values():
+            assert host.attempts == {key for key, owner in alive.items() if owner == host.id}
+
+    @invariant()
+    def queue_and_sessions_are_in_order(self) -> None:
+        queued = [r.task.id for r in self.state.tasks.values() if r.task.state == lifecycle.QUEUED]
+        assert len(self.state.queue) == len(queued)
+        assert all(task_id in self.state.queue for task_id in queued)
+        running = (lifecycle.LAUNCHING, lifecycle.RUNNING)
+        busy = Counter(r.task.spec.session for r in self.state.tasks.values() if r.task.state in running)
+        assert all(count == 1 for session, count in busy.items() if session)
+        for session in ("s", "t"):
+            assert self.session(session).version == self.session_writes[session]
+            assert len(self.store.scan(keys.items_of(session))) == self.session_writes[session]
+
+    @invariant()
+    def no_end_is_ever_changed(self) -> None:
+        for entry in self.store.scan(keys.TASK):
+            task = records_pb2.TaskRecord.FromString(entry.record.value).task
+            (result,) = self.store.get([keys.result_of(task.id)])
+            assert (result is not None) == (task.state == lifecycle.SUCCEEDED)
+            if task.state in lifecycle.ENDED:
+                end = int(task.state), result.value if result else None
+                assert self.ended.setdefault(task.id, end) == end
+            else:
+                assert task.id in self.state.tasks, "lost"
+                assert task.id not in self.ended
+        assert all(self.stored(task_id) for task_id in self.accepted.values())
+
+    @invariant()
+    def nobody_runs_unknown(self) -> None:
+        for host, key, agent in self.all_agents():
+            assert not (host.attached and agent.reported) or key in self.state.alive or agent.doomed
+        self.sound = True
+
+    def teardown(self) -> None:
+        """Let everything come to its end: nothing may be stuck."""
+        if not self.sound:
+            return
+        self.start()
+        for _ in range(200):
+            for which in (0, 1):
+                self.attach(which)
+            for host, key, agent in self.all_agents():
+                for step in (self.launched, self.take, self.complete, self.exit):
+                    step(host, key, agent)
+        assert self.state.tasks == {}
+
+    def stored(self, task_id: str) -> records_pb2.TaskRecord:
+        (found,) = self.store.get([keys.task(task_id)])
+        assert found
+        return records_pb2.TaskRecord.FromString(found.value)
+
+    def session(self, name: str) -> records_pb2.SessionRecord:
+        (found,) = self.store.get([keys.session(name)])
+        return records_pb2.SessionRecord.FromString(found.value) if found else records_pb2.SessionRecord()
+
+    def live(self) -> list[str]:
+        return [entry.key.removeprefix(keys.LIVE).decode() for entry in self.store.scan(keys.LIVE)]
+
+    def mint(self) -> str:
+        self.count += 1
+        return f"secret-{self.count}"
+
+
+def of(key: AttemptId) -> host_service_pb2.Launched:
+    return host_service_pb2.Launched(attempt=host_service_pb2.AttemptKey(task_id=key[0], number=key[1]))
+
+
+def test_the_core_keeps_its_promises() -> None:
+    print(f"HUNDREDFOLD_SEED={SEED}")
+    checks = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+    run = settings(max_examples=60, stateful_step_count=50, deadline=None, database=None, suppress_health_check=checks)
+    run_state_machine_as_test(seed(SEED)(CoreMachine), settings=run)
