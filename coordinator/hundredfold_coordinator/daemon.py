@@ -30,6 +30,7 @@ from hundredfold_coordinator.environments import DEFAULT, Environments
 from hundredfold_coordinator.host_processes import HostProcesses
 from hundredfold_coordinator.hosts import Hosts
 from hundredfold_coordinator.hub import Hub
+from hundredfold_coordinator.inputs import RecentInputs
 from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.lease import take_lease
 from hundredfold_coordinator.lock import DataDirectoryLock
@@ -131,10 +132,11 @@ class Daemon:
 
     async def _start_servers(self, api: Path, worker: Path) -> None:
         limit = self._config.max_payload_bytes
+        inputs = RecentInputs()
         self._worker_server = WorkerServer(limit)
         await self._worker_server.start(
             worker,
-            WorkerService(self._state, self._storage, self._journal, limit),
+            WorkerService(self._state, self._storage, self._journal, inputs, limit),
             HostService(
                 self._journal,
                 self._hosts,
@@ -150,7 +152,7 @@ class Daemon:
         await self._api_server.start(
             api,
             self._config.listen,
-            TaskService(self._state, self._storage, self._journal, self._hub, self._environments, limit),
+            TaskService(self._state, self._storage, self._journal, self._hub, self._environments, inputs, limit),
             CoordinatorService(
                 self._config,
                 self._epoch,

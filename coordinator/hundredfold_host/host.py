@@ -147,9 +147,7 @@ class Host:
         """See `zygote.Events`."""
         key = attempt_id(worker.key)
         self._workers[key] = worker
-        # Nobody waits for this: the worker itself is heard of first.
-        launched = pb.Launched(attempt=worker.key, process=worker.identity)
-        self._link.report(pb.HostReport(launched=launched), urgent=False)
+        self._link.report(pb.HostReport(launched=pb.Launched(attempt=worker.key, process=worker.identity)))
         if key in self._unwanted:
             worker.kill(self._unwanted.pop(key))
 

@@ -15,7 +15,6 @@ from hundredfold.internal.v1 import host_service_pb2 as pb
 from hundredfold.internal.v1 import host_service_pb2_grpc
 
 _RECONNECT_SECONDS: Final = 0.1
-_PATIENCE_SECONDS: Final = 0.05
 _OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 50),
     # Also the time that a connection attempt may take: a busy coordinator accepts late.
@@ -55,16 +54,12 @@ class Link:
         self._attached_at = time.monotonic()
         self.refused = False
 
-    def report(self, report: pb.HostReport, *, urgent: bool = True) -> None:
-        """Send a report until it is acknowledged. One that is not urgent waits a moment for others to travel with."""
+    def report(self, report: pb.HostReport) -> None:
+        """Send a report until it is acknowledged."""
         self._number += 1
         report.number = self._number
         self._unacknowledged[self._number] = report
-        if urgent:
-            self.mention(report)
-        else:
-            self._outgoing.append(report)
-            asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, self._wake.set)
+        self.mention(report)
 
     def mention(self, report: pb.HostReport) -> None:
         """Send a report that may be lost."""

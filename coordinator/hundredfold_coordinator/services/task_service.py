@@ -18,6 +18,7 @@ from hundredfold_coordinator.core import events, lifecycle
 from hundredfold_coordinator.core.state import State
 from hundredfold_coordinator.environments import DEFAULT, Environments
 from hundredfold_coordinator.hub import Hub, Mailbox
+from hundredfold_coordinator.inputs import RecentInputs
 from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.services.listing import list_tasks
 from hundredfold_coordinator.services.portions import portions
@@ -42,6 +43,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         journal: Journal,
         hub: Hub,
         environments: Environments,
+        inputs: RecentInputs,
         max_payload_bytes: int,
     ) -> None:
         self._state = state
@@ -49,6 +51,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         self._journal = journal
         self._hub = hub
         self._environments = environments
+        self._inputs = inputs
         self._max_payload_bytes = max_payload_bytes
         self._tasks = Tasks(state, storage)
 
@@ -129,7 +132,11 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
                 digest=sha256(request.spec.SerializeToString(deterministic=True)).digest(),
                 stored=stored,
             )
-            return await self._tasks.load(task_id) if stored else self._view(task_id, request.spec)
+            if stored:
+                return await self._tasks.load(task_id)
+            if task_id in self._state.tasks:
+                self._inputs.keep(task_id, request.spec.input)
+            return self._view(task_id, request.spec)
         except HundredfoldError as error:
             return error
 

@@ -13,6 +13,7 @@ from hundredfold.v1 import worker_service_pb2 as pb
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import events
 from hundredfold_coordinator.core.state import AttemptId, State, attempt_id
+from hundredfold_coordinator.inputs import RecentInputs
 from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.services.edge import bearer
 from hundredfold_coordinator.storage import Storage
@@ -26,10 +27,13 @@ _WORKER_FAILURES: Final = frozenset({attempt_pb2.ATTEMPT_OUTCOME_RAISED, attempt
 class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     """See `proto/hundredfold/v1/worker_service.proto`."""
 
-    def __init__(self, state: State, storage: Storage, journal: Journal, max_payload_bytes: int) -> None:
+    def __init__(
+        self, state: State, storage: Storage, journal: Journal, inputs: RecentInputs, max_payload_bytes: int
+    ) -> None:
         self._state = state
         self._storage = storage
         self._journal = journal
+        self._inputs = inputs
         self._max_payload_bytes = max_payload_bytes
 
     async def NextAttempt(self, request: pb.NextAttemptRequest, context: Any) -> pb.NextAttemptResponse:
@@ -116,15 +120,19 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
 
     async def _context(self, task: task_pb2.Task) -> pb.NextAttemptResponse:
         """Read what a behaviour needs to begin."""
-        wanted = [keys.input_of(task.id), keys.checkpoint_of(task.id)]
-        given, checkpoint = await self._storage.get(wanted)
         response = pb.NextAttemptResponse(
             task_id=task.id, behaviour=task.spec.behaviour, max_payload_bytes=self._max_payload_bytes
         )
-        if given:
-            response.input.ParseFromString(given.value)
-        if checkpoint:
-            response.checkpoint.ParseFromString(checkpoint.value)
+        recent = self._inputs.take(task.id)
+        if recent and len(task.attempts) == 1:  # a first attempt has no checkpoint
+            response.input.CopyFrom(recent)
+        else:
+            wanted = [keys.input_of(task.id), keys.checkpoint_of(task.id)]
+            given, checkpoint = await self._storage.get(wanted)
+            if given:
+                response.input.ParseFromString(given.value)
+            if checkpoint:
+                response.checkpoint.ParseFromString(checkpoint.value)
         if task.spec.session:
             response.session.CopyFrom(await self._session(task.spec.session))
         return response

@@ -127,7 +127,6 @@ class CoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.gone)
     @rule(which=st.integers(0, 9))
     def complete_late(self, which: int) -> None:
-        """Deliver as an attempt that is over, best for a task that runs again."""
         late = sorted(self.gone, key=lambda key: key[0] in self.state.tasks)
         self.complete(Host("none"), late[-1 - which % len(late)], Agent(""))
 
