@@ -144,7 +144,7 @@ def _parse(data: bytes) -> Any:
         raise InvalidArgument("spec.input", "is missing; an input without fields is {}")
     try:
         return json.loads(data, parse_constant=_refuse_constant)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidArgument("spec.input.data", f"is not JSON: {error}") from error
 
 

@@ -89,7 +89,9 @@ class Hub:
         event.time.GetCurrentTime()
         for mailbox in self._followers.get(attempt, ()):
             if len(mailbox.output) < _OUTPUT_LIMIT:
-                mailbox.output.append(event)
+                own = task_pb2.Event()  # of its own: what this one loses is not told to another
+                own.CopyFrom(event)
+                mailbox.output.append(own)
             else:
                 mailbox.output[-1].output.dropped_bytes += len(output.data) + output.dropped_bytes
             mailbox.notify()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hundredfold.errors import InternalError
-from hundredfold.stores.contract import Conflict
+from hundredfold.stores.contract import Batch, Conflict
 
 from hundredfold_coordinator.core.decide import decide
 from hundredfold_coordinator.core.effects import Effect
@@ -30,6 +30,7 @@ class Journal:
         self._perform = perform
         self._pending: list[Decision] = []
         self._wake = asyncio.Event()
+        self._failed = False
 
     def post(self, event: Event) -> None:
         """Decide an event; its writes and effects follow."""
@@ -62,14 +63,22 @@ class Journal:
 
     async def flush(self) -> None:
         """Commit what is pending and do what follows."""
-        while self._pending:
+        while self._pending and not self._failed:
             group, self._pending = self._pending, []
             batches = [decision.batch for decision in group if decision.batch.writes]
             if batches:
-                _check(await self._storage.commit(batches))
+                await self._commit(batches)
             for decision in group:
                 for effect in decision.effects:
                     self._perform(effect)
+
+    async def _commit(self, batches: list[Batch]) -> None:
+        try:
+            _check(await self._storage.commit(batches))
+        except Exception:
+            # What was decided since then was decided on a state that the store does not have: none of it may follow.
+            self._failed = True
+            raise
 
 
 def _check(results: list[Any]) -> None:

@@ -191,7 +191,6 @@ async def test_what_a_host_has_dropped_is_added(hub: Hub) -> None:
     assert mailbox.output[-1].output.dropped_bytes == 8
 
 
-@pytest.mark.xfail(reason="all followers share one event, so the loss of one is told to all", strict=True)
 async def test_what_one_loses_is_not_told_to_another(hub: Hub) -> None:
     slow, quick = Mailbox(), Mailbox()
     hub.follow(ATTEMPT, slow)

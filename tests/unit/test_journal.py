@@ -202,9 +202,6 @@ async def test_a_conflict_ends_it_and_nothing_follows(house: House) -> None:
     answer.cancel()
 
 
-@pytest.mark.xfail(
-    reason="what was decided on a state that the store does not have is committed at the end", strict=True
-)
 async def test_after_a_failure_nothing_more_is_committed(house: House) -> None:
     lost, later = house.ask("t1"), house.ask("t2")
     await settle()

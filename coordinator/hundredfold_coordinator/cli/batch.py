@@ -113,7 +113,7 @@ def fill(template: str, value: Any, index: int) -> str:
     """
     try:
         return template.format_map(value) if isinstance(value, dict) else template.format()
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         problem = f"is {template!r}, but line {index + 1} has no field {error}"
         raise InvalidArgument("session", problem) from error
 

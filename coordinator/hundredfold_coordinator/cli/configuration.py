@@ -31,6 +31,10 @@ def load_configuration(path: str | None, commands: Sequence[str]) -> dict[str, d
 def _for_command(settings: Mapping[str, Any], command: str) -> dict[str, Any]:
     shared = {key: value for key, value in settings.items() if not isinstance(value, dict) or key == "commands"}
     own = settings.get(command, {})
+    if not isinstance(own, dict):
+        raise InvalidSetting(
+            command, "is a value in the configuration file and must be a table with a command's settings"
+        )
     merged = {_option(key): value for key, value in {**shared, **own}.items()}
     if isinstance(merged.get("commands"), dict):
         merged["commands"] = [_command_text(name, argv) for name, argv in merged["commands"].items()]
