@@ -1,0 +1,173 @@
+"""Shows what is measured of trees of processes, in which order, and how often."""
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import cast
+
+import psutil
+import pytest
+from hundredfold.internal.v1 import host_service_pb2
+from hundredfold_host import monitor, proc
+from hundredfold_host.monitor import Monitor, pss
+from hundredfold_host.worker import AttemptId, Use, Worker
+
+
+@dataclass
+class FakeWorker:
+    """What a monitor looks at."""
+
+    pid: int
+    key: host_service_pb2.AttemptKey = field(default_factory=host_service_pb2.AttemptKey)
+    use: Use = field(default_factory=Use)
+
+
+class World:
+    """Workers `t0`, `t1`, ... with invented processes: worker n has pid 10 n and may have children."""
+
+    def __init__(self, count: int) -> None:
+        self.workers: dict[AttemptId, FakeWorker] = {}
+        self.processes: dict[int, proc.Stat] = {}
+        self.pss: dict[int, int] = {}
+        for number in range(count):
+            self.add(number)
+
+    def add(self, number: int) -> FakeWorker:
+        key = host_service_pb2.AttemptKey(task_id=f"t{number}", number=1)
+        worker = FakeWorker(10 * number, key)
+        self.workers[f"t{number}", 1] = worker
+        self.start(worker.pid, parent=1)
+        return worker
+
+    def start(self, pid: int, *, parent: int, cpu_seconds: float = 1, pss_bytes: int = 100) -> None:
+        self.processes[pid] = proc.Stat(pid, parent, 0, cpu_seconds)
+        self.pss[pid] = pss_bytes
+
+    def monitor(self, interval_seconds: float = 0.25) -> Monitor:
+        return Monitor(cast("dict[AttemptId, Worker]", self.workers), interval_seconds)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """Three workers in a world without clock, so that there is time for all of them."""
+    world = World(3)
+    monkeypatch.setattr(proc, "scan", lambda: world.processes)
+    monkeypatch.setattr(monitor, "pss", lambda pid: world.pss.get(pid, 0))
+    monkeypatch.setattr(time, "perf_counter", lambda: 0.0)
+    return world
+
+
+def measured(watch: Monitor) -> list[str]:
+    """Return the tasks whose workers were measured in one sweep."""
+    return [attempt.attempt.task_id for attempt in watch.sweep()[0].attempts]
+
+
+# Figures --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_is_measured_with_all_below_it(world: World) -> None:
+    world.start(101, parent=10, cpu_seconds=2, pss_bytes=20)
+    world.start(102, parent=101, cpu_seconds=3, pss_bytes=3)
+    usage, _ = world.monitor().sweep()
+    report = {one.attempt.task_id: one for one in usage.attempts}["t1"]
+    assert (report.pss_bytes, report.processes, report.cpu_time.seconds) == (123, 3, 6)
+    assert usage.machine.workers_pss_bytes == 323
+
+
+def test_the_highest_figure_is_kept(world: World) -> None:
+    watch, use = world.monitor(), world.workers["t1", 1].use
+    for figure in (100, 500, 200):
+        world.pss[10] = figure
+        watch.sweep()
+    assert (use.pss_bytes, use.peak_pss_bytes, use.samples) == (200, 500, 3)
+
+
+def test_what_cannot_be_seen_changes_no_figure(world: World) -> None:
+    watch, use = world.monitor(), world.workers["t1", 1].use
+    watch.sweep()
+    del world.pss[10]
+    watch.sweep()
+    assert (use.pss_bytes, use.samples) == (100, 1)
+
+
+def test_a_worker_that_is_just_gone_is_no_trouble(world: World) -> None:
+    del world.processes[10]
+    usage, _ = world.monitor().sweep()
+    assert {one.attempt.task_id: one.cpu_time.seconds for one in usage.attempts}["t1"] == 0
+
+
+def test_the_machine_is_measured_without_workers() -> None:
+    usage, pause = Monitor({}, 0.25).sweep()
+    assert not usage.attempts
+    machine = usage.machine
+    assert 0 < machine.memory_available_bytes <= machine.memory_total_bytes
+    assert machine.cpu_count == psutil.cpu_count()
+    assert machine.workers_pss_bytes == 0
+    assert machine.HasField("time")
+    assert pause >= 0.25
+
+
+# Rotation -------------------------------------------------------------------------------------------------------------
+
+
+def test_with_time_all_are_measured(world: World) -> None:
+    assert sorted(measured(world.monitor())) == ["t0", "t1", "t2"]
+
+
+def test_without_time_they_take_turns(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "_PSS_SECONDS", -1)
+    watch = world.monitor()
+    turns = [measured(watch) for _ in range(6)]
+    assert all(len(turn) == 1 for turn in turns)
+    assert sorted(turn[0] for turn in turns[:3]) == ["t0", "t1", "t2"]
+    assert turns[3:] == turns[:3]
+
+
+def test_a_new_worker_comes_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "_PSS_SECONDS", -1)
+    watch = world.monitor()
+    watch.sweep()
+    world.add(7)
+    assert measured(watch) == ["t7"]
+
+
+def test_a_worker_that_has_left_takes_no_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = world.monitor()
+    watch.sweep()
+    del world.workers["t1", 1]
+    assert sorted(measured(watch)) == ["t0", "t2"]
+    monkeypatch.setattr(monitor, "_PSS_SECONDS", -1)
+    assert len(watch._rotation) == 2
+
+
+def test_an_expensive_sweep_makes_the_next_one_late(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([10.0, 10.0, 20.0, 20.1])
+    monkeypatch.setattr(time, "thread_time", lambda: next(clock))
+    watch = world.monitor(0.25)
+    assert watch.sweep()[1] == 0.25
+    assert watch.sweep()[1] == pytest.approx(5), "measuring may take a fiftieth of the time"
+
+
+# Real processes -------------------------------------------------------------------------------------------------------
+
+
+def test_a_process_has_a_size() -> None:
+    assert pss(os.getpid()) > 1 << 20
+
+
+def test_a_process_that_is_gone_has_none() -> None:
+    with subprocess.Popen(["/bin/true"]) as process:
+        process.wait()
+    assert pss(process.pid) == 0
+
+
+def test_a_real_tree_is_measured() -> None:
+    script = "/bin/cat & wait"
+    with subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True) as process:
+        worker = FakeWorker(process.pid, host_service_pb2.AttemptKey(task_id="t", number=1))
+        watch = Monitor(cast("dict[AttemptId, Worker]", {("t", 1): worker}), 0.25)
+        usage, _ = watch.sweep()
+        process.kill()
+    assert usage.attempts[0].pss_bytes > 0
+    assert usage.attempts[0].processes >= 1
