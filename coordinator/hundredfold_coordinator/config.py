@@ -26,7 +26,6 @@ class Config:
         grace_seconds: time from SIGTERM to SIGKILL, from 0, which means SIGKILL at once.
         drain_seconds: how long running tasks may go on when the coordinator stops, from 0.
         orphan_seconds: how long hosts and agents live without a coordinator, above 0.
-        rehearse_calls: zygotes make one gRPC call before they fork, so that workers copy less; see docs/adr/0008.
         plugin_files: Python files to load as plugins into the default environment.
         commands: programs to offer as behaviours: argv by name.
         listen: loopback TCP address `HOST:PORT` to serve the API on as well; empty for none.
@@ -47,7 +46,6 @@ class Config:
     grace_seconds: float = 5
     drain_seconds: float = 30
     orphan_seconds: float = 60
-    rehearse_calls: bool = True
     plugin_files: tuple[Path, ...] = ()
     commands: tuple[tuple[str, tuple[str, ...]], ...] = ()
     listen: str = ""

@@ -242,7 +242,7 @@ class Daemon:
         self._journal.post(events.HostLost(now_ns=time.time_ns(), host=host_id))
 
     def _host_config(self, socket: Path) -> host_service_pb2.HostConfig:
-        config = host_service_pb2.HostConfig(address=f"unix:{socket}", rehearse_calls=self._config.rehearse_calls)
+        config = host_service_pb2.HostConfig(address=f"unix:{socket}")
         config.orphan_time.FromNanoseconds(int(self._config.orphan_seconds * 1e9))
         config.sample_interval.FromMilliseconds(250)
         return config

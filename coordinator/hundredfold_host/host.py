@@ -97,7 +97,6 @@ class Host:
                     spec=command.spec,
                     worker_address=self._config.address,
                     open_files=self._open_files,
-                    rehearse_calls=self._config.rehearse_calls,
                 )
                 self._zygotes[command.name] = Zygote(preload, self)
             except OSError as error:

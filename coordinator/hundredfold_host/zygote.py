@@ -17,9 +17,6 @@ from hundredfold_host.output import OutputPipe
 from hundredfold_host.packets import Packets
 from hundredfold_host.worker import AttemptId, Exit, Worker, attempt_id
 
-EXIT_NOT_SINGLE: Final = 75
-"""Exit code of a zygote that did not get rid of the threads of its rehearsal; the next one makes none."""
-
 _FORKS_AT_ONCE: Final = 16
 _RESTARTS: Final = 5
 _RESTART_PERIOD_SECONDS: Final = 60.0
@@ -197,10 +194,7 @@ class Zygote:
             self._abandon(launch, "its zygote died while it was forking")
         for worker in list(self._reaping.values()):
             self._reap_adopted(worker)
-        if status == EXIT_NOT_SINGLE and self._preload.rehearse_calls:
-            self._preload.rehearse_calls = False
-            self._start()
-        elif len(self._starts) == _RESTARTS and time.monotonic() - self._starts[0] < _RESTART_PERIOD_SECONDS:
+        if len(self._starts) == _RESTARTS and time.monotonic() - self._starts[0] < _RESTART_PERIOD_SECONDS:
             self._fail(f"its zygote died {_RESTARTS} times in a minute, the last time with {_describe(status)}")
         elif self.environment.report_time.seconds == 0:
             self._fail(f"importing its plugins ended the process with {_describe(status)}")

@@ -9,7 +9,9 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+_LOG: Final = logging.getLogger("hundredfold.agent")
 
 Json = Any
 """A JSON value: None, bool, int, float, str, list or dict of such."""
@@ -121,7 +123,7 @@ class BaseContext:
         self.attempt = attempt
         self.session = session
         self.saved = saved
-        self.log = logging.getLogger("hundredfold.agent")
+        self.log = _LOG
 
     def emit(self, value: Json) -> None:
         """Tell watchers of the task something: any JSON value. Durable, sent in batches, does not wait."""

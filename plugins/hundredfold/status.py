@@ -2,27 +2,24 @@
 
 `ErrorInfo` carries reason and figures, `BadRequest` names the field, `RetryInfo` says when to try again. Details stay
 under 2 KB, because gRPC limits metadata, where they travel, to 8 KB.
+
+No gRPC here: zygotes import this. See also: `hundredfold.client.rpc_error`.
 """
 
-import contextlib
 from dataclasses import fields
 from typing import Any, Final
 
-import grpc
 from google.protobuf import any_pb2
-from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from hundredfold.errors import DOMAIN, ERRORS, HundredfoldError, InternalError, InvalidInput, Unreachable
 
 _TEXT_BYTES: Final = 300
-_CODES: Final = {code.name: code for code in grpc.StatusCode}
 
 
 def to_status(error: HundredfoldError) -> status_pb2.Status:
     """Return the status that says `error`."""
-    code: int = _CODES[error.code].value[0]
-    return status_pb2.Status(code=code, message=_short(str(error)), details=list(map(_pack, _details(error))))
+    return status_pb2.Status(code=code_pb2.Code.Value(error.code), message=_short(str(error)), details=list(map(_pack, _details(error))))
 
 
 def _details(error: HundredfoldError) -> list[Any]:
@@ -51,17 +48,12 @@ def from_status(status: status_pb2.Status) -> HundredfoldError:
     return InternalError(problem=status.message or f"status {status.code}")
 
 
-def from_rpc_error(error: grpc.RpcError, address: str) -> HundredfoldError:
-    """Return what a failed call to `address` means, as a typed error."""
-    with contextlib.suppress(ValueError):  # a proxy or a limit of gRPC has replaced the code, which then counts
-        status = rpc_status.from_call(error)  # type: ignore[arg-type]  # every RpcError that a call raises is a Call
-        if status is not None:
-            return from_status(status)
-    code, details = error.code(), error.details() or ""
-    if code is grpc.StatusCode.UNAVAILABLE:
+def from_code(code: str, message: str, address: str) -> HundredfoldError:
+    """Return what a call to `address` means that ended with a code, such as `NOT_FOUND`, and no status."""
+    if code == "UNAVAILABLE":
         # gRPC wraps the reason, which comes last, in several layers of its own.
-        return Unreachable(address=address, problem=_short(details.rsplit("error: ", 1)[-1]))
-    return InternalError(problem=f"{code.name}: {_short(details)}")
+        return Unreachable(address=address, problem=_short(message.rsplit("error: ", 1)[-1]))
+    return InternalError(problem=f"{code}: {_short(message)}")
 
 
 def _figure(kind: object, text: str) -> str | int:

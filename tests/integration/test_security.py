@@ -8,10 +8,10 @@ import grpc
 import psutil
 import pytest
 from hundredfold import SyncClient
+from hundredfold.client.rpc_error import from_rpc_error
 from hundredfold.client import result_of
 from hundredfold.errors import PermissionDenied, StaleAttempt, Unauthenticated
 from hundredfold.internal.v1 import host_service_pb2, host_service_pb2_grpc
-from hundredfold.status import from_rpc_error
 from hundredfold.testing.coordinator import CoordinatorProcess, eventually
 from hundredfold.v1 import behaviour_pb2, payload_pb2, worker_service_pb2_grpc
 from hundredfold.v1 import worker_service_pb2 as pb

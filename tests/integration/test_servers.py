@@ -4,8 +4,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from hundredfold.client.rpc_error import from_rpc_error
 from hundredfold.errors import InvalidArgument
-from hundredfold.status import from_rpc_error
 from hundredfold.testing.coordinator import CoordinatorProcess
 
 SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -14,6 +14,7 @@ import pytest
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from hundredfold import errors
+from hundredfold.client.rpc_error import from_rpc_error
 from hundredfold.errors import (
     ERRORS,
     HundredfoldError,
@@ -23,7 +24,7 @@ from hundredfold.errors import (
     UnknownTask,
     Unreachable,
 )
-from hundredfold.status import from_rpc_error, from_status, to_status
+from hundredfold.status import from_status, to_status
 
 CLASSES = [
     value

@@ -34,9 +34,7 @@ def run(
     behaviours: dict[str, Behaviour[..., Any]],
 ) -> Never:
     """Run one attempt in this process and end it."""
-    cpus = process.stay_on_one_cpu()
-    credential = _separate(preload, request, descriptors)
-    channel = Channel(preload.worker_address, credential, on_connected=lambda: os.sched_setaffinity(0, cpus))
+    channel = Channel(preload.worker_address, _separate(preload, request, descriptors))
     try:
         delivered = run_attempt(channel, behaviours)
         code = EXIT_DELIVERED if delivered else EXIT_FAILED
@@ -53,7 +51,6 @@ def _separate(preload: zygote_pb2.Preload, request: zygote_pb2.Fork, descriptors
     credential_fd, stdout_fd, stderr_fd = descriptors
     os.setsid()
     prctl.adopt_orphans()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     credential = os.read(credential_fd, _SECRET_LIMIT).decode()
     os.close(credential_fd)
     # Output first: whatever goes wrong from here on is seen.

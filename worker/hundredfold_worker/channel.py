@@ -1,4 +1,4 @@
-"""A worker's line to the coordinator: blocking unary gRPC calls over the worker socket.
+"""A worker's line to the coordinator: the calls of `WorkerService`, blocking.
 
 Every call waits for a coordinator that restarts, for as long as it takes: what there is to deliver is worth more than
 the process, and an orphaned worker is ended by its host. Every call is idempotent on the other side, so a lost answer
@@ -6,36 +6,26 @@ is asked for again.
 """
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-import grpc
+from google.protobuf.message import Message
+from google.rpc import code_pb2, status_pb2
 from hundredfold.errors import HundredfoldError
-from hundredfold.status import from_rpc_error
+from hundredfold.status import from_code, from_status
 from hundredfold.v1 import worker_service_pb2 as pb
-from hundredfold.v1 import worker_service_pb2_grpc
+
+from hundredfold_worker.transport import CANCELLED, OK, Reply, Transport
 
 PROTOCOL_VERSION: Final = 1
 
+_SERVICE: Final = pb.DESCRIPTOR.services_by_name["WorkerService"].full_name
 _RETRY_SECONDS: Final = 0.1
-_OPTIONS: Final = (
-    # By default a restarted coordinator would be found again only after about a second.
-    ("grpc.initial_reconnect_backoff_ms", 50),
-    # Also the time that a connection attempt may take: a busy coordinator accepts late.
-    ("grpc.min_reconnect_backoff_ms", 5000),
-    ("grpc.max_reconnect_backoff_ms", 300),
-    ("grpc.enable_http_proxy", 0),
-    # The limit that counts is the coordinator's, which names the field.
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    # Without an own pool of subchannels and without a service config nothing global is looked up.
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.service_config_disable_resolution", 1),
-)
 _FINAL: Final = ("ABORTED", "UNAUTHENTICATED", "PERMISSION_DENIED")
 
-_Response = TypeVar("_Response")
+_Response = TypeVar("_Response", bound=Message)
 
 
 class Refused(Exception):  # it is not an error of this process
@@ -43,10 +33,12 @@ class Refused(Exception):  # it is not an error of this process
 
 
 class Channel:
-    """The calls of `WorkerService`, authenticated by `credential`.
+    """The calls of `WorkerService`, made as the bearer of `credential`.
 
-    `on_connected` is called when the attempt has been taken: gRPC has started its threads by then. With a timeout,
-    calls give up after it.
+    Args:
+        address: of the coordinator, `unix:PATH`.
+        credential: what it knows this worker by, until it has given a token for the attempt.
+        connect: returns a socket that is connected to the address; one can be given instead.
 
     Raises:
         Refused: from every call, when this attempt is not wanted any more.
@@ -54,56 +46,65 @@ class Channel:
 
     """
 
-    def __init__(
-        self, address: str, credential: str, on_connected: Callable[[], None], timeout_seconds: float | None = None
-    ) -> None:
+    def __init__(self, address: str, credential: str, connect: Callable[[], socket.socket] | None = None) -> None:
         self._address = address
-        self._timeout = timeout_seconds
-        self._channel = grpc.insecure_channel(address, _OPTIONS)
-        self._stub = worker_service_pb2_grpc.WorkerServiceStub(self._channel)
         self._secret = credential
-        self._on_connected = on_connected
+        self._transport = Transport(connect or self._connect)
 
     def next_attempt(self) -> pb.NextAttemptResponse:
         """Take the attempt; all later calls are made in its name."""
-        response = self._call(
-            self._stub.NextAttempt, pb.NextAttemptRequest(protocol_version=PROTOCOL_VERSION, pid=os.getpid())
-        )
+        request = pb.NextAttemptRequest(protocol_version=PROTOCOL_VERSION, pid=os.getpid())
+        response = self._call("NextAttempt", request, pb.NextAttemptResponse)
         self._secret = response.token
-        self._on_connected()
         return response
 
     def emit(self, request: pb.EmitEventsRequest) -> pb.EmitEventsResponse:
         """Record events."""
-        return self._call(self._stub.EmitEvents, request)
+        return self._call("EmitEvents", request, pb.EmitEventsResponse)
 
     def save_checkpoint(self, request: pb.SaveCheckpointRequest) -> None:
         """Save a checkpoint."""
-        self._call(self._stub.SaveCheckpoint, request)
+        self._call("SaveCheckpoint", request, pb.SaveCheckpointResponse)
 
     def complete(self, request: pb.CompleteAttemptRequest) -> None:
         """Record the result."""
-        self._call(self._stub.CompleteAttempt, request)
+        self._call("CompleteAttempt", request, pb.CompleteAttemptResponse)
 
     def fail(self, request: pb.FailAttemptRequest) -> None:
         """Record a failure."""
-        self._call(self._stub.FailAttempt, request)
+        self._call("FailAttempt", request, pb.FailAttemptResponse)
 
     def close(self) -> None:
         """Close the connection. A worker need not: its end does."""
-        self._channel.close()
+        self._transport.close()
 
-    def _call(self, method: Callable[..., _Response], request: Any) -> _Response:
-        metadata = (("authorization", f"Bearer {self._secret}"),)
+    def _call(self, method: str, request: Any, response: type[_Response]) -> _Response:
+        data = request.SerializeToString()
         while True:
-            try:
-                return method(request, metadata=metadata, wait_for_ready=True, timeout=self._timeout)
-            except grpc.RpcError as error:
-                self._judge(from_rpc_error(error, self._address))
+            reply = self._transport.call(f"/{_SERVICE}/{method}", data, self._secret)
+            if reply.code == OK:
+                return response.FromString(reply.data)
+            self._judge(reply)
             time.sleep(_RETRY_SECONDS)
 
-    def _judge(self, error: HundredfoldError) -> None:
+    def _judge(self, reply: Reply) -> None:
+        """Return if the call is to be made again; raise what it means if it is not."""
+        error = self._error(reply)
         if error.code in _FINAL:
             raise Refused(str(error)) from error
-        if error.code != "UNAVAILABLE":
+        if error.code != "UNAVAILABLE" and reply.code != CANCELLED:  # which is what a server that stops says
             raise error
+
+    def _error(self, reply: Reply) -> HundredfoldError:
+        if reply.details:
+            return from_status(status_pb2.Status.FromString(reply.details))
+        return from_code(code_pb2.Code.Name(reply.code), reply.message, self._address)
+
+    def _connect(self) -> socket.socket:
+        wire = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            wire.connect(self._address.removeprefix("unix:"))
+        except OSError:
+            wire.close()
+            raise
+        return wire

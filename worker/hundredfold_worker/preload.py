@@ -1,7 +1,6 @@
 """What a zygote imports before it forks: the environment's plugins, and everything a worker would import itself.
 
-Every module that is missing here is imported again by every worker, at its own cost; gRPC's inner modules alone are
-7 ms of CPU.
+Every module that is missing here is imported again by every worker, at its own cost.
 """
 
 import importlib
@@ -18,19 +17,12 @@ from hundredfold.manager import Plugin, PluginManager
 from hundredfold.v1 import behaviour_pb2
 
 from hundredfold_worker import process
-from hundredfold_worker.rehearsal import rehearse, rehearse_calls
-
-EXIT_NOT_SINGLE: Final = 75
-"""Exit code that asks the host for a zygote without a rehearsal over gRPC."""
+from hundredfold_worker.rehearsal import rehearse
 
 _MODULES: Final = (
     "asyncio.runners",
     "concurrent.futures.thread",
     "encodings.idna",
-    "grpc._channel",
-    "grpc._simple_stubs",
-    "hundredfold.status",
-    "hundredfold.v1.worker_service_pb2_grpc",
     "pydantic",
     "traceback",
 )
@@ -51,9 +43,6 @@ def preload(
     behaviours = manager.collect_behaviours({command.name: list(command.argv) for command in request.spec.commands})
     environment = manifest(request, manager.plugins, behaviours)
     rehearse()
-    sound = environment.state == behaviour_pb2.ENVIRONMENT_STATE_READY
-    if sound and request.rehearse_calls and not rehearse_calls(request.worker_address):
-        sys.exit(EXIT_NOT_SINGLE)
     return environment, behaviours
 
 

@@ -15,17 +15,6 @@ def offer_to_oom_killer() -> None:
     os.close(descriptor)
 
 
-def stay_on_one_cpu() -> set[int]:
-    """Stay on one of the CPUs this process may use; return all of them, for `os.sched_setaffinity` later.
-
-    While several threads start on several CPUs, every page that is copied on write interrupts the other CPU
-    (a TLB shootdown): with both kept on one, a worker starts with about a tenth less CPU time.
-    """
-    cpus = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {sorted(cpus)[os.getpid() % len(cpus)]})
-    return cpus
-
-
 def set_title(title: str) -> None:
     """Set what `ps` shows for this process."""
     setproctitle.setproctitle(title)

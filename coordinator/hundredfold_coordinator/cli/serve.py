@@ -55,12 +55,6 @@ def environment_options(command: Any) -> Any:
 @setting(
     "--orphan-seconds", type=float, default=60, show_default=True, help="How long agents live without coordinator."
 )
-@setting(
-    "--rehearse-calls/--no-rehearse-calls",
-    default=True,
-    show_default=True,
-    help="Have zygotes make one gRPC call before they fork, so that workers start cheaper.",
-)
 @environment_options
 @setting(
     "--listen", default="", help="Serve on this loopback TCP address too, for callers with the token file's token."

@@ -12,9 +12,9 @@ import grpc
 from google.protobuf import duration_pb2
 
 from hundredfold.client.address import CHANNEL_OPTIONS, Address
+from hundredfold.client.rpc_error import from_rpc_error
 from hundredfold.client.submission import NO_INPUT, Submission, batches, outcomes, result_of
 from hundredfold.errors import HundredfoldError, TimedOut
-from hundredfold.status import from_rpc_error
 from hundredfold.v1 import behaviour_pb2, coordinator_service_pb2_grpc, task_pb2, task_service_pb2_grpc
 from hundredfold.v1 import coordinator_service_pb2 as cpb
 from hundredfold.v1 import task_service_pb2 as pb

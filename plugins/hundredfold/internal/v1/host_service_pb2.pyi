@@ -663,15 +663,12 @@ class HostConfig(_message.Message):
     ADDRESS_FIELD_NUMBER: _builtins.int
     ORPHAN_TIME_FIELD_NUMBER: _builtins.int
     SAMPLE_INTERVAL_FIELD_NUMBER: _builtins.int
-    REHEARSE_CALLS_FIELD_NUMBER: _builtins.int
     host_id: _builtins.str
     """Identity, new for every host process."""
     secret: _builtins.str
     """What it attaches with."""
     address: _builtins.str
     """gRPC address of the coordinator's worker socket."""
-    rehearse_calls: _builtins.bool
-    """Whether zygotes make one call over gRPC before their first fork."""
     @_builtins.property
     def orphan_time(self) -> _duration_pb2.Duration:
         """How long it waits for a coordinator before it ends its workers and itself."""
@@ -688,11 +685,10 @@ class HostConfig(_message.Message):
         address: _builtins.str = ...,
         orphan_time: _duration_pb2.Duration | None = ...,
         sample_interval: _duration_pb2.Duration | None = ...,
-        rehearse_calls: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["orphan_time", b"orphan_time", "sample_interval", b"sample_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "host_id", b"host_id", "orphan_time", b"orphan_time", "rehearse_calls", b"rehearse_calls", "sample_interval", b"sample_interval", "secret", b"secret"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "host_id", b"host_id", "orphan_time", b"orphan_time", "sample_interval", b"sample_interval", "secret", b"secret"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -66,15 +66,12 @@ class Preload(_message.Message):
     SPEC_FIELD_NUMBER: _builtins.int
     WORKER_ADDRESS_FIELD_NUMBER: _builtins.int
     OPEN_FILES_FIELD_NUMBER: _builtins.int
-    REHEARSE_CALLS_FIELD_NUMBER: _builtins.int
     environment: _builtins.str
     """Environment it holds."""
     worker_address: _builtins.str
     """Address its workers call."""
     open_files: _builtins.int
     """Soft limit of open files to restore in workers; the host raises its own."""
-    rehearse_calls: _builtins.bool
-    """Whether to make one call over gRPC before the first fork."""
     @_builtins.property
     def spec(self) -> _behaviour_pb2.EnvironmentSpec:
         """Plugins beside the installed ones."""
@@ -86,11 +83,10 @@ class Preload(_message.Message):
         spec: _behaviour_pb2.EnvironmentSpec | None = ...,
         worker_address: _builtins.str = ...,
         open_files: _builtins.int = ...,
-        rehearse_calls: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "open_files", b"open_files", "rehearse_calls", b"rehearse_calls", "spec", b"spec", "worker_address", b"worker_address"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "open_files", b"open_files", "spec", b"spec", "worker_address", b"worker_address"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
