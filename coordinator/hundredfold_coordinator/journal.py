@@ -37,16 +37,14 @@ class Journal:
         self._pending.append(decide(self._state, event))
         self._wake.set()
 
-    async def ask(self, event: Callable[..., Event], **fields: Any) -> Any:
-        """Post an event that wants an answer, and wait for it; it comes when the writes are durable.
+    def ask(self, event: Callable[..., Event], **fields: Any) -> asyncio.Future[Any]:
+        """Post an event that wants an answer; return what the answer will be in when the writes are durable.
 
-        Raises:
-            HundredfoldError: the event was refused.
-
+        The future raises a HundredfoldError if the event was refused.
         """
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.post(event(now_ns=time.time_ns(), reply=reply, **fields))
-        return await reply
+        return reply
 
     async def run(self) -> None:
         """Commit until cancelled.

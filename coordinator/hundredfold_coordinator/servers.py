@@ -24,8 +24,9 @@ _BATCH_BYTES: Final = 64 << 20
 
 
 def _options(max_payload_bytes: int) -> list[tuple[str, int]]:
-    # Above the payload limit, so that too large a payload gets an error that names its field.
-    limit = max(_BATCH_BYTES, 2 * max_payload_bytes)
+    # Above the payload limit, so that too large a payload gets an error that names its field; a completion holds a
+    # result, session writes and an event, each as large as may be.
+    limit = max(_BATCH_BYTES, 4 * max_payload_bytes)
     return [
         ("grpc.max_receive_message_length", limit),
         ("grpc.max_send_message_length", -1),

@@ -19,7 +19,9 @@ _TEXT_BYTES: Final = 300
 
 def to_status(error: HundredfoldError) -> status_pb2.Status:
     """Return the status that says `error`."""
-    return status_pb2.Status(code=code_pb2.Code.Value(error.code), message=_short(str(error)), details=list(map(_pack, _details(error))))
+    return status_pb2.Status(
+        code=code_pb2.Code.Value(error.code), message=_short(str(error)), details=list(map(_pack, _details(error)))
+    )
 
 
 def _details(error: HundredfoldError) -> list[Any]:

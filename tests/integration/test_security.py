@@ -8,8 +8,8 @@ import grpc
 import psutil
 import pytest
 from hundredfold import SyncClient
-from hundredfold.client.rpc_error import from_rpc_error
 from hundredfold.client import result_of
+from hundredfold.client.rpc_error import from_rpc_error
 from hundredfold.errors import PermissionDenied, StaleAttempt, Unauthenticated
 from hundredfold.internal.v1 import host_service_pb2, host_service_pb2_grpc
 from hundredfold.testing.coordinator import CoordinatorProcess, eventually

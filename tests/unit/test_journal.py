@@ -58,11 +58,11 @@ class House:
         self.journal = Journal(self.state, cast("Storage", self.storage), self._perform)
         self.running = asyncio.ensure_future(self.journal.run())
 
-    def ask(self, task_id: str) -> asyncio.Task[str]:
+    def ask(self, task_id: str) -> asyncio.Future[str]:
         """Submit a task as an RPC handler does."""
         spec = task_pb2.TaskSpec(behaviour="b", environment="default")
         wanted = {"task_id": task_id, "spec": spec, "request_id": "", "digest": b"", "stored": None}
-        return asyncio.create_task(self.journal.ask(events.Submitted, **wanted))
+        return self.journal.ask(events.Submitted, **wanted)
 
     def replies(self) -> list[object]:
         return [effect.value for effect in self.done if isinstance(effect, effects.Reply)]
@@ -146,7 +146,7 @@ async def test_what_writes_nothing_needs_no_commit(house: House) -> None:
 async def test_what_writes_nothing_still_waits_for_its_turn(house: House) -> None:
     first = house.ask("t1")
     await settle()
-    second = asyncio.create_task(house.journal.ask(events.CancelRequested, task_id="unknown", reason=""))
+    second = house.journal.ask(events.CancelRequested, task_id="unknown", reason="")
     await settle()
     assert not second.done()
     await house.storage.release()

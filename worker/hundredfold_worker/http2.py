@@ -6,6 +6,7 @@ between. Headers are coded by `hpack`. Not here: push, priorities, more than one
 See also: `hundredfold_worker.transport`, which speaks gRPC over it.
 """
 
+import contextlib
 import socket
 import struct
 from collections.abc import Sequence
@@ -63,10 +64,12 @@ class Connection:
         self._outgoing = _HELLO
         self._decoder = Decoder()
         self._block = b""
+        self._last = False
         self._stream = -1
         self._window = _DEFAULT_WINDOW
         self._stream_window = self._initial_window = _DEFAULT_WINDOW
         self._frame_size = _DEFAULT_FRAME
+        self._used = 0
         self.going_away = False
 
     def request(self, headers: bytes, body: bytes) -> Answer:
@@ -84,6 +87,7 @@ class Connection:
         self._send_body(memoryview(body), answer)
         while not answer.ended:
             self._receive(answer)
+        self._flush()  # a server closes a connection whose client owes it an acknowledgement for long
         return answer
 
     def close(self) -> None:
@@ -106,12 +110,13 @@ class Connection:
 
     def _flush(self) -> None:
         if self._outgoing:
-            self._wire.sendall(self._outgoing)
+            # Who does not listen any more may have said something before.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                self._wire.sendall(self._outgoing)
             self._outgoing = b""
 
     def _receive(self, answer: Answer) -> None:
         """Take in one frame."""
-        self._flush()
         high, low, kind, flags, stream = _HEAD.unpack(self._read(_HEAD.size))
         payload = self._read(high << 8 | low)
         if kind in (DATA, HEADERS, CONTINUATION):
@@ -130,6 +135,7 @@ class Connection:
 
     def _read(self, size: int) -> bytes:
         while len(self._incoming) < size:
+            self._flush()
             data = self._wire.recv(_READ)
             if not data:
                 raise Disconnected("the server closed the connection")
@@ -138,18 +144,25 @@ class Connection:
         return data
 
     def _take(self, answer: Answer, kind: int, flags: int, payload: bytes) -> None:
-        if kind == DATA and payload:
-            # The server may send as much again.
-            self._outgoing += frame(WINDOW_UPDATE, 0, 0, _NUMBER.pack(len(payload)))
+        if kind == DATA:
+            self._use_window(len(payload))
         if kind != CONTINUATION:
             payload = _unpad(kind, flags, payload)
-            answer.ended = bool(flags & END_STREAM)
+            self._last = bool(flags & END_STREAM)
         if kind == DATA:
             answer.body += payload
-            return
-        self._block += payload
-        if flags & END_HEADERS:
+        else:
+            self._block += payload
+            if not flags & END_HEADERS:
+                return
             answer.headers += self._decode()
+        answer.ended = self._last
+
+    def _use_window(self, size: int) -> None:
+        self._used += size
+        if self._used > _LARGEST_WINDOW // 2:  # which one answer hardly is, so most connections never get here
+            self._outgoing += frame(WINDOW_UPDATE, 0, 0, _NUMBER.pack(self._used))
+            self._used = 0
 
     def _decode(self) -> list[Header]:
         block, self._block = self._block, b""
@@ -217,9 +230,7 @@ def _unpad(kind: int, flags: int, payload: bytes) -> bytes:
 _HELLO: Final = b"".join(
     (
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        frame(
-            SETTINGS, 0, 0, _SETTING.pack(_ENABLE_PUSH, 0) + _SETTING.pack(_INITIAL_WINDOW_SIZE, _LARGEST_WINDOW)
-        ),
+        frame(SETTINGS, 0, 0, _SETTING.pack(_ENABLE_PUSH, 0) + _SETTING.pack(_INITIAL_WINDOW_SIZE, _LARGEST_WINDOW)),
         frame(WINDOW_UPDATE, 0, 0, _NUMBER.pack(_LARGEST_WINDOW - _DEFAULT_WINDOW)),
     )
 )

@@ -15,6 +15,8 @@ from hundredfold.v1 import worker_service_pb2 as pb
 from hundredfold_worker.outbox import Outbox
 
 _TRACEBACK_LIMIT: Final = 16 * 1024
+_MESSAGE_LIMIT: Final = 4 * 1024
+_NAME_LIMIT: Final = 200
 _JSON: Final = "application/json"
 
 
@@ -52,21 +54,30 @@ def run_attempt(channel: Coordinator, behaviours: dict[str, Behaviour[..., Any]]
     assignment = channel.next_attempt()
     port = _Port(channel, assignment)
     try:
-        behaviour = behaviours[assignment.behaviour]
-        arguments = behaviour.parse(assignment.input.data)
-        context = _context(behaviour, assignment, port)
-        data = behaviour.dump(_run(behaviour, context, arguments))
-        port.check_size("result", data)
+        request = _perform(behaviours, assignment, port)
     except Cancelled:
         raise
     except BaseException as error:  # noqa: BLE001  # SystemExit and KeyboardInterrupt are failures of the behaviour too
         channel.fail(pb.FailAttemptRequest(failure=_failure(error), events=port.outbox.close()))
         return False
-    request = pb.CompleteAttemptRequest(result=_payload(data), events=port.outbox.close())
-    if assignment.HasField("session"):
-        request.session_writes.CopyFrom(_session_writes(context.session))
+    request.events.extend(port.outbox.close())
     channel.complete(request)
     return True
+
+
+def _perform(
+    behaviours: dict[str, Behaviour[..., Any]], assignment: pb.NextAttemptResponse, port: "_Port"
+) -> pb.CompleteAttemptRequest:
+    """Run the behaviour; return what it has to deliver."""
+    behaviour = behaviours[assignment.behaviour]
+    arguments = behaviour.parse(assignment.input.data)
+    context = _context(behaviour, assignment, port)
+    request = pb.CompleteAttemptRequest(result=_payload(behaviour.dump(_run(behaviour, context, arguments))))
+    port.check_size("result", len(request.result.data))
+    if assignment.HasField("session"):
+        request.session_writes.CopyFrom(_session_writes(context.session))
+        port.check_size("session_writes", request.session_writes.ByteSize())
+    return request
 
 
 class _Port:
@@ -79,17 +90,17 @@ class _Port:
 
     def emit(self, value: object) -> None:
         data = json.dumps(value, allow_nan=False).encode()
-        self.check_size("event", data)
+        self.check_size("event", len(data))
         self.outbox.add(data)
 
     def save_checkpoint(self, value: object) -> None:
         data = json.dumps(value, allow_nan=False).encode()
-        self.check_size("checkpoint", data)
+        self.check_size("checkpoint", len(data))
         self._channel.save_checkpoint(pb.SaveCheckpointRequest(checkpoint=_payload(data)))
 
-    def check_size(self, field: str, data: bytes) -> None:
-        if len(data) > self._limit:
-            raise PayloadTooLarge(field, len(data), self._limit)
+    def check_size(self, field: str, size: int) -> None:
+        if size > self._limit:
+            raise PayloadTooLarge(field, size, self._limit)
 
 
 def _context(behaviour: Behaviour[..., Any], assignment: pb.NextAttemptResponse, port: _Port) -> BaseContext:
@@ -144,20 +155,27 @@ def _raise_cancelled(_number: int, _frame: object) -> None:
 
 
 def _failure(error: BaseException) -> attempt_pb2.Failure:
+    name = _text(type(error).__name__)[:_NAME_LIMIT]
+    failure = attempt_pb2.Failure(outcome=attempt_pb2.ATTEMPT_OUTCOME_RAISED, type=name)
+    failure.message = _text(_said(error))[:_MESSAGE_LIMIT] or name
     if isinstance(error, InvalidInput):
-        return attempt_pb2.Failure(
-            outcome=attempt_pb2.ATTEMPT_OUTCOME_INVALID_INPUT,
-            type="InvalidInput",
-            message=str(error),
-            field=error.field,
-        )
-    text = "" if isinstance(error, HundredfoldError) else "".join(traceback.format_exception(error))
-    return attempt_pb2.Failure(
-        outcome=attempt_pb2.ATTEMPT_OUTCOME_RAISED,
-        type=type(error).__name__,
-        message=str(error) or type(error).__name__,
-        traceback=text[-_TRACEBACK_LIMIT:],
-    )
+        failure.outcome = attempt_pb2.ATTEMPT_OUTCOME_INVALID_INPUT
+        failure.field = _text(error.field)[:_MESSAGE_LIMIT]
+    elif not isinstance(error, HundredfoldError):  # those say everything themselves
+        failure.traceback = _text("".join(traceback.format_exception(error)))[-_TRACEBACK_LIMIT:]
+    return failure
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as worse:  # noqa: BLE001  # what a behaviour raises is the behaviour's own code, too
+        return f"it cannot be shown: {type(worse).__name__}"
+
+
+def _text(text: str) -> str:
+    """Return a text that can travel: file names, for one, may hold what is no character."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _session_writes(session: Session) -> session_pb2.SessionWrites:

@@ -1,8 +1,8 @@
 """Unary gRPC calls to a server at a Unix socket: blocking, one at a time, in no thread but the caller's.
 
-gRPC's own Python library starts half a dozen threads in every process that uses it and writes to some 600 pages of the
-memory a worker shares with its zygote, and does not promise that a process that has used it may fork. A worker makes two
-calls in its life. See docs/adr/0009; the protocol is the gRPC project's PROTOCOL-HTTP2.
+gRPC's own Python library starts half a dozen threads in every process that uses it, writes to some 600 pages of the
+memory a worker shares with its zygote, and does not promise that a process that has used it may fork. A worker makes
+two calls in its life. See docs/adr/0009; the protocol is that of the gRPC project's PROTOCOL-HTTP2.
 """
 
 import base64
@@ -24,7 +24,7 @@ INTERNAL: Final = 13
 UNAVAILABLE: Final = 14
 _LAST_CODE: Final = 16
 
-_PREFIX: Final = struct.Struct("!?I")  # whether the message is compressed, and its length
+_PREFIX: Final = struct.Struct("!BI")  # 1 if the message is compressed, and its length
 _RETRIED_RESETS: Final = (0, 7, 8)  # NO_ERROR, REFUSED_STREAM, CANCEL: the server is closing
 
 
@@ -60,13 +60,16 @@ class Transport:
         self._lock = threading.Lock()
 
     def call(self, method: str, request: bytes, secret: str) -> Reply:
-        """Call `/package.Service/Method` as the bearer of a secret. Whether a call that failed was heard is not known."""
+        """Call `/package.Service/Method` as the bearer of a secret.
+
+        Whether a call that did not succeed was heard is not known.
+        """
         headers = _fixed_headers(method) + encode([(b"authorization", b"Bearer " + secret.encode())])
         with self._lock:
             try:
                 if self._connection is None:
                     self._connection = Connection(self._connect())
-                answer = self._connection.request(headers, _PREFIX.pack(False, len(request)) + request)
+                answer = self._connection.request(headers, _PREFIX.pack(0, len(request)) + request)
             except (Disconnected, OSError) as error:
                 self.close()
                 return Reply(UNAVAILABLE, str(error))
@@ -104,7 +107,9 @@ def _reply(answer: Answer) -> Reply:
         return Reply(code, f"the server reset the call with HTTP/2 error {answer.reset}")
     headers = dict(answer.headers)
     if b"grpc-status" not in headers:
-        return Reply(UNKNOWN, f"the server answered HTTP {headers.get(b':status', b'?').decode()} without a gRPC status")
+        return Reply(
+            UNKNOWN, f"the server answered HTTP {headers.get(b':status', b'?').decode()} without a gRPC status"
+        )
     code = _code(headers[b"grpc-status"])
     if code != OK:
         details = headers.get(b"grpc-status-details-bin", b"")
@@ -118,6 +123,6 @@ def _code(text: bytes) -> int:
 
 
 def _message(body: bytearray) -> Reply:
-    if len(body) < _PREFIX.size or _PREFIX.unpack_from(body) != (False, len(body) - _PREFIX.size):
+    if len(body) < _PREFIX.size or _PREFIX.unpack_from(body) != (0, len(body) - _PREFIX.size):
         return Reply(INTERNAL, "the server's answer is not one uncompressed message")
     return Reply(OK, data=bytes(memoryview(body)[_PREFIX.size :]))

@@ -26,7 +26,7 @@ class Edge:
     """A server's front: what is registered here is served there, with every method wrapped once.
 
     Wrapping at registration costs nothing per call, unlike an interceptor. `tcp_token` is what callers over TCP must
-    show, None if none may call.
+    show; None if the server is bound to a Unix socket only.
     """
 
     def __init__(self, server: grpc.aio.Server, tcp_token: str | None = None) -> None:
@@ -80,10 +80,10 @@ class Edge:
         return call
 
     def _admit(self, context: Any) -> None:
-        if context.peer().startswith("unix:"):
+        if self._tcp_token is None or context.peer().startswith("unix:"):
             return  # its directory lets nobody else in
         shown = bearer(context)
-        if self._tcp_token is None or not hmac.compare_digest(shown.encode(), self._tcp_token.encode()):
+        if not hmac.compare_digest(shown.encode(), self._tcp_token.encode()):
             raise Unauthenticated
 
 

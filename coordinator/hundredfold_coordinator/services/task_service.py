@@ -109,7 +109,10 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
 
     async def _submit(self, requests: "list[pb.SubmitTaskRequest] | Any") -> list[task_pb2.Task | HundredfoldError]:
         stored = await self._stored_requests(requests)
-        return await asyncio.gather(*(self._submit_one(r, stored.get(r.request_id)) for r in requests))
+        # All of them are on their way before the first is waited for, so they share a commit.
+        asked = [await self._ask(request, stored.get(request.request_id)) for request in requests]
+        pairs = zip(requests, asked, strict=True)
+        return [await self._outcome(request, answer, known=request.request_id in stored) for request, answer in pairs]
 
     async def _stored_requests(self, requests: Any) -> dict[str, records_pb2.RequestRecord]:
         ids = [request.request_id for request in requests if request.request_id]
@@ -117,22 +120,32 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         pairs = zip(ids, found, strict=True)
         return {name: records_pb2.RequestRecord.FromString(record.value) for name, record in pairs if record}
 
-    async def _submit_one(
+    async def _ask(
         self, request: pb.SubmitTaskRequest, stored: records_pb2.RequestRecord | None
-    ) -> task_pb2.Task | HundredfoldError:
+    ) -> "asyncio.Future[str] | HundredfoldError":
         try:
             self._check(request)
             request.spec.environment = request.spec.environment or DEFAULT
             await self._environments.check(request.spec)
-            task_id = await self._journal.ask(
-                events.Submitted,
-                task_id=str(ULID()),
-                spec=request.spec,
-                request_id=request.request_id,
-                digest=sha256(request.spec.SerializeToString(deterministic=True)).digest(),
-                stored=stored,
-            )
-            if stored:
+        except HundredfoldError as error:
+            return error
+        return self._journal.ask(
+            events.Submitted,
+            task_id=str(ULID()),
+            spec=request.spec,
+            request_id=request.request_id,
+            digest=sha256(request.spec.SerializeToString(deterministic=True)).digest(),
+            stored=stored,
+        )
+
+    async def _outcome(
+        self, request: pb.SubmitTaskRequest, answer: "asyncio.Future[str] | HundredfoldError", *, known: bool
+    ) -> task_pb2.Task | HundredfoldError:
+        if isinstance(answer, HundredfoldError):
+            return answer
+        try:
+            task_id = await answer
+            if known:
                 return await self._tasks.load(task_id)
             if task_id in self._state.tasks:
                 self._inputs.keep(task_id, request.spec.input)

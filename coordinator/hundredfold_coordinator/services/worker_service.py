@@ -1,13 +1,12 @@
 """`WorkerService`: what workers say about their attempts. Served on the worker socket only."""
 
-import asyncio
 import hmac
 from hashlib import sha256
 from typing import Any, Final
 
 from hundredfold.errors import InvalidArgument, PayloadTooLarge, Unauthenticated
 from hundredfold.internal.v1 import records_pb2
-from hundredfold.v1 import attempt_pb2, payload_pb2, session_pb2, task_pb2, worker_service_pb2_grpc
+from hundredfold.v1 import attempt_pb2, session_pb2, task_pb2, worker_service_pb2_grpc
 from hundredfold.v1 import worker_service_pb2 as pb
 
 from hundredfold_coordinator import keys
@@ -51,7 +50,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         taken = self._journal.ask(
             events.Taken, credential_hash=digest, pid=request.pid, token_hash=sha256(token.encode()).digest()
         )
-        response, _ = await asyncio.gather(self._context(record.task), taken)
+        response = await self._context(record.task)  # read while that is being committed
+        await taken
         response.token = token
         response.attempt = key[1]
         return response
@@ -60,7 +60,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         """See the proto."""
         key = self._authenticate(context)
         for index, emitted in enumerate(request.events):
-            self._check_size(f"events[{index}].payload.data", emitted.payload)
+            self._check_size(f"events[{index}].payload.data", len(emitted.payload.data))
         await self._journal.ask(events.Emitted, attempt=key, emitted=request.events)
         response = pb.EmitEventsResponse()
         # All live attempts together may flush about as often as one core can answer.
@@ -70,15 +70,14 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     async def SaveCheckpoint(self, request: pb.SaveCheckpointRequest, context: Any) -> pb.SaveCheckpointResponse:
         """See the proto."""
         key = self._authenticate(context)
-        self._check_size("checkpoint.data", request.checkpoint)
+        self._check_size("checkpoint.data", len(request.checkpoint.data))
         await self._journal.ask(events.CheckpointSaved, attempt=key, checkpoint=request.checkpoint)
         return pb.SaveCheckpointResponse()
 
     async def CompleteAttempt(self, request: pb.CompleteAttemptRequest, context: Any) -> pb.CompleteAttemptResponse:
         """See the proto."""
         key = self._authenticate(context)
-        if len(request.result.data) > self._max_payload_bytes:
-            await self._fail_oversized(key, request)
+        await self._fail_if_oversized(key, request)
         digest = sha256(request.result.SerializeToString(deterministic=True))
         digest.update(request.session_writes.SerializeToString(deterministic=True))
         await self._journal.ask(
@@ -106,17 +105,23 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             raise Unauthenticated
         return attempt_id(record)
 
-    def _check_size(self, field: str, payload: payload_pb2.Payload) -> None:
-        if len(payload.data) > self._max_payload_bytes:
-            raise PayloadTooLarge(field, len(payload.data), self._max_payload_bytes)
+    def _check_size(self, field: str, size: int) -> None:
+        if size > self._max_payload_bytes:
+            raise PayloadTooLarge(field, size, self._max_payload_bytes)
 
-    async def _fail_oversized(self, key: AttemptId, request: pb.CompleteAttemptRequest) -> None:
-        error = PayloadTooLarge("result.data", len(request.result.data), self._max_payload_bytes)
+    async def _fail_if_oversized(self, key: AttemptId, request: pb.CompleteAttemptRequest) -> None:
+        try:
+            self._check_size("result.data", len(request.result.data))
+            self._check_size("session_writes", request.session_writes.ByteSize())
+        except PayloadTooLarge as error:
+            await self._fail_oversized(key, request, error)
+            raise
+
+    async def _fail_oversized(self, key: AttemptId, request: pb.CompleteAttemptRequest, error: PayloadTooLarge) -> None:
         failure = attempt_pb2.Failure(
             outcome=attempt_pb2.ATTEMPT_OUTCOME_PROTOCOL_VIOLATION, type="PayloadTooLarge", message=str(error)
         )
         await self._journal.ask(events.Failed, attempt=key, failure=failure, emitted=request.events)
-        raise error
 
     async def _context(self, task: task_pb2.Task) -> pb.NextAttemptResponse:
         """Read what a behaviour needs to begin."""

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from hundredfold.errors import Fenced
 from hundredfold.stores.contract import (
     ABSENT,
-    ANY,
     Batch,
     Capabilities,
     Committed,
@@ -14,9 +13,9 @@ from hundredfold.stores.contract import (
     Entry,
     Guard,
     Record,
-    Write,
     end_of_prefix,
 )
+from hundredfold.stores.plan import asked_keys, plan_commit
 
 
 class MemoryStore:
@@ -50,29 +49,26 @@ class MemoryStore:
         """See `Store.commit`."""
         if guard and self._version_of(guard.key) != guard.version:
             raise Fenced
-        return [self._commit_one(batch) for batch in batches]
+        batches = list(batches)
+        versions = {key: self._version_of(key) for key in asked_keys(batches)}
+        plan = plan_commit(batches, versions, self._version)
+        self._version = plan.version
+        for key, record in plan.changes.items():
+            self._write(key, record)
+        return plan.results
 
     def close(self) -> None:
         """See `Store.close`."""
 
-    def _commit_one(self, batch: Batch) -> Committed | Conflict:
-        for write in batch.writes:
-            if write.expects not in (ANY, self._version_of(write.key)):
-                return Conflict(write.key)
-        self._version += 1
-        for write in batch.writes:
-            self._write(write)
-        return Committed(self._version)
-
-    def _write(self, write: Write) -> None:
-        known = write.key in self._records
-        if write.value is not None:
-            self._records[write.key] = Record(write.value, self._version)
+    def _write(self, key: bytes, record: Record | None) -> None:
+        known = key in self._records
+        if record is not None:
+            self._records[key] = record
             if not known:
-                insort(self._keys, write.key)
+                insort(self._keys, key)
         elif known:
-            del self._records[write.key]
-            del self._keys[bisect_left(self._keys, write.key)]
+            del self._records[key]
+            del self._keys[bisect_left(self._keys, key)]
 
     def _version_of(self, key: bytes) -> int:
         record = self._records.get(key)

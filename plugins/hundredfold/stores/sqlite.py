@@ -5,17 +5,17 @@ processes out and needs no shared-memory file. apsw bundles its SQLite: Debian's
 in 3.51.3 (https://sqlite.org/wal.html#walresetbug).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
+from itertools import chain
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import apsw
 
 from hundredfold.errors import Fenced, StoreUnavailable
 from hundredfold.stores.contract import (
     ABSENT,
-    ANY,
     Batch,
     Capabilities,
     Committed,
@@ -25,9 +25,15 @@ from hundredfold.stores.contract import (
     Record,
     end_of_prefix,
 )
+from hundredfold.stores.plan import asked_keys, plan_commit
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+# Every statement takes the interpreter's lock away from the coordinator's loop and back, so one is made to do for many
+# rows; up to this number of them, as each number of rows is a statement of its own to be kept prepared.
+_ROWS: Final = 64
+_STATEMENTS: Final = 5 * _ROWS
 
 _SCHEMA: Final = """
 PRAGMA locking_mode = EXCLUSIVE;
@@ -37,12 +43,13 @@ CREATE TABLE IF NOT EXISTS record (key BLOB PRIMARY KEY, value BLOB NOT NULL, ve
 CREATE TABLE IF NOT EXISTS clock (version INTEGER NOT NULL);
 INSERT INTO clock SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM clock);
 """
-_GET: Final = "SELECT value, version FROM record WHERE key = ?"
+_GET: Final = "SELECT key, value, version FROM record WHERE key IN ({keys})"
+_VERSIONS: Final = "SELECT key, version FROM record WHERE key IN ({keys})"
 _PUT: Final = (
-    "INSERT INTO record VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value,"
+    "INSERT INTO record VALUES {rows} ON CONFLICT (key) DO UPDATE SET value = excluded.value,"
     " version = excluded.version"
 )
-_DELETE: Final = "DELETE FROM record WHERE key = ?"
+_DELETE: Final = "DELETE FROM record WHERE key IN ({keys})"
 _SCAN: Final = "SELECT key, value, version FROM record WHERE key >= ? AND key > ? {end} ORDER BY key LIMIT ?"
 _SCAN_BACK: Final = "SELECT key, value, version FROM record WHERE key >= ? {end} ORDER BY key DESC LIMIT ?"
 
@@ -69,7 +76,7 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         self.url = f"sqlite:{path}"
         try:
-            self._connection = apsw.Connection(str(path))
+            self._connection = apsw.Connection(str(path), statementcachesize=_STATEMENTS)
             self._connection.execute(_SCHEMA).fetchall()
             self._version = int(next(self._connection.execute("SELECT version FROM clock"))[0])
         except apsw.Error as error:
@@ -78,7 +85,9 @@ class SqliteStore:
     @_typed
     def get(self, keys: Sequence[bytes]) -> list[Record | None]:
         """See `Store.get`."""
-        return [self._get(key) for key in keys]
+        rows = self._in_rows(_GET, keys)
+        found = {key: Record(value, version) for key, value, version in rows}
+        return [found.get(key) for key in keys]
 
     @_typed
     def scan(self, prefix: bytes, *, after: bytes = b"", limit: int = 1000, reverse: bool = False) -> list[Entry]:
@@ -94,37 +103,39 @@ class SqliteStore:
     @_typed
     def commit(self, batches: Iterable[Batch], guard: Guard | None = None) -> list[Committed | Conflict]:
         """See `Store.commit`."""
-        before = self._version
+        batches = list(batches)
+        asked = asked_keys(batches) | ({guard.key} if guard else set())
         with self._connection:
-            if guard and self._version_of(guard.key) != guard.version:
+            versions = dict(self._in_rows(_VERSIONS, list(asked)))
+            if guard and versions.get(guard.key, ABSENT) != guard.version:
                 raise Fenced
-            results = [self._commit_one(batch, version) for version, batch in enumerate(batches, before + 1)]
-            self._connection.execute("UPDATE clock SET version = ?", (before + len(results),))
-        self._version = before + len(results)
-        return results
+            plan = plan_commit(batches, versions, self._version)
+            self._write(plan.changes)
+            self._connection.execute("UPDATE clock SET version = ?", (plan.version,))
+        self._version = plan.version
+        return plan.results
 
     def close(self) -> None:
         """See `Store.close`."""
         self._connection.close()
 
-    def _commit_one(self, batch: Batch, version: int) -> Committed | Conflict:
-        for write in batch.writes:
-            if write.expects != ANY and write.expects != self._version_of(write.key):
-                return Conflict(write.key)
-        for write in batch.writes:
-            if write.value is None:
-                self._connection.execute(_DELETE, (write.key,))
-            else:
-                self._connection.execute(_PUT, (write.key, write.value, version))
-        return Committed(version)
+    def _write(self, changes: Mapping[bytes, Record | None]) -> None:
+        self._in_rows(_DELETE, [key for key, record in changes.items() if record is None])
+        rows = [(key, record.value, record.version) for key, record in changes.items() if record]
+        for some in _chunks(rows):
+            statement = _PUT.format(rows=",".join(["(?, ?, ?)"] * len(some)))
+            self._connection.execute(statement, tuple(chain.from_iterable(some)))
 
-    def _get(self, key: bytes) -> Record | None:
-        row = self._connection.execute(_GET, (key,)).fetchone()
-        return Record(row[0], row[1]) if row else None
+    def _in_rows(self, statement: str, keys: Sequence[bytes]) -> list[tuple[Any, ...]]:
+        """Execute a statement about keys, many at once; return its rows."""
+        rows: list[tuple[Any, ...]] = []
+        for some in _chunks(keys):
+            rows += self._connection.execute(statement.format(keys=",".join("?" * len(some))), tuple(some)).fetchall()
+        return rows
 
-    def _version_of(self, key: bytes) -> int:
-        record = self._get(key)
-        return record.version if record else ABSENT
+
+def _chunks(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    return (items[start : start + _ROWS] for start in range(0, len(items), _ROWS))
 
 
 def _problem(error: apsw.Error) -> str:

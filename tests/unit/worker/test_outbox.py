@@ -156,7 +156,6 @@ def test_after_a_refusal_nothing_more_is_sent(box: Outbox, far: Far, error: Exce
     assert far.batches == [[1]]
 
 
-@pytest.mark.xfail(reason="any other error ends the thread with a traceback", strict=True)
 def test_after_another_error_events_still_travel_with_the_result(
     box: Outbox, far: Far, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +168,6 @@ def test_after_another_error_events_still_travel_with_the_result(
     assert complaints == []
 
 
-@pytest.mark.xfail(reason="batches are bounded by the number of events only", strict=True)
 def test_a_batch_fits_into_one_message(box: Outbox, far: Far) -> None:
     far.may_answer.clear()
     box.add(b"1")
@@ -181,7 +179,6 @@ def test_a_batch_fits_into_one_message(box: Outbox, far: Far) -> None:
     assert far.sizes[1] < MESSAGE_LIMIT
 
 
-@pytest.mark.xfail(reason="everything that is left becomes one message with the result", strict=True)
 def test_what_is_handed_over_fits_into_one_message(far: Far) -> None:
     box = Outbox(far)
     for _ in range(2000):
