@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import accounting
 from daemon import Family
 
-_SAMPLE_SECONDS = 0.25
-_SAMPLE_AGENTS = 16
+_SAMPLE_SECONDS = 0.5
+_SAMPLE_AGENTS = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,15 @@ EXIT_BROKEN: Final = 70
 _SECRET_LIMIT: Final = 4096
 
 
+def prepare(preload: zygote_pb2.Preload) -> None:
+    """Do once, in the zygote, what every worker would have to do for itself otherwise: all of this is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(preload.open_files, hard), hard))
+    process.offer_to_oom_killer()  # the zygote, too: its death costs no attempt, a host's would cost all
+
+
 def run(
     preload: zygote_pb2.Preload,
     request: zygote_pb2.Fork,
@@ -53,14 +62,9 @@ def _separate(preload: zygote_pb2.Preload, request: zygote_pb2.Fork, descriptors
     prctl.adopt_orphans()
     credential = os.read(credential_fd, _SECRET_LIMIT).decode()
     os.close(credential_fd)
-    # Output first: whatever goes wrong from here on is seen.
-    for source, target in ((os.open(os.devnull, os.O_RDONLY), 0), (stdout_fd, 1), (stderr_fd, 2)):
+    for source, target in ((stdout_fd, 1), (stderr_fd, 2)):
         os.dup2(source, target)
         os.close(source)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(preload.open_files, hard), hard))
-    process.offer_to_oom_killer()
     process.set_title(f"hundredfold: worker {request.behaviour} {request.attempt.task_id}/{request.attempt.number}")
     return credential
 

@@ -22,4 +22,4 @@ def set_title(title: str) -> None:
 
 def thread_count() -> int:
     """Return the number of threads of this process, native ones included."""
-    return len(os.listdir("/proc/self/task"))
+    return os.stat("/proc/self/task").st_nlink - 2  # noqa: PTH116  # before every fork; a listing costs four calls

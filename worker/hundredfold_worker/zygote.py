@@ -10,7 +10,6 @@ See also: `hundredfold_worker.preload` for what is imported, `hundredfold_worker
 import errno
 import gc
 import os
-import signal
 import socket
 import sys
 from typing import Final, Never
@@ -33,9 +32,9 @@ class Zygote:
     def serve(self) -> None:
         """Preload, report, then fork and reap on request until the host closes the channel."""
         prctl.die_with_parent()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # for its workers, which are not to pay for that each
         request, _ = self._receive()
         self._preload = request.preload
+        bootstrap.prepare(self._preload)
         process.set_title(f"hundredfold: zygote {self._preload.environment}")
         environment, self._behaviours = preload.preload(self._preload)
         self._send_ready(environment.SerializeToString())
