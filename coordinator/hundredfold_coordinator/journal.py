@@ -8,7 +8,7 @@ that goes away cannot cancel any of this.
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from hundredfold.errors import InternalError
 from hundredfold.stores.contract import Batch, Conflict
@@ -19,6 +19,10 @@ from hundredfold_coordinator.core.events import Event
 from hundredfold_coordinator.core.state import State
 from hundredfold_coordinator.core.transaction import Decision
 from hundredfold_coordinator.storage import Storage
+
+_CROWD: Final = 8
+_GATHERING_SECONDS: Final = 0.002
+"""With so many attempts alive, a commit waits for what the others are about to say; PostgreSQL calls it commit_delay."""
 
 
 class Journal:
@@ -56,6 +60,8 @@ class Journal:
         """
         while True:
             await self._wake.wait()
+            if len(self._state.alive) >= _CROWD:
+                await asyncio.sleep(_GATHERING_SECONDS)
             self._wake.clear()
             await self.flush()
 

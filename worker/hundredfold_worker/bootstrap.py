@@ -43,7 +43,7 @@ def run(
     behaviours: dict[str, Behaviour[..., Any]],
 ) -> Never:
     """Run one attempt in this process and end it."""
-    channel = Channel(preload.worker_address, _separate(preload, request, descriptors))
+    channel = Channel(preload.worker_address, _separate(request, descriptors))
     try:
         delivered = run_attempt(channel, behaviours)
         code = EXIT_DELIVERED if delivered else EXIT_FAILED
@@ -55,7 +55,7 @@ def run(
     _leave(code)
 
 
-def _separate(preload: zygote_pb2.Preload, request: zygote_pb2.Fork, descriptors: list[int]) -> str:
+def _separate(request: zygote_pb2.Fork, descriptors: list[int]) -> str:
     """Become independent of the zygote; return the credential."""
     credential_fd, stdout_fd, stderr_fd = descriptors
     os.setsid()

@@ -17,7 +17,7 @@ from typing import Final, Never
 from hundredfold import prctl
 from hundredfold.internal.v1 import zygote_pb2
 
-from hundredfold_worker import bootstrap, preload, process
+from hundredfold_worker import bootstrap, memory, preload, process
 
 _PACKET: Final = 256 * 1024
 _DESCRIPTORS: Final = 3
@@ -42,6 +42,7 @@ class Zygote:
         # copy, every page of it.
         gc.collect()
         gc.freeze()
+        memory.collapse()
         while True:
             request, descriptors = self._receive()
             if request.HasField("fork"):
