@@ -22,7 +22,7 @@ from hundredfold_coordinator.storage import Storage
 
 _CROWD: Final = 8
 _GATHERING_SECONDS: Final = 0.002
-"""With so many attempts alive, a commit waits for what the others are about to say; PostgreSQL calls it commit_delay."""
+"""With so many attempts alive a commit waits for what others are about to say, as PostgreSQL's commit_delay has it."""
 
 
 class Journal:
