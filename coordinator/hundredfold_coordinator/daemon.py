@@ -1,7 +1,6 @@
 """The daemon: the only place that wires the coordinator together, starts it, and takes it apart again."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import secrets
@@ -44,7 +43,7 @@ from hundredfold_coordinator.storage import Storage
 
 _log: Final = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 0.02
-_HOST_END_SECONDS: Final = 10.0
+_HOST_END_SECONDS: Final = 5.0
 
 
 class Daemon:
@@ -177,12 +176,12 @@ class Daemon:
         ends: set[asyncio.Future[Any]] = {writer, ordered}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         ordered.cancel()
+        self._processes.stopping = True
         try:
             if writer.done():
                 await writer  # raises what ended it; nothing more can be committed
             await self._drain(writer)
         finally:
-            self._processes.stopping = True
             await self._api_server.stop(1)
             await self._worker_server.stop()
 
@@ -195,22 +194,25 @@ class Daemon:
             order = self._order
             if order is None or order.keep_agents:
                 break
-            if not killed and time.monotonic() - began >= order.drain_seconds:
+            overdue = time.monotonic() - began - order.drain_seconds
+            if not killed and overdue >= 0:
                 killed = True
                 grace = order.grace_seconds
                 self._journal.post(events.DrainExpired(now_ns=time.time_ns(), grace_seconds=grace))
+            elif overdue >= order.grace_seconds + _HOST_END_SECONDS:
+                self._processes.kill()  # a host that does not do its work: its death ends its workers, too
             await asyncio.sleep(_POLL_SECONDS)
         if self._order and not self._order.keep_agents:
             await self._end_hosts()
 
     async def _end_hosts(self) -> None:
-        self._processes.stopping = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_HOST_END_SECONDS):
-                while self._processes.alive:
-                    # Again and again: a host that is still starting attaches in the middle of this.
-                    self._hosts.broadcast(host_service_pb2.HostCommand(shutdown=host_service_pb2.Shutdown()))
-                    await asyncio.sleep(_POLL_SECONDS)
+        deadline = time.monotonic() + _HOST_END_SECONDS
+        while self._processes.alive:
+            # Again and again: a host that is still starting attaches in the middle of this.
+            self._hosts.broadcast(host_service_pb2.HostCommand(shutdown=host_service_pb2.Shutdown()))
+            if time.monotonic() > deadline:
+                self._processes.kill()
+            await asyncio.sleep(_POLL_SECONDS)
 
     def _listen_for_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -89,6 +90,12 @@ class HostProcesses:
     def alive(self) -> bool:
         """Whether any host's process lives."""
         return bool(self._processes)
+
+    def kill(self) -> None:
+        """Kill every host; `on_lost` follows for each."""
+        for process in self._processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
 
     def _watch(self, process: HostProcess) -> None:
         self._processes[process.record.host_id] = process

@@ -50,8 +50,9 @@ class OutputPipe:
             sink(task_pb2.Output(stream=self._stream, data=self.tail, dropped_bytes=dropped))
 
     def close(self) -> None:
-        """Take what is in the pipe now, and end."""
-        while self._open and self._read_chunk():
+        """Take what is in the pipe now, and end; a pipe holds no more than this takes."""
+        end = self.total + _BURST
+        while self._open and self.total < end and self._read_chunk():
             pass
         self._stop()
 

@@ -23,21 +23,27 @@ def kill_strays(known: Collection[int], ended: list[Worker]) -> int:
         ended: workers that have just ended; what is in one's session is counted as its.
 
     """
-    strays = proc.children_of_this_process() - set(known)
-    alive = 0
-    for pid in strays:
-        alive += _kill_or_reap(pid, ended)
-    return alive
+    alive: set[int] = set()
+    while strays := proc.children_of_this_process() - set(known) - alive:
+        gone = {pid for pid in strays if _reap(pid)}
+        for pid in strays - gone:
+            _kill(pid, ended)
+        alive |= strays - gone
+        if not gone:  # what was reaped may have left children, which are this process's by now
+            break
+    return len(alive)
 
 
-def _kill_or_reap(pid: int, ended: list[Worker]) -> int:
+def _reap(pid: int) -> bool:
     with contextlib.suppress(ChildProcessError):
-        if os.waitpid(pid, os.WNOHANG)[0]:
-            return 0
+        return bool(os.waitpid(pid, os.WNOHANG)[0])
+    return False
+
+
+def _kill(pid: int, ended: list[Worker]) -> None:
     stat = proc.read_stat(pid)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)  # it is an unreaped child of this very process, so the pid is no stranger's
     owner = next((w for w in ended if stat and w.pid == stat.session), ended[0] if len(ended) == 1 else None)
     if owner:
-        owner.leftovers_killed += 1
-    return 1
+        owner.leftovers.add(pid)

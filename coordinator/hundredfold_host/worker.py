@@ -83,7 +83,7 @@ class Worker:
         self.key = key
         self.pid = pid
         self.use = Use()
-        self.leftovers_killed = 0
+        self.leftovers: set[int] = set()
         self.exit = _UNKNOWN_EXIT
         self._pipes = pipes
         self._on_exit = on_exit
@@ -125,7 +125,7 @@ class Worker:
             peak_pss_bytes=self.use.peak_pss_bytes,
             max_rss_bytes=self.exit.max_rss_bytes,
             samples=self.use.samples,
-            leftovers_killed=self.leftovers_killed,
+            leftovers_killed=len(self.leftovers),
             survivors=survivors,
             stdout_tail=out.tail,
             stderr_tail=err.tail,

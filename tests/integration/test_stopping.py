@@ -174,3 +174,22 @@ def test_a_stale_socket_is_no_obstacle(start: Start) -> None:
     assert (first.data_dir / "api.sock").exists()
     with start().client() as client:
         assert client.status().epoch == 2
+
+
+def test_a_host_that_hangs_does_not_hold_up_the_end(start: Start, tmp_path: Path) -> None:
+    first = start()
+    with first.client() as client:
+        task_id = client.submit("hold", {"path": str(tmp_path / "go")}).id
+        worker = psutil.Process(until_running(first, task_id))
+        (host,) = client.status().hosts
+        family = family_of(first)
+        os.kill(host.pid, signal.SIGSTOP)
+        client.drain(drain_seconds=0, grace_seconds=0)
+    assert first.wait() == 0
+    # Orphans of a killed host are reaped by whoever adopts them, in his own time.
+    assert not [one for one in (worker, *family) if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    (tmp_path / "go").touch()
+    with start().client() as client:
+        task = client.wait(task_id)
+        assert task.state == task_pb2.TASK_STATE_SUCCEEDED
+        assert task.attempts[0].outcome == attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST

@@ -147,7 +147,6 @@ async def test_closing_does_not_wait_for_whoever_keeps_the_pipe_open(pipe: Outpu
         writer.put(b"too late")
 
 
-@pytest.mark.xfail(reason="it reads for as long as somebody writes", strict=True)
 async def test_closing_does_not_wait_for_whoever_writes_without_end(
     pipe: OutputPipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
