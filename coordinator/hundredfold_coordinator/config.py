@@ -25,6 +25,7 @@ class Config:
         memory_reserve_bytes: nothing is started while the machine has less memory available; 0 switches this off.
         grace_seconds: time from SIGTERM to SIGKILL, from 0, which means SIGKILL at once.
         drain_seconds: how long running tasks may go on when the coordinator stops, from 0.
+        environment_idle_seconds: how long a temporary environment is kept warm while nothing of it runs, from 0.
         orphan_seconds: how long hosts and agents live without a coordinator, above 0.
         plugin_files: Python files to load as plugins into the default environment.
         commands: programs to offer as behaviours: argv by name.
@@ -45,6 +46,7 @@ class Config:
     memory_reserve_bytes: int = 256 << 20
     grace_seconds: float = 5
     drain_seconds: float = 30
+    environment_idle_seconds: float = 60
     orphan_seconds: float = 60
     plugin_files: tuple[Path, ...] = ()
     commands: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -66,6 +68,7 @@ class Config:
             "memory_reserve_bytes": (0, 1 << 50),
             "grace_seconds": (0, 3600),
             "drain_seconds": (0, 86_400),
+            "environment_idle_seconds": (0, 86_400),
             "orphan_seconds": (0.1, 86_400),
         }
         for field in fields(self):

@@ -90,7 +90,7 @@ class Daemon:
         self._hosts = Hosts()
         self._hub = Hub(self._follow)
         self._performer = Performer(self._hosts, self._hub, self._journal.post)
-        self._environments = Environments()
+        self._environments = Environments(self._config.environment_idle_seconds)
         await self._recover()
         sockets = [paths.api_socket(self._config.runtime_dir), paths.worker_socket(self._config.runtime_dir)]
         self._processes = HostProcesses(storage, self._host_config(sockets[1]), self._host_lost)

@@ -18,6 +18,7 @@ from hundredfold.errors import (
     UnknownBehaviour,
     UnknownEnvironment,
 )
+from hundredfold.internal.v1 import host_service_pb2
 from hundredfold.v1 import behaviour_pb2, task_pb2
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
@@ -27,9 +28,10 @@ _PROBLEM_LIMIT: Final = 300
 
 
 class Environments:
-    """All environments this coordinator knows, by name."""
+    """All environments this coordinator knows, by name; temporary ones are kept warm for `idle_seconds`."""
 
-    def __init__(self) -> None:
+    def __init__(self, idle_seconds: float) -> None:
+        self._idle_seconds = idle_seconds
         self._environments: dict[str, behaviour_pb2.Environment] = {}
         self._reported: dict[str, asyncio.Event] = {}
         self._validators: dict[tuple[str, str], Draft202012Validator] = {}
@@ -42,6 +44,13 @@ class Environments:
             )
             self._reported[name] = asyncio.Event()
         return self._environments[name]
+
+    def opening(self, name: str) -> host_service_pb2.HostCommand:
+        """Return the command that has a host open an environment."""
+        command = host_service_pb2.OpenEnvironment(name=name, spec=self._environments[name].spec)
+        if name != DEFAULT:
+            command.idle_time.FromNanoseconds(int(self._idle_seconds * 1e9))
+        return host_service_pb2.HostCommand(open_environment=command)
 
     def all(self) -> list[behaviour_pb2.Environment]:
         """Return them, the default one first."""

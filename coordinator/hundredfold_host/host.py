@@ -98,7 +98,8 @@ class Host:
                     worker_address=self._config.address,
                     open_files=self._open_files,
                 )
-                self._zygotes[command.name] = Zygote(preload, self)
+                idle = command.idle_time.ToTimedelta().total_seconds() if command.HasField("idle_time") else None
+                self._zygotes[command.name] = Zygote(preload, self, idle)
             except OSError as error:
                 self.environment_changed(
                     behaviour_pb2.Environment(

@@ -1,5 +1,6 @@
 """A zygote as its host sees it: a child process, a socket pair, and what was asked of it and not yet answered."""
 
+import asyncio
 import collections
 import os
 import resource
@@ -58,18 +59,21 @@ class Zygote:
     Args:
         preload: what it is to import, and for whom.
         events: who is told.
+        idle_seconds: how long its process is kept while nothing of it runs; None for always.
 
     """
 
-    def __init__(self, preload: zygote_pb2.Preload, events: Events) -> None:
+    def __init__(self, preload: zygote_pb2.Preload, events: Events, idle_seconds: float | None) -> None:
         self._preload = preload
         self._events = events
+        self._idle_seconds = idle_seconds
+        self._idle: asyncio.TimerHandle | None = None
+        self._resting = False
         self._starts: collections.deque[float] = collections.deque(maxlen=_RESTARTS)
         self._waiting: dict[AttemptId, _Launch] = {}
         self._forking: dict[AttemptId, _Launch] = {}
         self._reaping: dict[int, Worker] = {}
         self._forked_pids: set[int] = set()
-        self._stopped = False
         self.environment = behaviour_pb2.Environment(name=preload.environment, spec=preload.spec)
         self._start()
 
@@ -85,6 +89,9 @@ class Zygote:
             self._events.launch_failed(command.attempt, f"its environment cannot run: {self.environment.error}")
         elif self.environment.state == behaviour_pb2.ENVIRONMENT_STATE_STARTING:
             self._waiting[key] = _Launch(command)
+        elif self._resting:
+            self._waiting[key] = _Launch(command)
+            self._start()
         elif key not in self._forking:
             self._waiting[key] = _Launch(command)
             self._fork_waiting()
@@ -106,13 +113,14 @@ class Zygote:
             self._reap_adopted(worker)  # its zygote died before it did: it is the host's own child by now
 
     def stop(self) -> None:
-        """End the zygote; its workers are not touched."""
-        self._stopped = True
+        """End the zygote; its workers are not touched. The next launch would start it again."""
+        self._resting = True
         self._close()
         self._process.kill()
         self._process.wait()
 
     def _start(self) -> None:
+        self._resting = False
         self._starts.append(time.monotonic())
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._output = OutputPipe(task_pb2.OUTPUT_STREAM_STDERR)
@@ -159,10 +167,12 @@ class Zygote:
             self._forked_pids.discard(worker.pid)
             worker.exit = Exit(reply.reaped.status, reply.reaped.max_rss_bytes, reply.reaped.cpu_seconds)
             self._events.worker_reaped(worker)
+            self._rest_when_idle()
         elif kind == "fork_failed":
             launch = self._forking.pop(attempt_id(reply.fork_failed.attempt))
             self._abandon(launch, reply.fork_failed.reason)
             self._fork_waiting()
+            self._rest_when_idle()
         elif kind == "ready":
             self._ready(descriptors[0])
 
@@ -173,6 +183,19 @@ class Zygote:
         self.environment.report_time.GetCurrentTime()
         self._events.environment_changed(self.environment)
         self._fork_waiting()
+        self._rest_when_idle()
+
+    def _rest_when_idle(self) -> None:
+        """End the process after a while if nothing of it runs then; who opens many environments needs no more room."""
+        if self._idle:
+            self._idle.cancel()
+        if self._idle_seconds is not None and not self._resting:
+            self._idle = asyncio.get_running_loop().call_later(self._idle_seconds, self._rest)
+
+    def _rest(self) -> None:
+        ready = self.environment.state == behaviour_pb2.ENVIRONMENT_STATE_READY
+        if ready and not (self._waiting or self._forking or self._forked_pids):
+            self.stop()
 
     def _forked(self, reply: zygote_pb2.Forked) -> None:
         launch = self._forking.pop(attempt_id(reply.attempt))

@@ -4,11 +4,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from hundredfold import SyncClient
 from hundredfold.client import result_of
 from hundredfold.errors import BrokenEnvironment, BrokenPlugin, InvalidArgument, UnknownBehaviour
-from hundredfold.testing.coordinator import CoordinatorProcess
+from hundredfold.testing.coordinator import CoordinatorProcess, eventually
 from hundredfold.v1 import behaviour_pb2, task_pb2
 
 Start = Callable[..., CoordinatorProcess]
@@ -118,3 +119,21 @@ def test_programs_are_behaviours(client: SyncClient) -> None:
     assert "exited with code 7; it wrote: no luck" in failed.failure.message
     missing = client.wait(client.submit("missing", environment=name).id)
     assert "/no/such/program" in missing.failure.message
+
+
+def test_a_temporary_environment_is_not_kept_for_ever(start: Start, tmp_path: Path) -> None:
+    process = start("--environment-idle-seconds", "0.3")
+    with process.client() as client:
+        name = client.open_environment(spec_of(tmp_path / "brief.py", "@behaviour\ndef hello() -> int: return 1")).name
+        pids = set()
+        for _ in range(2):
+            task = client.wait(client.submit("hello", environment=name).id)
+            assert task.state == task_pb2.TASK_STATE_SUCCEEDED
+            pids |= {client.get(task.id).attempts[0].pid}
+            eventually(lambda: len(zygotes(process)) == 1, what="the zygote is gone, the default one is not")
+        assert len(pids) == 2
+
+
+def zygotes(process: CoordinatorProcess) -> list[psutil.Process]:
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if any("hundredfold: zygote" in part for part in child.cmdline())]

@@ -53,7 +53,7 @@ async def refusal(environments: Environments, wanted: task_pb2.TaskSpec) -> Hund
 @pytest.fixture
 async def environments() -> Environments:
     """The default environment, which has reported two behaviours."""
-    environments = Environments()
+    environments = Environments(idle_seconds=60)
     environments.add(DEFAULT, behaviour_pb2.EnvironmentSpec())
     environments.report(manifest())
     return environments
@@ -175,7 +175,7 @@ async def test_an_unknown_environment_is_refused(environments: Environments) -> 
 
 
 async def test_a_submission_waits_for_the_first_report() -> None:
-    environments = Environments()
+    environments = Environments(idle_seconds=60)
     environments.add(DEFAULT, behaviour_pb2.EnvironmentSpec())
     check = asyncio.ensure_future(environments.check(spec()))
     environments.report(manifest(state=behaviour_pb2.ENVIRONMENT_STATE_STARTING, behaviours=[]))

@@ -53,6 +53,13 @@ def environment_options(command: Any) -> Any:
 @setting("--grace-seconds", type=float, default=5, show_default=True, help="Time from SIGTERM to SIGKILL.")
 @setting("--drain-seconds", type=float, default=30, show_default=True, help="How long running tasks may go on at stop.")
 @setting(
+    "--environment-idle-seconds",
+    type=float,
+    default=60,
+    show_default=True,
+    help="How long a temporary environment is kept warm.",
+)
+@setting(
     "--orphan-seconds", type=float, default=60, show_default=True, help="How long agents live without coordinator."
 )
 @environment_options

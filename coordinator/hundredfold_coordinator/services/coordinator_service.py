@@ -9,7 +9,6 @@ from importlib import metadata
 from typing import Any
 
 from hundredfold.errors import BrokenEnvironment, PermissionDenied
-from hundredfold.internal.v1 import host_service_pb2
 from hundredfold.stores.contract import Batch, Write
 from hundredfold.v1 import behaviour_pb2, coordinator_service_pb2_grpc
 from hundredfold.v1 import coordinator_service_pb2 as pb
@@ -98,8 +97,7 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
         environment = self._environments.add(name, request.spec)
         # Recorded first: a task of this environment may outlive this coordinator.
         await self._storage.commit([Batch([Write(keys.environment(name), environment.SerializeToString())])])
-        command = host_service_pb2.OpenEnvironment(name=name, spec=request.spec)
-        self._hosts.broadcast(host_service_pb2.HostCommand(open_environment=command))
+        self._hosts.broadcast(self._environments.opening(name))
         environment = await self._environments.reported(name)
         if environment.state == behaviour_pb2.ENVIRONMENT_STATE_FAILED:
             raise BrokenEnvironment(name, environment.error[:1000])

@@ -65,8 +65,7 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
         line = self._hosts.attach(host_id, hello.process.pid)
         line.send(pb.HostCommand(welcome=pb.Welcome(epoch=self._epoch)))
         for environment in self._environments.all():
-            command = pb.OpenEnvironment(name=environment.name, spec=environment.spec)
-            line.send(pb.HostCommand(open_environment=command))
+            line.send(self._environments.opening(environment.name))
         # What ended while nobody listened comes first: an attempt that is in neither list was never started.
         self._translate(host_id, first.reports[1:])
         self._journal.post(events.HostAttached(now_ns=time.time_ns(), host=host_id, inventory=list(hello.inventory)))

@@ -488,21 +488,29 @@ class OpenEnvironment(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     SPEC_FIELD_NUMBER: _builtins.int
+    IDLE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     @_builtins.property
     def spec(self) -> _behaviour_pb2.EnvironmentSpec:
         """What it is made of."""
 
+    @_builtins.property
+    def idle_time(self) -> _duration_pb2.Duration:
+        """How long its zygote is kept while nothing of it runs; the next launch starts
+        another one. Absent: always.
+        """
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         spec: _behaviour_pb2.EnvironmentSpec | None = ...,
+        idle_time: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["idle_time", b"idle_time", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idle_time", b"idle_time", "name", b"name", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
