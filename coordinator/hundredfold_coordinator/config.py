@@ -5,8 +5,14 @@ The command line gives each a flag, a configuration key and an environment varia
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Final
 
 from hundredfold.errors import InvalidSetting
+
+DONE: Final = b"."
+"""What an owner writes to `owner_fd` when it is done: the coordinator stops with the last task of others."""
+
+_LAST_PORT: Final = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +36,8 @@ class Config:
         plugin_files: Python files to load as plugins into the default environment.
         commands: programs to offer as behaviours: argv by name.
         listen: loopback TCP address `HOST:PORT` to serve the API on as well; empty for none.
-        owner_fd: descriptor whose end of file means that the owner is gone and the coordinator shall stop; -1 for
-            none. Embedded coordinators have one.
+        owner_fd: descriptor whose end of file means that the owner is gone and the coordinator shall stop: at once, or
+            when nothing is left to do if the owner has written `DONE`; -1 for none. Embedded coordinators have one.
 
     """
 
@@ -80,5 +86,6 @@ class Config:
 
     def _check_listen(self) -> None:
         host, _, port = self.listen.rpartition(":")
-        if self.listen and (host not in ("127.0.0.1", "localhost", "[::1]") or not port.isdigit()):
+        possible = port.isascii() and port.isdigit() and int(port) <= _LAST_PORT
+        if self.listen and (host not in ("127.0.0.1", "localhost", "[::1]") or not possible):
             raise InvalidSetting("listen", f"is {self.listen!r} and must be a loopback address such as 127.0.0.1:7717")

@@ -20,7 +20,7 @@ from hundredfold.manager import PluginManager
 from hundredfold.v1 import behaviour_pb2
 
 from hundredfold_coordinator import keys, systemd
-from hundredfold_coordinator.config import Config
+from hundredfold_coordinator.config import DONE, Config
 from hundredfold_coordinator.core import events
 from hundredfold_coordinator.core.effects import Effect
 from hundredfold_coordinator.core.recovery import recover
@@ -41,15 +41,17 @@ from hundredfold_coordinator.services.task_service import TaskService
 from hundredfold_coordinator.services.worker_service import WorkerService
 from hundredfold_coordinator.storage import Storage
 
+OnReady = Callable[[list[str]], None]
 _log: Final = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 0.02
+_IDLE_POLLS: Final = 10
 _HOST_END_SECONDS: Final = 5.0
 
 
 class Daemon:
-    """One coordinator. `run` returns when it has stopped; `on_ready` is called when it serves."""
+    """One coordinator. `run` returns when it has stopped; `on_ready` is called with its addresses when it serves."""
 
-    def __init__(self, config: Config, on_ready: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, config: Config, on_ready: OnReady) -> None:
         self._config = config
         self._on_ready = on_ready
         self._order: DrainOrder | None = None
@@ -75,6 +77,8 @@ class Daemon:
 
     def stop(self, order: DrainOrder) -> None:
         """Begin to stop. A second call can change how."""
+        if not self._ordered.is_set():
+            _log.info("stopping; %d task(s) run, for at most %g s more", len(self._state.alive), order.drain_seconds)
         self._order = order
         self._ordered.set()
 
@@ -132,20 +136,6 @@ class Daemon:
     async def _start_servers(self, api: Path, worker: Path) -> None:
         limit = self._config.max_payload_bytes
         inputs = RecentInputs()
-        self._worker_server = WorkerServer(limit)
-        await self._worker_server.start(
-            worker,
-            WorkerService(self._state, self._storage, self._journal, inputs, limit),
-            HostService(
-                self._journal,
-                self._hosts,
-                self._hub,
-                self._environments,
-                self._processes.authenticate,
-                self._epoch,
-            ),
-        )
-        await self._processes.begin()
         token = tcp_token(self._config.data_dir) if self._config.listen else None
         self._api_server = ApiServer(limit, token)
         await self._api_server.start(
@@ -163,6 +153,21 @@ class Daemon:
                 self.stop,
             ),
         )
+        # Hosts are known before they are listened to: one that is refused ends itself and its agents.
+        await self._processes.begin()
+        self._worker_server = WorkerServer(limit)
+        await self._worker_server.start(
+            worker,
+            WorkerService(self._state, self._storage, self._journal, inputs, limit),
+            HostService(
+                self._journal,
+                self._hosts,
+                self._hub,
+                self._environments,
+                self._processes.authenticate,
+                self._epoch,
+            ),
+        )
         await self._api_server.set_serving(serving=True)
 
     # Serving and stopping ---------------------------------------------------------------------------------------------
@@ -171,7 +176,7 @@ class Daemon:
         self._listen_for_signals()
         _log.info("serving, epoch %d, store %s", self._epoch, self._storage.url)
         systemd.notify("READY=1")
-        self._on_ready()
+        self._on_ready(self._api_server.addresses)
         ordered = asyncio.ensure_future(self._ordered.wait())
         ends: set[asyncio.Future[Any]] = {writer, ordered}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -228,6 +233,17 @@ class Daemon:
 
     def _owner_gone(self) -> None:
         asyncio.get_running_loop().remove_reader(self._config.owner_fd)
+        if os.read(self._config.owner_fd, 1) == DONE:
+            self._leaving = asyncio.ensure_future(self._stop_when_idle())
+        else:
+            self.stop(DrainOrder(0, self._config.grace_seconds))
+
+    async def _stop_when_idle(self) -> None:
+        """Stop when there has been no task for a moment: who submits one after the other has none in between."""
+        idle = 0
+        while idle < _IDLE_POLLS:
+            idle = 0 if self._state.tasks else idle + 1
+            await asyncio.sleep(_POLL_SECONDS)
         self.stop(DrainOrder(0, self._config.grace_seconds))
 
     # Small wires ------------------------------------------------------------------------------------------------------
@@ -266,7 +282,7 @@ class Daemon:
         )
 
 
-def serve(config: Config, on_ready: Callable[[], None] = lambda: None) -> None:
+def serve(config: Config, on_ready: OnReady) -> None:
     """Run a coordinator in this process until it is told to stop.
 
     Raises:
@@ -281,7 +297,11 @@ def serve(config: Config, on_ready: Callable[[], None] = lambda: None) -> None:
 
 
 def _make_private(directory: Path) -> None:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidSetting("data_dir", f"cannot have {directory}: {error.strerror}") from error
     if directory.stat().st_uid != os.getuid():
         raise InvalidSetting("data_dir", f"is {directory}, which belongs to another user")
-    directory.chmod(0o700)
+    if directory.stat().st_mode & 0o077:
+        raise InvalidSetting("data_dir", f"is {directory}, which others can look into; chmod 700 it, or name another")

@@ -6,10 +6,14 @@ Behaviours are known here by their manifest only: nothing of a plugin is ever im
 import asyncio
 import difflib
 import json
+import logging
+import math
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Never
 
+from hundredfold.behaviour import BEHAVIOUR_NAME
 from hundredfold.errors import (
     BrokenEnvironment,
     BrokenPlugin,
@@ -24,7 +28,10 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
 DEFAULT: Final = "default"
+_log: Final = logging.getLogger(__name__)
 _PROBLEM_LIMIT: Final = 300
+_LARGE_BYTES: Final = 64 * 1024
+_ERRORS_COMPARED: Final = 20
 
 
 class Environments:
@@ -65,6 +72,7 @@ class Environments:
             known.state = environment.state
             return
         known.CopyFrom(environment)
+        _warn(known)
         self._validators = {key: value for key, value in self._validators.items() if key[0] != environment.name}
         self._reported[environment.name].set()
 
@@ -96,22 +104,37 @@ class Environments:
             _refuse_unknown(environment, spec.behaviour)
         if spec.input.content_type.partition(";")[0].strip() not in ("", "application/json"):
             raise InvalidArgument("spec.input.content_type", f"is {spec.input.content_type!r}; behaviours take JSON")
-        self._check_input(environment.name, behaviour, _parse(spec.input.data))
+        if len(spec.input.data) < _LARGE_BYTES:
+            self._check_input(environment.name, behaviour, spec.input.data)
+        else:  # it takes a second or so for every megabyte
+            await asyncio.to_thread(self._check_input, environment.name, behaviour, spec.input.data)
 
-    def _check_input(self, environment: str, behaviour: behaviour_pb2.Behaviour, value: Any) -> None:
+    def _check_input(self, environment: str, behaviour: behaviour_pb2.Behaviour, data: bytes) -> None:
+        value = _parse(data)
         key = environment, behaviour.name
         if key not in self._validators:
             self._validators[key] = Draft202012Validator(json.loads(behaviour.input_schema))
-        error = best_match(self._validators[key].iter_errors(value))
+        try:
+            error = best_match(islice(self._validators[key].iter_errors(value), _ERRORS_COMPARED))
+        except RecursionError:
+            raise InvalidInput(behaviour.name, "input", "is nested too deeply") from None
         if error:
             raise InvalidInput(behaviour.name, _field(error), error.message[:_PROBLEM_LIMIT])
+
+
+def _warn(environment: behaviour_pb2.Environment) -> None:
+    if environment.state == behaviour_pb2.ENVIRONMENT_STATE_FAILED:
+        _log.warning("environment %s cannot run: %s", environment.name, environment.error)
+    for plugin in environment.plugins:
+        if plugin.error:
+            _log.warning("plugin %s cannot be used: %s; see `hundredfold plugins`", plugin.name, plugin.error)
 
 
 def name_for(spec: behaviour_pb2.EnvironmentSpec) -> str:
     """Return the name of a temporary environment: the same spec and the same files give the same one.
 
     Raises:
-        InvalidArgument: names the file that is not there.
+        InvalidArgument: names the file that is not there, or the command that cannot be.
 
     """
     digest = sha256(spec.SerializeToString(deterministic=True))
@@ -121,8 +144,14 @@ def name_for(spec: behaviour_pb2.EnvironmentSpec) -> str:
             for neighbour in sorted(Path(path).parent.glob("*.py")):  # a plugin can import them
                 figures = neighbour.stat()
                 digest.update(f"{neighbour.name} {figures.st_size} {figures.st_mtime_ns}\n".encode())
-        except OSError as error:
-            raise InvalidArgument(f"spec.plugin_files[{index}]", f"is {path}: {error.strerror}") from error
+        except (OSError, ValueError) as error:
+            raise InvalidArgument(f"spec.plugin_files[{index}]", f"is {path!r}: {error}") from error
+    for index, command in enumerate(spec.commands):
+        if not BEHAVIOUR_NAME.fullmatch(command.name):
+            problem = f"is {command.name!r} and must match {BEHAVIOUR_NAME.pattern}"
+            raise InvalidArgument(f"spec.commands[{index}].name", problem)
+        if not command.argv:
+            raise InvalidArgument(f"spec.commands[{index}].argv", "is empty; it begins with a program")
     if spec.python and not Path(spec.python).is_file():
         raise InvalidArgument("spec.python", f"is {spec.python}, which is not there")
     return "env-" + digest.hexdigest()[:12]
@@ -152,9 +181,14 @@ def _parse(data: bytes) -> Any:
     if not data:
         raise InvalidArgument("spec.input", "is missing; an input without fields is {}")
     try:
-        return json.loads(data, parse_constant=_refuse_constant)
+        return json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise InvalidArgument("spec.input.data", f"is not JSON: {error}") from error
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse_constant(text)
 
 
 def _refuse_constant(name: str) -> Never:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from hundredfold.identity import kill_process
+from hundredfold.identity import kill_tree
 
 from hundredfold_coordinator.core import effects
 from hundredfold_coordinator.core.events import Event
@@ -23,7 +23,7 @@ class Performer:
             effects.Refuse: _refuse,
             effects.Launch: hosts.launch,
             effects.Kill: hosts.kill,
-            effects.Bury: lambda effect: kill_process(effect.process),
+            effects.Bury: lambda effect: kill_tree(effect.process),
             effects.Acknowledge: hosts.acknowledge,
             effects.Publish: lambda effect: hub.publish(effect.task_id),
             effects.Announce: hub.announce,

@@ -21,6 +21,7 @@ _SERVICES: Final = (
     coordinator_service_pb2.DESCRIPTOR.services_by_name["CoordinatorService"].full_name,
 )
 _BATCH_BYTES: Final = 64 << 20
+_TOKEN_LENGTH: Final = 32
 
 
 def _options(max_payload_bytes: int) -> list[tuple[str, int]]:
@@ -38,12 +39,13 @@ def _options(max_payload_bytes: int) -> list[tuple[str, int]]:
 
 
 class ApiServer:
-    """Serves clients; `tcp_token` is what those over TCP must show."""
+    """Serves clients at `addresses`; `tcp_token` is what those over TCP must show."""
 
     def __init__(self, max_payload_bytes: int, tcp_token: str | None) -> None:
         self._server = grpc.aio.server(options=_options(max_payload_bytes))
         self._edge: Any = Edge(self._server, tcp_token)
         self._health = health.aio.HealthServicer()
+        self.addresses: list[str] = []
 
     async def start(self, socket: Path, listen: str, tasks: Any, coordinator: Any) -> None:
         """Bind and serve.
@@ -59,9 +61,11 @@ class ApiServer:
         serve_reflection: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
         serve_reflection(reflection.aio.ReflectionServicer(names), self._edge)
         bind(self._server, socket)
+        self.addresses.append(f"unix:{socket}")
         if listen:
             try:
-                self._server.add_insecure_port(listen)
+                port = self._server.add_insecure_port(listen)
+                self.addresses.append(f"{listen.rpartition(':')[0]}:{port}")  # port 0 asks for any that is free
             except RuntimeError as error:
                 raise InvalidSetting("listen", f"is {listen}, which cannot be bound; is it in use?") from error
         await self._server.start()
@@ -104,11 +108,24 @@ def bind(server: grpc.aio.Server, socket: Path) -> None:
 
 
 def tcp_token(data_dir: Path) -> str:
-    """Return the token of the coordinator's token file, which is made with mode 0600 if there is none."""
+    """Return the token of the coordinator's token file, which is made with mode 0600 if there is none.
+
+    Raises:
+        InvalidSetting: others can read it, or there is no token in it.
+
+    """
     path = data_dir / "token"
     if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(32) + "\n")
+        # Whole or not at all: an empty token would let everybody in.
+        unfinished = path.with_suffix(".new")
+        unfinished.touch(mode=0o600)
+        unfinished.write_text(secrets.token_urlsafe(32) + "\n")
+        unfinished.rename(path)
     if path.stat().st_mode & 0o077:
         raise InvalidSetting("listen", f"needs {path} to be readable by its owner only; chmod 600 it")
-    return path.read_text().strip()
+    token = path.read_text().strip()
+    if len(token) < _TOKEN_LENGTH:
+        raise InvalidSetting(
+            "listen", f"needs a token of {_TOKEN_LENGTH} characters in {path}; remove it for a new one"
+        )
+    return token

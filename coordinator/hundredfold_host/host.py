@@ -39,6 +39,8 @@ class Host:
         self._grace_seconds = _ORPHAN_GRACE_SECONDS
         self._open_files = raise_open_files()
         self._zygotes: dict[str, Zygote] = {}
+        self._stale: set[str] = set()
+        self._retired: list[Zygote] = []
         self._workers: dict[AttemptId, Worker] = {}
         self._zygote_of: dict[AttemptId, Zygote] = {}
         self._unwanted: dict[AttemptId, float] = {}
@@ -84,12 +86,17 @@ class Host:
     def _welcome(self, welcome: pb.Welcome) -> None:
         if welcome.epoch < self._epoch:
             return  # an older coordinator that has not noticed yet; it cannot commit anything either
+        if welcome.epoch > self._epoch:
+            self._stale = set(self._zygotes)  # what this coordinator was started with may be another version of it
         self._epoch = welcome.epoch
         for zygote in self._zygotes.values():
             zygote.forget_waiting()
             self._link.mention(pb.HostReport(environment=zygote.environment))
 
     def _open_environment(self, command: pb.OpenEnvironment) -> None:
+        if command.name in self._stale:
+            self._stale.discard(command.name)
+            self._retire(self._zygotes.pop(command.name))
         if command.name not in self._zygotes:
             try:
                 preload = zygote_pb2.Preload(
@@ -109,6 +116,12 @@ class Host:
                         error=f"its interpreter cannot be started: {error}",
                     )
                 )
+
+    def _retire(self, zygote: Zygote) -> None:
+        """Let a zygote go on for as long as workers of it live, and start none any more."""
+        self._retired = [other for other in self._retired if not other.resting]
+        self._retired.append(zygote)
+        zygote.retire()
 
     def _launch(self, command: pb.Launch) -> None:
         key = attempt_id(command.attempt)
@@ -186,7 +199,7 @@ class Host:
         """Kill until nothing is left; return what survived the time limit, which is 0 unless the kernel holds it."""
         for _ in range(int(_SWEEP_LIMIT_SECONDS / _SWEEP_AGAIN_SECONDS)):
             gone = {worker.pid for worker in ended}
-            known = {zygote.pid for zygote in self._zygotes.values()}
+            known = {zygote.pid for zygote in (*self._zygotes.values(), *self._retired)}
             known |= {worker.pid for worker in self._workers.values()} - gone
             alive = sweep.kill_strays(known, ended)
             if not alive:
@@ -200,9 +213,10 @@ class Host:
             worker.kill(grace_seconds)
         while self._workers:
             await asyncio.sleep(_SWEEP_AGAIN_SECONDS)
-        for zygote in self._zygotes.values():
+        for zygote in (*self._zygotes.values(), *self._retired):
             zygote.stop()
         self._zygotes.clear()
+        self._retired.clear()
         await self._kill_strays([])
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS_SECONDS):

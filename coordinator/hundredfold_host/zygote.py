@@ -69,6 +69,7 @@ class Zygote:
         self._idle_seconds = idle_seconds
         self._idle: asyncio.TimerHandle | None = None
         self._resting = False
+        self._retired = False
         self._starts: collections.deque[float] = collections.deque(maxlen=_RESTARTS)
         self._waiting: dict[AttemptId, _Launch] = {}
         self._forking: dict[AttemptId, _Launch] = {}
@@ -112,8 +113,22 @@ class Zygote:
         else:
             self._reap_adopted(worker)  # its zygote died before it did: it is the host's own child by now
 
+    def retire(self) -> None:
+        """End the process as soon as nothing of it runs, and say nothing more of its environment: another one does."""
+        self._retired = True
+        self._idle_seconds = 0
+        self.forget_waiting()
+        self._rest_when_idle()
+
+    @property
+    def resting(self) -> bool:
+        """Whether it has no process at the moment."""
+        return self._resting
+
     def stop(self) -> None:
         """End the zygote; its workers are not touched. The next launch would start it again."""
+        if self._resting:
+            return
         self._resting = True
         self._close()
         self._process.kill()
@@ -181,7 +196,7 @@ class Zygote:
             file.seek(0)
             self.environment.ParseFromString(file.read())
         self.environment.report_time.GetCurrentTime()
-        self._events.environment_changed(self.environment)
+        self._report()
         self._fork_waiting()
         self._rest_when_idle()
 
@@ -193,8 +208,8 @@ class Zygote:
             self._idle = asyncio.get_running_loop().call_later(self._idle_seconds, self._rest)
 
     def _rest(self) -> None:
-        ready = self.environment.state == behaviour_pb2.ENVIRONMENT_STATE_READY
-        if ready and not (self._waiting or self._forking or self._forked_pids):
+        starting = self.environment.state == behaviour_pb2.ENVIRONMENT_STATE_STARTING
+        if not starting and not (self._waiting or self._forking or self._forked_pids):
             self.stop()
 
     def _forked(self, reply: zygote_pb2.Forked) -> None:
@@ -217,7 +232,9 @@ class Zygote:
             self._abandon(launch, "its zygote died while it was forking")
         for worker in list(self._reaping.values()):
             self._reap_adopted(worker)
-        if len(self._starts) == _RESTARTS and time.monotonic() - self._starts[0] < _RESTART_PERIOD_SECONDS:
+        if self._retired:
+            self._resting = True
+        elif len(self._starts) == _RESTARTS and time.monotonic() - self._starts[0] < _RESTART_PERIOD_SECONDS:
             self._fail(f"its zygote died {_RESTARTS} times in a minute, the last time with {_describe(status)}")
         elif self.environment.report_time.seconds == 0:
             self._fail(f"importing its plugins ended the process with {_describe(status)}")
@@ -248,7 +265,11 @@ class Zygote:
 
     def _set_state(self, state: behaviour_pb2.EnvironmentState.ValueType) -> None:
         self.environment.state = state
-        self._events.environment_changed(self.environment)
+        self._report()
+
+    def _report(self) -> None:
+        if not self._retired:
+            self._events.environment_changed(self.environment)
 
     def _close(self) -> None:
         self._packets.close()

@@ -35,7 +35,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _FIELD: Final = "field_{}"
-_NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,99}")
+BEHAVIOUR_NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,99}")
 
 
 @final
@@ -74,8 +74,8 @@ class Behaviour(Generic[P, R]):
         self.input_schema = ""
         self.output_schema = ""
         self.__doc__ = function.__doc__
-        if not _NAME.fullmatch(self.name):
-            message = f"behaviour name {self.name!r} must match {_NAME.pattern}"
+        if not BEHAVIOUR_NAME.fullmatch(self.name):
+            message = f"behaviour name {self.name!r} must match {BEHAVIOUR_NAME.pattern}"
             raise ValueError(message)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -135,12 +135,16 @@ class Behaviour(Generic[P, R]):
         from pydantic_core import PydanticSerializationError
 
         try:
-            return self._signature.output.dump_json(self._signature.output.validate_python(value))
+            result = self._signature.output.validate_python(value)
+            data = self._signature.output.dump_json(result)
+            if b"null" in data:  # which is also what becomes of NaN, unless somebody looks
+                json.dumps(self._signature.output.dump_python(result, mode="json"), allow_nan=False)
+            return data
         except ValidationError as error:
             field, problem = describe(error)
             message = f"behaviour {self.name!r} returned a value that is not of its declared type: {field} {problem}"
             raise TypeError(message) from error
-        except PydanticSerializationError as error:
+        except (PydanticSerializationError, ValueError) as error:
             message = f"behaviour {self.name!r} returned a value that is no JSON: {error}"
             raise TypeError(message) from error
 

@@ -6,6 +6,7 @@ Wall-clock times would not do: the clock can be set back. See proc_pid_stat(5) a
 import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,8 @@ from typing import Final
 from hundredfold.internal.v1 import records_pb2
 
 _STAT_BYTES: Final = 4096
+_STATE, _PARENT = 0, 1
+_LOOKS: Final = 20
 _START: Final = 19
 """Position of the start time behind the command name in /proc/PID/stat."""
 
@@ -56,13 +59,47 @@ def open_process(wanted: records_pb2.ProcessIdentity) -> int | None:
     return None
 
 
-def kill_process(wanted: records_pb2.ProcessIdentity) -> None:
-    """Send SIGKILL to exactly this process; do nothing if it is gone."""
+def kill_tree(wanted: records_pb2.ProcessIdentity) -> None:
+    """Send SIGKILL to exactly this process and everything below it; do nothing if it is gone.
+
+    The process is stopped first. If it is a subreaper, as workers are, nothing of its tree can leave it then, and what
+    its tree starts meanwhile is found by looking again.
+    """
+    descriptor = open_process(wanted)
+    if descriptor is None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(descriptor, signal.SIGSTOP)
+        for _ in range(_LOOKS):
+            below = [found for pid in _descendants(wanted.pid) if (found := identity(pid))]
+            if not below:
+                break
+            for process in below:
+                _kill(process)
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    os.close(descriptor)
+
+
+def _kill(wanted: records_pb2.ProcessIdentity) -> None:
     descriptor = open_process(wanted)
     if descriptor is not None:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         os.close(descriptor)
+
+
+def _descendants(root: int) -> Iterator[int]:
+    """Yield all that descend from a process and have not ended."""
+    parents: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        fields = stat_fields(int(name)) if name.isdigit() else None
+        if fields and fields[_STATE] not in (b"Z", b"X"):
+            parents.setdefault(int(fields[_PARENT]), []).append(int(name))
+    pending = [root]
+    while pending:
+        children = parents.get(pending.pop(), [])
+        yield from children
+        pending += children
 
 
 @cache

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from hashlib import sha256
 from importlib import metadata, util
 from pathlib import Path
 from types import ModuleType
@@ -65,11 +66,13 @@ class PluginManager:
 
     Args:
         group: entry-point group of this kind of process.
+        importing: called with every plugin before it is imported, which may end the process.
 
     """
 
-    def __init__(self, group: str) -> None:
+    def __init__(self, group: str, importing: Callable[[Plugin], None] = lambda _plugin: None) -> None:
         self._group = group
+        self.importing = importing
         self._pluggy = pluggy.PluginManager(PROJECT)
         self._pluggy.add_hookspecs({WORKER_GROUP: WorkerHooks, COORDINATOR_GROUP: CoordinatorHooks}[group])
         self.plugins: list[Plugin] = []
@@ -110,6 +113,7 @@ class PluginManager:
 
     def _add(self, plugin: Plugin, load: Callable[[], object]) -> None:
         self.plugins.append(plugin)
+        self.importing(plugin)
         try:
             self._pluggy.register(load(), plugin.origin + ":" + plugin.name)
             self._pluggy.check_pending()
@@ -139,7 +143,8 @@ class PluginManager:
 def _import_file(path: Path) -> ModuleType:
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
-    name = "hundredfold_plugin_" + path.stem
+    # Two files may have one name; what a module is looked up by must not.
+    name = f"hundredfold_plugin_{path.stem}_{sha256(str(path).encode()).hexdigest()[:8]}"
     spec = util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         message = f"{path} is not a Python file"

@@ -6,15 +6,25 @@ under 2 KB, because gRPC limits metadata, where they travel, to 8 KB.
 No gRPC here: zygotes import this. See also: `hundredfold.client.rpc_error`.
 """
 
+import re
 from dataclasses import fields
 from typing import Any, Final
 
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from hundredfold.errors import DOMAIN, ERRORS, HundredfoldError, InternalError, InvalidInput, Unreachable
+from hundredfold.errors import (
+    DOMAIN,
+    ERRORS,
+    HundredfoldError,
+    InternalError,
+    InvalidInput,
+    PayloadTooLarge,
+    Unreachable,
+)
 
 _TEXT_BYTES: Final = 300
+_TOO_LARGE: Final = re.compile(r"message larger than max \((\d+) vs\. (\d+)\)")  # gRPC's own words
 
 
 def to_status(error: HundredfoldError) -> status_pb2.Status:
@@ -55,6 +65,9 @@ def from_code(code: str, message: str, address: str) -> HundredfoldError:
     if code == "UNAVAILABLE":
         # gRPC wraps the reason, which comes last, in several layers of its own.
         return Unreachable(address=address, problem=_short(message.rsplit("error: ", 1)[-1]))
+    too_large = _TOO_LARGE.search(message)
+    if too_large:
+        return PayloadTooLarge("request", int(too_large[1]), int(too_large[2]))
     return InternalError(problem=f"{code}: {_short(message)}")
 
 

@@ -123,7 +123,7 @@ def test_ps_status_plugins_version(cli: Cli) -> None:
         (["serve", "--concurrency", "0"], 5, "`concurrency` is 0 and must be from 1"),
         (["serve", "--listen", "0.0.0.0:80"], 5, "must be a loopback address"),
         (["serve", "--store", "memory:", "--data-dir", "."], 5, "--volatile"),
-        (["serve", "--command", "x"], 5, "NAME=PROGRAM"),
+        (["serve", "--command", "x"], 5, "name=PROGRAM"),
         (["nonsense"], 2, "No such command"),
         (["get"], 2, "Missing argument"),
         (["--config", "/nowhere.toml", "status"], 5, "/nowhere.toml"),
@@ -276,3 +276,68 @@ def test_stop_waits_until_it_has_ended(tmp_path: Path) -> None:
     assert time.monotonic() - began < 20
     assert process.wait(2) == 0
     assert cli("stop").returncode == 3
+
+
+def test_a_run_that_found_anothers_coordinator_is_not_left_alone(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "data")
+    quick = jsonl(tmp_path / "quick.jsonl", {"seconds": 1.5})
+    many = jsonl(tmp_path / "many.jsonl", *[{"seconds": 0.3}] * 20)
+    first = cli.start("run", "nap", "--plugin", str(AGENTS), "-i", quick)
+    eventually(lambda: cli("status").returncode == 0, what="the coordinator of the first run")
+    second = cli("run", "nap", "--plugin", str(AGENTS), "-i", many, "--concurrency", "2")
+    assert (second.returncode, len(second.stdout.splitlines())) == (0, 20), second.stderr
+    _, said = first.communicate(timeout=60)
+    assert first.returncode == 0
+    assert "goes on until the tasks of other runs are done" in said
+    eventually(lambda: cli("status").returncode == 3, what="the end of the coordinator")
+
+
+def test_nobody_is_launched_by_ctrl_c(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "data")
+    lines = jsonl(tmp_path / "in.jsonl", *[{"seconds": 30}] * 12)
+    running = cli.start("run", "nap", "--plugin", str(AGENTS), "-i", lines, "--concurrency", "3")
+    eventually(lambda: cli("ps").stdout.count("RUNNING") == 3, what="three agents")
+    running.send_signal(signal.SIGINT)
+    out, _ = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert [json.loads(line)["state"] for line in out.splitlines()] == ["CANCELLED"] * 12
+    with running_coordinator(cli.directory / "data") as process, process.client() as client:
+        assert sum(bool(task.attempts) for task in client.list()) == 3
+
+
+def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "data")
+    lines = jsonl(tmp_path / "in.jsonl", {})
+    running = cli.start("run", "stubborn", "--plugin", str(AGENTS), "-i", lines)
+    eventually(lambda: "RUNNING" in cli("ps").stdout, what="the agent")
+    running.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    running.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    running.communicate(timeout=60)
+    assert (running.returncode, time.monotonic() - began < 3) == (130, True)
+
+
+def test_a_run_of_nothing_known_says_so_once(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "data")
+    lines = jsonl(tmp_path / "in.jsonl", {}, {}, {})
+    done = cli("run", "nope", "-i", lines)
+    assert (done.returncode, done.stdout, done.stderr.count("There is no behaviour")) == (4, "", 1)
+
+
+def test_results_cannot_go_where_they_cannot_be_written(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "data")
+    lines = jsonl(tmp_path / "in.jsonl", {})
+    for path, problem in (("/nowhere/out", "No such file"), (lines, "which is the input, too")):
+        done = cli("run", "nap", "-i", lines, "--output", path)
+        assert (done.returncode, problem in done.stderr, "Traceback" in done.stderr) == (5, True, False)
+    assert Path(lines).read_text() == "{}\n"
+
+
+def test_the_traceback_of_a_plugin_that_a_run_brings_is_shown(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "data")
+    plugin = tmp_path / "broken.py"
+    plugin.write_text("def outer():\n    raise ValueError('not today')\nouter()\n")
+    done = cli("run", "nap", "-i", jsonl(tmp_path / "in.jsonl", {}), "--plugin", str(plugin))
+    assert done.returncode == 5
+    assert "in outer" in done.stderr

@@ -12,8 +12,16 @@ from hundredfold_coordinator.cli.configuration import load_configuration
 from hundredfold_coordinator.config import Config
 
 COMMANDS = ("serve", "run")
+OPTIONS = {
+    "serve": ("data_dir", "concurrency", "queue_limit", "commands"),
+    "run": ("data_dir", "concurrency", "commands"),
+}
 Load = Callable[[str], dict[str, dict[str, Any]]]
 Invoke = Callable[..., Result]
+
+
+def options(command: str) -> tuple[str, ...]:
+    return OPTIONS[command]
 
 
 @pytest.fixture
@@ -23,7 +31,7 @@ def load(tmp_path: Path) -> Load:
     def load(text: str) -> dict[str, dict[str, Any]]:
         file = tmp_path / "given.toml"
         file.write_text(text)
-        return load_configuration(str(file), COMMANDS)
+        return load_configuration(str(file), COMMANDS, options)
 
     return load
 
@@ -61,7 +69,7 @@ def test_what_is_at_the_top_is_for_all_commands(load: Load) -> None:
 
 
 def test_a_table_is_for_its_command_and_wins(load: Load) -> None:
-    found = load("concurrency = 1\n[serve]\nconcurrency = 2\n[other]\nx = 1")
+    found = load("concurrency = 1\n[serve]\nconcurrency = 2")
     assert found == {"serve": {"concurrency": 2}, "run": {"concurrency": 1}}
 
 
@@ -83,7 +91,7 @@ def test_commands_of_one_command_replace_the_common_ones(load: Load) -> None:
 
 def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(InvalidSetting, match=r"`config` is .*none\.toml: No such file"):
-        load_configuration(str(tmp_path / "none.toml"), COMMANDS)
+        load_configuration(str(tmp_path / "none.toml"), COMMANDS, options)
 
 
 @pytest.mark.parametrize("data", [b"a = ", b"a = 1\na = 2", b"\xff"])
@@ -91,7 +99,23 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "bad.toml"
     file.write_bytes(data)
     with pytest.raises(InvalidSetting, match=r"bad\.toml, which is not TOML"):
-        load_configuration(str(file), COMMANDS)
+        load_configuration(str(file), COMMANDS, options)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("concurency = 3", "concurency is no setting; did you mean concurrency?"),
+        ("[serve]\nconcurency = 3", "serve.concurency is no setting; did you mean serve.concurrency?"),
+        ("[run]\nqueue_limit = 3", "run.queue_limit is no setting"),
+        ("[nonsense]\na = 3", "nonsense is no setting"),
+        ("[srve]\nconcurrency = 3", "srve is no setting; did you mean serve?"),
+    ],
+)
+def test_a_key_that_nothing_reads_is_named(load: Load, text: str, problem: str) -> None:
+    with pytest.raises(InvalidSetting) as caught:
+        load(text)
+    assert problem in str(caught.value)
 
 
 def test_a_value_where_a_table_should_be_is_named(load: Load) -> None:
@@ -101,10 +125,10 @@ def test_a_value_where_a_table_should_be_is_named(load: Load) -> None:
 
 def test_without_a_file_there_are_no_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert load_configuration(None, COMMANDS) == {}
+    assert load_configuration(None, COMMANDS, options) == {}
     (tmp_path / "hundredfold").mkdir()
     (tmp_path / "hundredfold" / "config.toml").write_text("concurrency = 7")
-    assert load_configuration(None, COMMANDS)["run"] == {"concurrency": 7}
+    assert load_configuration(None, COMMANDS, options)["run"] == {"concurrency": 7}
 
 
 # Ranges ---------------------------------------------------------------------------------------------------------------
@@ -208,8 +232,8 @@ def test_programs_and_plugins_come_from_the_file(invoke: Invoke, tmp_path: Path)
     [
         (["--concurrency", "0"], "`concurrency` is 0"),
         (["--plugin", "/nowhere.py"], "`plugin` is /nowhere.py, which is not a file"),
-        (["--command", "jq"], "must look like NAME=PROGRAM ARGUMENTS"),
-        (["--command", "=jq"], "must look like NAME=PROGRAM ARGUMENTS"),
+        (["--command", "jq"], "must look like name=PROGRAM ARGUMENTS"),
+        (["--command", "=jq"], "must look like name=PROGRAM ARGUMENTS"),
         (["--command", "a='"], "No closing quotation"),
     ],
 )

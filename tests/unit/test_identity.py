@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hundredfold.identity import boot_id, identity, kill_process, open_process, stat_fields
+from hundredfold.identity import boot_id, identity, kill_tree, open_process, stat_fields
 from hundredfold.internal.v1 import records_pb2
 
 
@@ -63,7 +63,7 @@ def test_a_dead_process_is_nobody(child: "subprocess.Popen[bytes]") -> None:
     assert stat_fields(child.pid) is None
     assert identity(child.pid) is None
     assert open_process(wanted) is None
-    kill_process(wanted)
+    kill_tree(wanted)
 
 
 def test_a_process_that_is_not_reaped_yet_still_has_its_name(child: "subprocess.Popen[bytes]") -> None:
@@ -82,7 +82,7 @@ def test_exactly_this_process_can_be_opened(child: "subprocess.Popen[bytes]") ->
 
 
 def test_exactly_this_process_is_killed(child: "subprocess.Popen[bytes]") -> None:
-    kill_process(changed(child.pid))
+    kill_tree(changed(child.pid))
     assert child.wait() == -signal.SIGKILL
 
 
@@ -94,7 +94,7 @@ def test_a_stranger_of_the_same_pid_is_left_alone(
 ) -> None:
     stranger = changed(child.pid, **difference)
     assert open_process(stranger) is None
-    kill_process(stranger)
+    kill_tree(stranger)
     assert child.poll() is None
     assert child.stdin
     child.stdin.close()
@@ -105,4 +105,4 @@ def test_a_stranger_of_the_same_pid_is_left_alone(
 def test_what_is_no_process_is_not_opened(pid: int) -> None:
     unknown = records_pb2.ProcessIdentity(pid=pid)
     assert open_process(unknown) is None
-    kill_process(unknown)
+    kill_tree(unknown)

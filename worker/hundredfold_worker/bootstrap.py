@@ -71,8 +71,9 @@ def _separate(request: zygote_pb2.Fork, descriptors: list[int]) -> str:
 
 def _leave(code: int) -> Never:
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # the behaviour closed it: there is nobody to say it to
-            stream.flush()
+        if stream:  # a behaviour may have taken it away, or closed it: there is nobody to say it to
+            with contextlib.suppress(Exception):
+                stream.flush()
     os._exit(code)
 
 

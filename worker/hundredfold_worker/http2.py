@@ -92,7 +92,8 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection. Idempotent."""
-        self._wire.close()
+        with contextlib.suppress(OSError):  # a behaviour may have closed every descriptor there is
+            self._wire.close()
 
     def _send_body(self, body: memoryview, answer: Answer) -> None:
         while not answer.ended:

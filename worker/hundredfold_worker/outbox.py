@@ -21,10 +21,11 @@ _BATCH_BYTES: Final = 1 << 20
 
 
 class Outbox:
-    """Events in the order they were emitted; `send` delivers a batch and may block."""
+    """Events in the order they were emitted, up to `quota`; `send` delivers a batch and may block."""
 
-    def __init__(self, send: Callable[[pb.EmitEventsRequest], pb.EmitEventsResponse]) -> None:
+    def __init__(self, send: Callable[[pb.EmitEventsRequest], pb.EmitEventsResponse], quota: int) -> None:
         self._send = send
+        self._quota = quota
         self._events: list[task_pb2.Emitted] = []
         self._sequence = 0
         self._interval = _FIRST_INTERVAL_SECONDS
@@ -38,6 +39,10 @@ class Outbox:
         """Take an event, a JSON text; returns at once."""
         with self._lock:
             self._sequence += 1
+            if self._sequence > self._quota:
+                if self._sequence == self._quota + 1:
+                    _say(EventQuotaExceeded(self._quota))
+                return
             payload = payload_pb2.Payload(content_type="application/json", data=data)
             self._events.append(task_pb2.Emitted(worker_sequence=self._sequence, payload=payload))
             if self._thread is None:
@@ -66,8 +71,8 @@ class Outbox:
             response = self._send(pb.EmitEventsRequest(events=batch))
         except (Refused, HundredfoldError) as error:
             self._wanted = False
-            if not isinstance(error, Refused | EventQuotaExceeded):  # the behaviour's result is worth more
-                sys.stderr.write(f"hundredfold: events are not recorded any more: {error}\n")
+            if not isinstance(error, Refused):
+                _say(error)
             return
         self._interval = max(response.min_interval.ToTimedelta().total_seconds(), _FIRST_INTERVAL_SECONDS)
         with self._lock:
@@ -82,3 +87,8 @@ class Outbox:
                 if size > _BATCH_BYTES and number:
                     return self._events[:number]
             return self._events[:_BATCH_EVENTS]
+
+
+def _say(error: HundredfoldError) -> None:
+    """Tell whoever reads the attempt's output; the behaviour goes on, its result is worth more."""
+    sys.stderr.write(f"hundredfold: events are not recorded any more: {error}\n")

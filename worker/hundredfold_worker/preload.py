@@ -36,7 +36,7 @@ def preload(
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     for name in _MODULES:
         importlib.import_module(name)
-    manager = PluginManager(WORKER_GROUP)
+    manager = PluginManager(WORKER_GROUP, _say)
     manager.discover()
     for path in request.spec.plugin_files:
         manager.load_file(Path(path))
@@ -44,6 +44,11 @@ def preload(
     environment = manifest(request, manager.plugins, behaviours)
     rehearse()
     return environment, behaviours
+
+
+def _say(plugin: Plugin) -> None:
+    """Leave a word in this process's output, which is quoted if it ends here."""
+    sys.stdout.write(f"importing plugin {plugin.name} from {plugin.origin}\n")
 
 
 def manifest(

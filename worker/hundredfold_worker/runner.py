@@ -86,7 +86,7 @@ class _Port:
     def __init__(self, channel: Coordinator, assignment: pb.NextAttemptResponse) -> None:
         self._channel = channel
         self._limit = assignment.max_payload_bytes
-        self.outbox = Outbox(channel.emit)
+        self.outbox = Outbox(channel.emit, assignment.event_quota)
 
     def emit(self, value: object) -> None:
         data = json.dumps(value, allow_nan=False).encode()

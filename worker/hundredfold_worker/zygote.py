@@ -7,6 +7,7 @@ request only, so that a pid means the same process for as long as the host may b
 See also: `hundredfold_worker.preload` for what is imported, `hundredfold_worker.bootstrap` for what follows a fork.
 """
 
+import contextlib
 import errno
 import gc
 import os
@@ -89,9 +90,10 @@ class Zygote:
             self._channel.close()
             bootstrap.run(self._preload, request, descriptors, self._behaviours)
         except BaseException:  # noqa: BLE001  # nothing may return into the zygote's loop
-            sys.excepthook(*sys.exc_info())
+            with contextlib.suppress(BaseException):
+                sys.excepthook(*sys.exc_info())
+                sys.stderr.flush()
         finally:
-            sys.stderr.flush()
             os._exit(bootstrap.EXIT_BROKEN)
 
     def _reap(self, pid: int) -> None:

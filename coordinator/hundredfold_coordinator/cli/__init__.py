@@ -1,6 +1,7 @@
 """The command line: one file per command, loaded when it is used."""
 
 import importlib
+import os
 import sys
 from typing import Final
 
@@ -79,15 +80,21 @@ def cli(ctx: click.Context, config: str | None) -> None:
     Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 a task failed, 2 wrong usage, 3 no
     coordinator answers, 4 not found, 5 refused, 6 try again later, 7 timed out, 130 interrupted.
     """
-    ctx.default_map = load_configuration(config, COMMANDS)
+    ctx.default_map = load_configuration(config, COMMANDS, _option_names)
+
+
+def _option_names(command: str) -> set[str]:
+    module = importlib.import_module(f"{__name__}.{command}")
+    return {option.name for option in module.command.params if not getattr(option, "hidden", False)}
 
 
 def main() -> None:
     """Run the command line; every error becomes a message and an exit code."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # what gRPC finds worth saying is nothing to a person
     try:
         code = cli.main(standalone_mode=False)
     except HundredfoldError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {error} [{error.reason}]", err=True)
         code = _EXIT_CODES.get(error.code, EXIT_FAILED)
     except click.ClickException as error:
         error.show()
@@ -98,5 +105,13 @@ def main() -> None:
     except BrokenPipeError:
         # Whoever read stdout has seen enough; nothing more may be written there, not even at exit.
         sys.stdout = None
+        code = EXIT_FAILED
+    except UnicodeError as error:
+        click.echo(f"error: what was given is not UTF-8: {error}", err=True)
+        code = EXIT_USAGE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {where}{error.strerror}", err=True)
+        sys.stdout = None  # it may be what failed
         code = EXIT_FAILED
     sys.exit(code)

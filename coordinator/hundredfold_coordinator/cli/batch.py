@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from hundredfold import Client, Submission
-from hundredfold.errors import HundredfoldError, InvalidArgument
+from hundredfold.errors import (
+    BrokenEnvironment,
+    HundredfoldError,
+    InvalidArgument,
+    UnknownBehaviour,
+    UnknownEnvironment,
+)
 from hundredfold.v1 import task_pb2
 
 from hundredfold_coordinator.cli import EXIT_FAILED, EXIT_INTERRUPTED
@@ -31,6 +37,7 @@ class Summary:
     """What has become of a run so far.
 
     Attributes:
+        abandoned: whether nobody waits for what was cancelled.
         reused: of those that succeeded, how many an earlier run had done.
         pids: processes that did the others.
         first_failures: a few of the failures, one line each.
@@ -45,6 +52,7 @@ class Summary:
     reused: int = 0
     seconds: float = 0
     interrupted: bool = False
+    abandoned: bool = False
     pids: set[tuple[str, int]] = field(default_factory=set)
     first_failures: list[str] = field(default_factory=list)
 
@@ -176,6 +184,8 @@ class Batch:
         outcomes = await self._client.submit_many(replace(wish, request_id=wish.request_id + suffix) for wish in wishes)
         accepted, failed_before = [], []
         for index, outcome in zip(indices, outcomes, strict=True):
+            if isinstance(outcome, UnknownBehaviour | UnknownEnvironment | BrokenEnvironment):
+                raise outcome  # no line will fare better
             if isinstance(outcome, HundredfoldError):
                 self._refuse(index, outcome)
             elif outcome.state in _UNSUCCESSFUL:
@@ -207,13 +217,14 @@ class Batch:
 
     def _interrupt(self, work: asyncio.Future[None]) -> None:
         if self.summary.interrupted:
+            self.summary.abandoned = True
             work.cancel()
         else:
             self.summary.interrupted = True
             self._cancelling = asyncio.ensure_future(self._cancel_pending())
 
     async def _cancel_pending(self) -> None:
-        ids = list(self._pending)
+        ids = list(self._pending)[::-1]  # the newest first: a place that comes free is for none of these
         for start in range(0, len(ids), _CANCEL_AT_ONCE):
             piece = ids[start : start + _CANCEL_AT_ONCE]
             await asyncio.gather(*(self._client.cancel(task_id, reason="the run was interrupted") for task_id in piece))

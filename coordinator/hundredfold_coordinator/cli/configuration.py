@@ -1,7 +1,8 @@
 """The configuration file: the same names as the options, in TOML."""
 
+import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,15 @@ import platformdirs
 from hundredfold.errors import InvalidSetting
 
 
-def load_configuration(path: str | None, commands: Sequence[str]) -> dict[str, dict[str, Any]]:
+def load_configuration(
+    path: str | None, commands: Sequence[str], option_names: Callable[[str], Collection[str]]
+) -> dict[str, dict[str, Any]]:
     """Return the defaults of every command's options, from `path` or from the default file if there is one.
 
+    `option_names` returns what a command's options are called; it is asked only if there is a file.
+
     Raises:
-        InvalidSetting: a file that was named is not there, or it is not TOML.
+        InvalidSetting: a file that was named is not there, it is not TOML, or it has a key that is no setting.
 
     """
     file = Path(path) if path else platformdirs.user_config_path("hundredfold", appauthor=False) / "config.toml"
@@ -25,7 +30,33 @@ def load_configuration(path: str | None, commands: Sequence[str]) -> dict[str, d
         raise InvalidSetting("config", f"is {file}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidSetting("config", f"is {file}, which is not TOML: {error}") from error
+    known = {command: option_names(command) for command in commands}
+    _check_keys(file, settings, known)
     return {command: _for_command(settings, command) for command in commands}
+
+
+def _check_keys(file: Path, settings: Mapping[str, Any], known: Mapping[str, Collection[str]]) -> None:
+    """Refuse what no command would read: a setting that was misspelt must not look as if it held.
+
+    Raises:
+        InvalidSetting: names the key, and the one that was probably meant.
+
+    """
+    everywhere = set().union(*known.values())
+    for key, value in settings.items():
+        if isinstance(value, dict) and key != "commands":
+            _check_key(file, "", key, known)
+            for own in value:
+                _check_key(file, f"{key}.", own, known[key])
+        elif key not in known:  # a value where a table belongs has an error of its own
+            _check_key(file, "", key, everywhere)
+
+
+def _check_key(file: Path, table: str, key: str, known: Collection[str]) -> None:
+    if _option(key) not in known:
+        near = difflib.get_close_matches(_option(key), known, n=1, cutoff=0.5)
+        hint = f"; did you mean {table}{near[0]}?" if near else ""
+        raise InvalidSetting("config", f"is {file}, where {table}{key} is no setting{hint}")
 
 
 def _for_command(settings: Mapping[str, Any], command: str) -> dict[str, Any]:

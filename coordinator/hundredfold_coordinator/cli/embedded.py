@@ -6,24 +6,38 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from hundredfold import Client
 from hundredfold.errors import HundredfoldError, InternalError, Unreachable
+from hundredfold.v1 import task_pb2
+
+from hundredfold_coordinator.cli.output import note
+from hundredfold_coordinator.config import DONE
 
 _START_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.05
 _ORPHAN_SECONDS: Final = 5
 _LOG_NAME: Final = "embedded.log"
+_LIVE: Final = (task_pb2.TASK_STATE_QUEUED, task_pb2.TASK_STATE_LAUNCHING, task_pb2.TASK_STATE_RUNNING)
+
+
+@dataclass(slots=True)
+class Embedded:
+    """A coordinator for the time being. `hurry` has it end what still runs instead of waiting for it."""
+
+    hurry: bool = False
 
 
 @asynccontextmanager
-async def embedded_coordinator(client: Client, data_dir: Path, concurrency: int | None) -> AsyncIterator[None]:
-    """Run a coordinator while the block runs; it ends with its last task, or when this process is gone.
+async def embedded_coordinator(client: Client, data_dir: Path, concurrency: int | None) -> AsyncIterator[Embedded]:
+    """Run a coordinator while the block runs; it ends with the last task, or when this process is killed.
 
-    Its log is `embedded.log` in the data directory.
+    Other runs may have found it meanwhile: then it goes on without this process until theirs are done. Its log is
+    `embedded.log` in the data directory.
 
     Raises:
         InternalError: it does not start; the error quotes its log.
@@ -42,11 +56,17 @@ async def embedded_coordinator(client: Client, data_dir: Path, concurrency: int 
             start_new_session=True,
         )
     os.close(reader)
+    embedded = Embedded()
     try:
         await _until_ready(client, process, log)
-        yield
+        yield embedded
     finally:
-        await _end(client, process, writer)
+        with suppress(HundredfoldError, BrokenPipeError):  # it has ended already
+            if embedded.hurry:
+                await client.drain(drain_seconds=0, grace_seconds=0)
+            os.write(writer, DONE)
+        os.close(writer)
+        await _until_ended(client, process)
 
 
 def _argv(data_dir: Path, owner_fd: int, concurrency: int | None) -> list[str]:
@@ -71,14 +91,18 @@ async def _until_ready(client: Client, process: "subprocess.Popen[bytes]", log: 
     raise InternalError(f"the embedded coordinator did not answer within {_START_SECONDS:g} s; see {log}")
 
 
-async def _end(client: Client, process: "subprocess.Popen[bytes]", writer: int) -> None:
-    """Have it stop, and wait for it; tasks of others that run on it may finish first."""
-    try:
-        await client.drain()
-    except HundredfoldError:
-        os.close(writer)  # it is only just starting, or in trouble: it notices that its owner has gone
-        writer = -1
+async def _until_ended(client: Client, process: "subprocess.Popen[bytes]") -> None:
+    """Wait until it has ended, unless it has tasks of others."""
     while process.poll() is None:
+        if await _tasks_of_others(client):
+            note(f"the coordinator (pid {process.pid}) goes on until the tasks of other runs are done")
+            return
         await asyncio.sleep(_POLL_SECONDS)
-    if writer >= 0:
-        os.close(writer)
+
+
+async def _tasks_of_others(client: Client) -> bool:
+    try:
+        status = await client.status()
+    except HundredfoldError:
+        return False  # it is just starting, or ending
+    return not status.draining and any(count.state in _LIVE and count.count for count in status.task_counts)

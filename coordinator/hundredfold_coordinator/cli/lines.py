@@ -1,13 +1,32 @@
 """The lines of a run: reading inputs, writing results in the order of the inputs."""
 
 import json
+import sys
 from collections.abc import Iterator
-from typing import IO, Any, TextIO
+from pathlib import Path
+from typing import IO, Any
 
-from hundredfold.errors import HundredfoldError, InvalidArgument
+from hundredfold.errors import HundredfoldError, InvalidArgument, InvalidSetting
 from hundredfold.v1 import task_pb2
 
 from hundredfold_coordinator.cli import output
+
+
+def open_results(path: str, input_name: str) -> IO[str]:
+    """Open the file that results go to, which replaces what is there; `-` is stdout.
+
+    Raises:
+        InvalidSetting: it cannot be written, or it is the file with the input.
+
+    """
+    if path == "-":
+        return open(sys.stdout.fileno(), "w", closefd=False)  # so that closing it leaves stdout open
+    try:
+        if Path(input_name).exists() and Path(path).exists() and Path(path).samefile(input_name):
+            raise InvalidSetting("output", f"is {path}, which is the input, too")
+        return Path(path).open("w")
+    except OSError as error:
+        raise InvalidSetting("output", f"is {path}: {error.strerror}") from error
 
 
 def read_lines(file: IO[bytes]) -> Iterator[Any]:
@@ -21,7 +40,7 @@ def read_lines(file: IO[bytes]) -> Iterator[Any]:
         if line.strip():
             try:
                 yield json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InvalidArgument(f"line {number} of the input", f"is not JSON: {error}") from error
 
 
@@ -42,7 +61,7 @@ def refused_row(error: HundredfoldError) -> dict[str, Any]:
 class OrderedWriter:
     """Writes one JSON line per input line, in their order, as soon as all before it are there."""
 
-    def __init__(self, target: TextIO) -> None:
+    def __init__(self, target: IO[str]) -> None:
         self._target = target
         self._rows: dict[int, dict[str, Any]] = {}
         self._next = 0

@@ -8,6 +8,7 @@ from hundredfold import Client
 from hundredfold.v1 import task_pb2
 
 from hundredfold_coordinator.cli import options
+from hundredfold_coordinator.cli.output import note
 from hundredfold_coordinator.cli.submit import parse_labels
 from hundredfold_coordinator.cli.task_options import show
 
@@ -35,3 +36,5 @@ async def command(
             if next(numbers) == limit:
                 break
     show(found, output_format)
+    if len(found) == limit:
+        note(f"these are the newest {limit}; -n 0 lists all")

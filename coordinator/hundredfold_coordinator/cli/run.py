@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 from hundredfold import Client
-from hundredfold.errors import Unreachable
+from hundredfold.errors import BrokenPlugin, Unreachable
 from hundredfold.v1 import behaviour_pb2
 
 from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.batch import Batch, Plan, Summary, run_name
-from hundredfold_coordinator.cli.embedded import embedded_coordinator
-from hundredfold_coordinator.cli.lines import OrderedWriter, read_lines
+from hundredfold_coordinator.cli.embedded import Embedded, embedded_coordinator
+from hundredfold_coordinator.cli.lines import OrderedWriter, open_results, read_lines
 from hundredfold_coordinator.cli.options import setting
 from hundredfold_coordinator.cli.progress import Observed, observing
 from hundredfold_coordinator.cli.serve import check_plugins, environment_options, parse_commands
@@ -28,7 +28,7 @@ from hundredfold_coordinator.cli.submit import parse_labels
 @click.option(
     "-i", "--input", "input_file", type=click.File("rb"), required=True, help="JSON lines, one task each; - for stdin."
 )
-@click.option("--output", "output_file", type=click.File("w"), default="-", help="Where results go.  [default: stdout]")
+@click.option("--output", "output_path", default="-", help="File that results go to.  [default: stdout]")
 @click.option("--name", default="", help="Name of the run.  [default: from behaviour, plugins and input file]")
 @click.option(
     "--session", default="", metavar="TEXT", help="Session of each task; {field} stands for a field of its input."
@@ -43,7 +43,7 @@ async def command(
     commands: tuple[str, ...],
     concurrency: int | None,
     input_file: Any,
-    output_file: Any,
+    output_path: str,
     name: str,
     session: str,
     labels: tuple[str, ...],
@@ -61,36 +61,57 @@ async def command(
         commands=[behaviour_pb2.Command(name=key, argv=argv) for key, argv in parse_commands(commands).items()],
     )
     values = list(read_lines(input_file))
+    input_name = getattr(input_file, "name", "")
     async with AsyncExitStack() as stack:
-        client, embedded = await _connect(stack, options.target(where), concurrency)
-        environment = (await client.open_environment(spec)).name if spec.ByteSize() else ""
+        results = stack.enter_context(open_results(output_path, str(input_name)))
+        target = options.target(where)
+        client = await stack.enter_async_context(Client(**target))
+        embedded = await _embed(stack, client, target, concurrency)
+        environment = await _open_environment(client, spec)
         plan = Plan(
             behaviour,
             environment,
-            run_name(name, (behaviour, environment, session), getattr(input_file, "name", ""), fresh=fresh),
+            run_name(name, (behaviour, environment, session), input_name, fresh=fresh),
             session,
             parse_labels(labels),
             # An embedded coordinator was started with this limit; another one's is not for this run to set.
             lanes=0 if embedded else concurrency or 0,
         )
-        batch = Batch(client, plan, values, OrderedWriter(output_file))
+        batch = Batch(client, plan, values, OrderedWriter(results))
         async with observing(client, behaviour, batch.summary) as observed:
             summary = await batch.run()
+        if embedded and summary.abandoned:
+            embedded.hurry = True
     _report(summary, observed)
     sys.exit(summary.exit_code)
 
 
-async def _connect(stack: AsyncExitStack, target: dict[str, Any], concurrency: int | None) -> tuple[Client, bool]:
-    """Return a client of the running coordinator, or of one started for the time being, and which it is."""
-    client = await stack.enter_async_context(Client(**target))
+async def _embed(
+    stack: AsyncExitStack, client: Client, target: dict[str, Any], concurrency: int | None
+) -> Embedded | None:
+    """Start a coordinator for the time being and return it, if there is none."""
     try:
         await client.status()
     except Unreachable:
         if target["address"]:
             raise  # somebody else's coordinator was meant
-        await stack.enter_async_context(embedded_coordinator(client, target["data_dir"], concurrency))
-        return client, True
-    return client, False
+        return await stack.enter_async_context(embedded_coordinator(client, target["data_dir"], concurrency))
+    return None
+
+
+async def _open_environment(client: Client, spec: behaviour_pb2.EnvironmentSpec) -> str:
+    """Return the name of an environment for the spec; empty for the default one, if there is none."""
+    if not spec.ByteSize():
+        return ""
+    try:
+        return (await client.open_environment(spec)).name
+    except BrokenPlugin as error:
+        # An embedded coordinator is gone before anybody could ask it for the traceback.
+        for environment in await client.environments():
+            for plugin in environment.plugins:
+                if plugin.name == error.plugin and plugin.traceback and environment.spec == spec:
+                    output.note(plugin.traceback)
+        raise
 
 
 def _report(summary: Summary, observed: Observed) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from hundredfold import paths
+from hundredfold.behaviour import BEHAVIOUR_NAME
 from hundredfold.errors import InvalidSetting
 
 from hundredfold_coordinator.cli import options, output
@@ -81,7 +82,7 @@ def command(ctx: click.Context, /, *, print_config: bool, **values: Any) -> None
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     from hundredfold_coordinator.daemon import serve
 
-    serve(config, lambda: output.note(f"hundredfold serves at unix:{paths.api_socket(config.runtime_dir)}"))
+    serve(config, lambda addresses: output.note(f"hundredfold serves at {' and '.join(addresses)}"))
 
 
 def make_config(
@@ -131,8 +132,8 @@ def parse_commands(texts: tuple[str, ...]) -> dict[str, list[str]]:
             commands[name] = shlex.split(argv)
         except ValueError as error:
             raise InvalidSetting("command", f"is {text!r}: {error}") from error
-        if not name or not commands[name]:
-            raise InvalidSetting("command", f"is {text!r} and must look like NAME=PROGRAM ARGUMENTS")
+        if not BEHAVIOUR_NAME.fullmatch(name) or not commands[name]:
+            raise InvalidSetting("command", f"is {text!r} and must look like name=PROGRAM ARGUMENTS")
     return commands
 
 

@@ -30,13 +30,14 @@ async def command(
     began = time.monotonic()
     async with Client(**options.target(where)) as client:
         answer = await client.drain(drain_seconds=drain_seconds, grace_seconds=grace_seconds, keep_agents=keep_agents)
-        await _wait_until_gone(client, answer.running)
+        await _wait_until_gone(client, 0 if keep_agents else answer.running)
     taken = time.monotonic() - began
     if output_format == "json":
         output.write_json({"pid": answer.pid, "running": answer.running, "queued": answer.queued, "seconds": taken})
     else:
         output.note(
-            f"stopped (pid {answer.pid}) after {output.seconds(taken)}; {answer.queued} task(s) left in the queue"
+            f"stopped (pid {answer.pid}) after {output.seconds(taken)}; "
+            + (f"{answer.running} agent(s) run on" if keep_agents else "what is not done waits for the next start")
         )
 
 

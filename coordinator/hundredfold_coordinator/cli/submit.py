@@ -47,7 +47,7 @@ def parse_input(text: str) -> Any:
     """
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidArgument("input", f"is not JSON: {error}; quote strings as '\"text\"'") from error
 
 

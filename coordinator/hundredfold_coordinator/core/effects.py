@@ -48,7 +48,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Bury:
-    """Kill a worker whose host is dead, if it is still exactly this process."""
+    """Kill a worker whose host is dead, and its tree, if it is still exactly this process."""
 
     process: records_pb2.ProcessIdentity
 

@@ -20,6 +20,7 @@ from hundredfold_coordinator.core.state import State, current_attempt
 from hundredfold_coordinator.environments import DEFAULT, Environments, broken_plugin, name_for
 from hundredfold_coordinator.hosts import Hosts
 from hundredfold_coordinator.journal import Journal
+from hundredfold_coordinator.services.durations import seconds_of
 from hundredfold_coordinator.storage import Storage
 
 
@@ -109,12 +110,12 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
 
     async def Drain(self, request: pb.DrainRequest, context: Any) -> pb.DrainResponse:
         """See the proto."""
-        await self._journal.ask(events.DrainBegan)
         order = DrainOrder(
-            request.drain.ToTimedelta().total_seconds() if request.HasField("drain") else self._config.drain_seconds,
-            request.grace.ToTimedelta().total_seconds() if request.HasField("grace") else self._config.grace_seconds,
+            seconds_of("drain", request.drain) if request.HasField("drain") else self._config.drain_seconds,
+            seconds_of("grace", request.grace) if request.HasField("grace") else self._config.grace_seconds,
             request.keep_agents,
         )
+        await self._journal.ask(events.DrainBegan)
         self._stop(order)
         return pb.DrainResponse(pid=os.getpid(), running=len(self._state.alive), queued=len(self._state.queue))
 

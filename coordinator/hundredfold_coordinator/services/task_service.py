@@ -20,6 +20,7 @@ from hundredfold_coordinator.environments import DEFAULT, Environments
 from hundredfold_coordinator.hub import Hub, Mailbox
 from hundredfold_coordinator.inputs import RecentInputs
 from hundredfold_coordinator.journal import Journal
+from hundredfold_coordinator.services.durations import seconds_of
 from hundredfold_coordinator.services.listing import list_tasks
 from hundredfold_coordinator.services.portions import portions
 from hundredfold_coordinator.storage import Storage
@@ -96,7 +97,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         """See the proto."""
         if len(request.task_ids) > _WAIT_LIMIT:
             raise InvalidArgument("task_ids", f"has {len(request.task_ids)} entries and may have {_WAIT_LIMIT}")
-        seconds = request.timeout.ToTimedelta().total_seconds() if request.HasField("timeout") else None
+        seconds = seconds_of("timeout", request.timeout) if request.HasField("timeout") else None
         with self._hub.waiting(request.task_ids) as mailbox:
             try:
                 async with asyncio.timeout(seconds):

@@ -19,6 +19,7 @@ from hundredfold_coordinator.storage import Storage
 
 PROTOCOL_VERSION: Final = 1
 
+_FAILURE_BYTES: Final = 128 * 1024
 _CALM_EVENTS_PER_SECOND: Final = 500
 _WORKER_FAILURES: Final = frozenset({attempt_pb2.ATTEMPT_OUTCOME_RAISED, attempt_pb2.ATTEMPT_OUTCOME_INVALID_INPUT})
 
@@ -96,6 +97,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         key = self._authenticate(context)
         if request.failure.outcome not in _WORKER_FAILURES:
             raise InvalidArgument("failure.outcome", "must be RAISED or INVALID_INPUT")
+        if request.failure.ByteSize() > _FAILURE_BYTES:
+            raise PayloadTooLarge("failure", request.failure.ByteSize(), _FAILURE_BYTES)
         await self._journal.ask(events.Failed, attempt=key, failure=request.failure, emitted=request.events)
         return pb.FailAttemptResponse()
 
@@ -126,7 +129,10 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     async def _context(self, task: task_pb2.Task) -> pb.NextAttemptResponse:
         """Read what a behaviour needs to begin."""
         response = pb.NextAttemptResponse(
-            task_id=task.id, behaviour=task.spec.behaviour, max_payload_bytes=self._max_payload_bytes
+            task_id=task.id,
+            behaviour=task.spec.behaviour,
+            max_payload_bytes=self._max_payload_bytes,
+            event_quota=self._state.limits.event_quota,
         )
         recent = self._inputs.take(task.id)
         if recent and len(task.attempts) == 1:  # a first attempt has no checkpoint

@@ -14,12 +14,13 @@ from google.protobuf import duration_pb2
 from hundredfold.client.address import CHANNEL_OPTIONS, Address
 from hundredfold.client.rpc_error import from_rpc_error
 from hundredfold.client.submission import NO_INPUT, Submission, batches, outcomes, result_of
-from hundredfold.errors import HundredfoldError, TimedOut
+from hundredfold.errors import HundredfoldError, InvalidArgument, TimedOut
 from hundredfold.v1 import behaviour_pb2, coordinator_service_pb2_grpc, task_pb2, task_service_pb2_grpc
 from hundredfold.v1 import coordinator_service_pb2 as cpb
 from hundredfold.v1 import task_service_pb2 as pb
 
 _Response = TypeVar("_Response")
+_LONGEST_SECONDS: Final = 366 * 86_400.0
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -205,6 +206,8 @@ def _accepted(outcome: task_pb2.Task | HundredfoldError) -> task_pb2.Task:
 def _duration(seconds: float | None) -> duration_pb2.Duration | None:
     if seconds is None:
         return None
+    if not 0 <= seconds <= _LONGEST_SECONDS:
+        raise InvalidArgument("seconds", f"is {seconds} and must be from 0 to {_LONGEST_SECONDS:g}")
     duration = duration_pb2.Duration()
     duration.FromNanoseconds(int(seconds * 1e9))
     return duration

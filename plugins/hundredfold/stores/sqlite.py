@@ -35,11 +35,12 @@ _T = TypeVar("_T")
 _ROWS: Final = 64
 _STATEMENTS: Final = 5 * _ROWS
 
+# Not WITHOUT ROWID: the keys would then share their pages with the values, and every search would read large ones.
 _SCHEMA: Final = """
 PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
-CREATE TABLE IF NOT EXISTS record (key BLOB PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS record (key BLOB PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS clock (version INTEGER NOT NULL);
 INSERT INTO clock SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM clock);
 """

@@ -65,6 +65,7 @@ class NextAttemptResponse(_message.Message):
     SESSION_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     MAX_PAYLOAD_BYTES_FIELD_NUMBER: _builtins.int
+    EVENT_QUOTA_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """Id of the task."""
     attempt: _builtins.int
@@ -75,6 +76,10 @@ class NextAttemptResponse(_message.Message):
     """Name of the behaviour to run."""
     max_payload_bytes: _builtins.int
     """Largest result, checkpoint or event that will be taken, in bytes."""
+    event_quota: _builtins.int
+    """Number of events that will be taken from this attempt, from 0; later ones
+    are not recorded.
+    """
     @_builtins.property
     def input(self) -> _payload_pb2.Payload:
         """Its input."""
@@ -98,10 +103,11 @@ class NextAttemptResponse(_message.Message):
         session: _session_pb2.Session | None = ...,
         checkpoint: _payload_pb2.Payload | None = ...,
         max_payload_bytes: _builtins.int = ...,
+        event_quota: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "input", b"input", "session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "behaviour", b"behaviour", "checkpoint", b"checkpoint", "input", b"input", "max_payload_bytes", b"max_payload_bytes", "session", b"session", "task_id", b"task_id", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "behaviour", b"behaviour", "checkpoint", b"checkpoint", "event_quota", b"event_quota", "input", b"input", "max_payload_bytes", b"max_payload_bytes", "session", b"session", "task_id", b"task_id", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

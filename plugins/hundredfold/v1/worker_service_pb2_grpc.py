@@ -125,8 +125,8 @@ class WorkerServiceServicer:
         Idempotent: a repetition with the same result answers OK, another result
         is `ABORTED`.
 
-        `INVALID_ARGUMENT`: the result is larger than `max_payload_bytes`; the
-        task has failed with that.
+        `INVALID_ARGUMENT`: the result, or all session writes together, are larger
+        than `max_payload_bytes`; the task has failed with that.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,6 +134,9 @@ class WorkerServiceServicer:
 
     def FailAttempt(self, request, context):
         """Records that the behaviour failed. Idempotent.
+
+        `INVALID_ARGUMENT`: the failure is larger than 128 KiB, or its outcome is
+        none that a worker may report.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

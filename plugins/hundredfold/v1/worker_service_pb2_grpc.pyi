@@ -71,11 +71,15 @@ class WorkerServiceStub:
     Idempotent: a repetition with the same result answers OK, another result
     is `ABORTED`.
 
-    `INVALID_ARGUMENT`: the result is larger than `max_payload_bytes`; the
-    task has failed with that.
+    `INVALID_ARGUMENT`: the result, or all session writes together, are larger
+    than `max_payload_bytes`; the task has failed with that.
     """
     FailAttempt: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.FailAttemptRequest, _worker_service_pb2.FailAttemptResponse]
-    """Records that the behaviour failed. Idempotent."""
+    """Records that the behaviour failed. Idempotent.
+
+    `INVALID_ARGUMENT`: the failure is larger than 128 KiB, or its outcome is
+    none that a worker may report.
+    """
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
@@ -120,11 +124,15 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     Idempotent: a repetition with the same result answers OK, another result
     is `ABORTED`.
 
-    `INVALID_ARGUMENT`: the result is larger than `max_payload_bytes`; the
-    task has failed with that.
+    `INVALID_ARGUMENT`: the result, or all session writes together, are larger
+    than `max_payload_bytes`; the task has failed with that.
     """
     FailAttempt: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.FailAttemptRequest, _worker_service_pb2.FailAttemptResponse]  # type: ignore[assignment]
-    """Records that the behaviour failed. Idempotent."""
+    """Records that the behaviour failed. Idempotent.
+
+    `INVALID_ARGUMENT`: the failure is larger than 128 KiB, or its outcome is
+    none that a worker may report.
+    """
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     """What a worker says to the coordinator, on the worker socket only.
@@ -190,8 +198,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         Idempotent: a repetition with the same result answers OK, another result
         is `ABORTED`.
 
-        `INVALID_ARGUMENT`: the result is larger than `max_payload_bytes`; the
-        task has failed with that.
+        `INVALID_ARGUMENT`: the result, or all session writes together, are larger
+        than `max_payload_bytes`; the task has failed with that.
         """
 
     @_abc_1.abstractmethod
@@ -200,6 +208,10 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_service_pb2.FailAttemptRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.FailAttemptResponse, _abc.Awaitable[_worker_service_pb2.FailAttemptResponse]]:
-        """Records that the behaviour failed. Idempotent."""
+        """Records that the behaviour failed. Idempotent.
+
+        `INVALID_ARGUMENT`: the failure is larger than 128 KiB, or its outcome is
+        none that a worker may report.
+        """
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -86,7 +86,14 @@ class Stage:
 
     def __call__(self, function: Callable[..., Any] | None, value: Any = None, **assignment: Any) -> Run:
         """Run an attempt of `function`, which its environment does not have if it is None."""
-        given = {"task_id": "t1", "attempt": 2, "behaviour": "agent", "max_payload_bytes": 1000, **assignment}
+        given = {
+            "task_id": "t1",
+            "attempt": 2,
+            "behaviour": "agent",
+            "max_payload_bytes": 1000,
+            "event_quota": 100,
+            **assignment,
+        }
         self.coordinator = FakeCoordinator(pb.NextAttemptResponse(**given), self.before)
         self.coordinator.assignment.input.data = json.dumps({} if value is None else value).encode()
         behaviours: dict[str, Behaviour[..., Any]] = {}

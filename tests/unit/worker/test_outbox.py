@@ -13,6 +13,7 @@ from hundredfold_worker.outbox import Outbox
 
 WAIT_SECONDS = 10
 MESSAGE_LIMIT = 64 << 20
+QUOTA = 10_000
 
 
 class Far:
@@ -59,7 +60,7 @@ def far() -> Far:
 def box(far: Far, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outbox]:
     """An outbox that sends at once."""
     monkeypatch.setattr(outbox, "_FIRST_INTERVAL_SECONDS", 0.001)
-    box = Outbox(far)
+    box = Outbox(far, QUOTA)
     yield box
     far.may_answer.set()
     box.close()
@@ -94,7 +95,7 @@ def test_adding_does_not_wait_for_sending(box: Outbox, far: Far) -> None:
 
 
 def test_an_event_travels_as_json(far: Far) -> None:
-    box = Outbox(far)
+    box = Outbox(far, QUOTA)
     box.add(b'"text"')
     (event,) = box.close()
     assert (event.worker_sequence, event.payload.data) == (1, b'"text"')
@@ -110,7 +111,7 @@ def test_every_event_is_sent_or_handed_over_once_and_in_order(box: Outbox, far: 
 
 
 def test_what_is_left_is_handed_over(far: Far) -> None:
-    box = Outbox(far)  # its first interval is longer than this test
+    box = Outbox(far, QUOTA)  # its first interval is longer than this test
     for _ in range(3):
         box.add(b"1")
     assert left(box) == [1, 2, 3]
@@ -180,7 +181,15 @@ def test_a_batch_fits_into_one_message(box: Outbox, far: Far) -> None:
 
 
 def test_what_is_handed_over_fits_into_one_message(far: Far) -> None:
-    box = Outbox(far)
+    box = Outbox(far, QUOTA)
     for _ in range(2000):
         box.add(b"1" * (64 << 10))
     assert sum(event.ByteSize() for event in box.close()) < MESSAGE_LIMIT
+
+
+def test_events_over_the_quota_are_dropped_and_that_is_said_once(far: Far, capsys: pytest.CaptureFixture[str]) -> None:
+    box = Outbox(far, 2)
+    for _ in range(5):
+        box.add(b"1")
+    assert left(box) == [1, 2]
+    assert capsys.readouterr().err.count("2 events, which is its quota") == 1
