@@ -1,5 +1,6 @@
 """Runs the conformance kit on the built-in stores, and shows what the default one answers to files it cannot use."""
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -65,3 +66,19 @@ def test_a_commit_that_fails_in_the_middle_leaves_nothing(tmp_path: Path) -> Non
         with pytest.raises(LookupError):
             store.commit(batches())
         assert store.scan(b"") == []
+
+
+def test_large_values_do_not_slow_down_the_small_ones(tmp_path: Path) -> None:
+    with closing(SqliteStore(tmp_path / "state.db")) as store:
+        keys = [b"k%03d" % number for number in range(200)]
+        store.commit([Batch([Write(key, b"small") for key in keys])])
+
+        def seconds() -> float:
+            began = time.perf_counter()
+            for key in keys:
+                store.get([key])
+            return time.perf_counter() - began
+
+        before = min(seconds() for _ in range(5))
+        store.commit([Batch([Write(b"k%03d/large" % number, bytes(4 << 20)) for number in range(0, 200, 8)])])
+        assert min(seconds() for _ in range(5)) < 5 * before, "it was two hundred times as long when they shared pages"

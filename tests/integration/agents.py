@@ -155,3 +155,37 @@ def look_around() -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0)),
         "oom": Path("/proc/self/oom_score_adj").read_text().strip(),
     }
+
+
+@behaviour
+def close_everything() -> str:
+    """Close every descriptor there is, the connection to the coordinator included."""
+    os.closerange(0, 4096)
+    return "done all the same"
+
+
+@behaviour
+def take_streams_away() -> int:
+    """Leave nothing to write to."""
+    sys.stdout = sys.stderr = None  # type: ignore[assignment]  # that is the point
+    return 1
+
+
+@behaviour
+def no_number() -> list[float]:
+    """Return what JSON has no word for."""
+    return [1.0, float("nan")]
+
+
+@behaviour
+def add_up(numbers: list[int]) -> int:
+    """Add numbers."""
+    return sum(numbers)
+
+
+@behaviour
+def family(path: str) -> None:
+    """Start a child in a session of its own, say its pid, and wait."""
+    child = subprocess.Popen(["/bin/sleep", "60"], start_new_session=True)
+    Path(path).write_text(str(child.pid))
+    time.sleep(60)

@@ -1,14 +1,18 @@
 """How attempts end when they do not end well, and that it costs nobody else anything."""
 
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import psutil
 import pytest
 from hundredfold import SyncClient
 from hundredfold.client import result_of
-from hundredfold.testing.coordinator import eventually
-from hundredfold.v1 import attempt_pb2, task_pb2
+from hundredfold.errors import PayloadTooLarge
+from hundredfold.testing.coordinator import CoordinatorProcess, eventually
+from hundredfold.v1 import attempt_pb2, payload_pb2, task_pb2, task_service_pb2, task_service_pb2_grpc
 
 OUTCOME = attempt_pb2.AttemptOutcome
 
@@ -118,3 +122,48 @@ def test_a_worker_sees_nothing_it_should_not(client: SyncClient) -> None:
     assert seen["cpus"] == len(os.sched_getaffinity(0))
     assert "worker" in seen["argv"]
     assert not [name for name in seen["environ"] if "SECRET" in name or "TOKEN" in name or "CREDENTIAL" in name]
+
+
+def test_closing_every_descriptor_costs_nothing(client: SyncClient) -> None:
+    task = client.wait(client.submit("close_everything").id)
+    assert result_of(task) == "done all the same"
+
+
+def test_a_worker_without_streams_ends_as_a_worker(client: SyncClient) -> None:
+    task_id = client.submit("take_streams_away").id
+    assert result_of(client.wait(task_id)) == 1
+    eventually(lambda: client.get(task_id).attempts[0].HasField("receipt"), what="the receipt")
+    assert client.get(task_id).attempts[0].receipt.exit_code == 0
+
+
+def test_a_result_that_json_has_no_word_for_is_a_failure(client: SyncClient) -> None:
+    task = client.wait(client.submit("no_number").id)
+    assert (task.state, task.failure.type) == (task_pb2.TASK_STATE_FAILED, "TypeError")
+    assert "no JSON" in task.failure.message
+
+
+def test_a_large_input_holds_nobody_up(client: SyncClient, coordinator: CoordinatorProcess) -> None:
+    with ThreadPoolExecutor(1) as pool, coordinator.client() as other:
+        large = pool.submit(client.submit, "add_up", {"numbers": [1] * 400_000})
+        longest = 0.0
+        while not large.done():
+            began = time.monotonic()
+            other.status()
+            longest = max(longest, time.monotonic() - began)
+        assert longest < 1, "checking it takes seconds, the others do not wait for that"
+    assert result_of(client.wait(large.result().id)) == 400_000
+
+
+@pytest.mark.parametrize("text", ['{"numbers": [1e999]}', '{"numbers": ' + "[" * 900 + "]" * 900 + "}"])
+def test_an_input_that_is_odd_is_refused(coordinator: CoordinatorProcess, text: str) -> None:
+    with grpc.insecure_channel(f"unix:{coordinator.data_dir}/api.sock") as channel:
+        stub = task_service_pb2_grpc.TaskServiceStub(channel)
+        spec = task_pb2.TaskSpec(behaviour="add_up", input=payload_pb2.Payload(data=text.encode()))
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.SubmitTask(task_service_pb2.SubmitTaskRequest(spec=spec))
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_more_than_a_message_holds_is_refused_with_the_limit(client: SyncClient) -> None:
+    with pytest.raises(PayloadTooLarge):
+        client.submit("add_up", {"numbers": ["x" * (70 << 20)]})

@@ -10,11 +10,12 @@ import pytest
 from hundredfold import SyncClient
 from hundredfold.client import result_of
 from hundredfold.client.rpc_error import from_rpc_error
-from hundredfold.errors import PermissionDenied, StaleAttempt, Unauthenticated
+from hundredfold.errors import InvalidSetting, PermissionDenied, StaleAttempt, Unauthenticated
 from hundredfold.internal.v1 import host_service_pb2, host_service_pb2_grpc
 from hundredfold.testing.coordinator import CoordinatorProcess, eventually
 from hundredfold.v1 import behaviour_pb2, payload_pb2, worker_service_pb2_grpc
 from hundredfold.v1 import worker_service_pb2 as pb
+from hundredfold_coordinator.servers import tcp_token
 
 Start = Callable[..., CoordinatorProcess]
 
@@ -101,3 +102,20 @@ def leak(ctx) -> str:
     Path({out!r}).write_text(ctx._port._channel._secret)
     return "honest"
 """
+
+
+@pytest.mark.parametrize("text", ["", "short"])
+def test_a_token_file_without_a_token_opens_nothing(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "token"
+    file.touch(mode=0o600)
+    file.write_text(text)
+    with pytest.raises(InvalidSetting, match="token"):
+        tcp_token(tmp_path)
+
+
+def test_a_data_directory_that_others_can_look_into_is_refused(tmp_path: Path) -> None:
+    open_to_all = tmp_path / "open"
+    open_to_all.mkdir(mode=0o755)
+    with pytest.raises(AssertionError, match="chmod 700"):
+        CoordinatorProcess(open_to_all)
+    assert stat.S_IMODE(open_to_all.stat().st_mode) == 0o755

@@ -5,12 +5,14 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import grpc
 import psutil
 import pytest
+from google.protobuf import duration_pb2
 from hundredfold.client import result_of
 from hundredfold.errors import Draining, HundredfoldError
 from hundredfold.testing.coordinator import CoordinatorProcess, eventually
-from hundredfold.v1 import attempt_pb2, task_pb2
+from hundredfold.v1 import attempt_pb2, coordinator_service_pb2, coordinator_service_pb2_grpc, task_pb2
 
 Start = Callable[..., CoordinatorProcess]
 
@@ -193,3 +195,50 @@ def test_a_host_that_hangs_does_not_hold_up_the_end(start: Start, tmp_path: Path
         task = client.wait(task_id)
         assert task.state == task_pb2.TASK_STATE_SUCCEEDED
         assert task.attempts[0].outcome == attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST
+
+
+def test_the_end_of_a_host_is_the_end_of_its_agents_trees(start: Start, tmp_path: Path) -> None:
+    process = start()
+    with process.client() as client:
+        task_id = client.submit("family", {"path": str(tmp_path / "child")}).id
+        until_running(process, task_id)
+        eventually(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text(), what="the child")
+        child = psutil.Process(int((tmp_path / "child").read_text()))
+        (host,) = client.status().hosts
+        os.kill(host.pid, signal.SIGKILL)
+        eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, what="the child's end")
+        client.cancel(task_id)
+
+
+def test_an_upgrade_loads_plugins_anew_and_keeps_the_agents(start: Start, tmp_path: Path) -> None:
+    plugin = tmp_path / "version.py"
+    source = "from hundredfold import behaviour\n@behaviour\ndef version() -> int: return {number}\n"
+    plugin.write_text(source.format(number=1))
+    first = start("--plugin", str(plugin))
+    with first.client() as client:
+        assert result_of(client.wait(client.submit("version").id)) == 1
+        running = client.submit("hold", {"path": str(tmp_path / "go")}).id
+        pid = until_running(first, running)
+        client.drain(keep_agents=True)
+    assert first.wait() == 0
+    plugin.write_text(source.format(number=2))
+    with start("--plugin", str(plugin)).client() as client:
+        eventually(lambda: client.status().hosts, what="the host")
+        assert result_of(client.wait(client.submit("version").id)) == 2
+        (tmp_path / "go").touch()
+        task = client.wait(running)
+        assert [attempt.pid for attempt in task.attempts] == [pid]
+        assert task.state == task_pb2.TASK_STATE_SUCCEEDED
+
+
+def test_an_order_to_stop_that_makes_no_sense_changes_nothing(start: Start) -> None:
+    process = start()
+    with grpc.insecure_channel(f"unix:{process.data_dir}/api.sock") as channel:
+        stub = coordinator_service_pb2_grpc.CoordinatorServiceStub(channel)
+        for seconds in (2**62, -1):
+            request = coordinator_service_pb2.DrainRequest(drain=duration_pb2.Duration(seconds=seconds))
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.Drain(request)
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    with process.client() as client:
+        assert not client.status().draining

@@ -3,9 +3,12 @@
 import os
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from hundredfold.identity import boot_id, identity, kill_tree, open_process, stat_fields
 from hundredfold.internal.v1 import records_pb2
@@ -106,3 +109,33 @@ def test_what_is_no_process_is_not_opened(pid: int) -> None:
     unknown = records_pb2.ProcessIdentity(pid=pid)
     assert open_process(unknown) is None
     kill_tree(unknown)
+
+
+TREE = """
+import os, subprocess, sys, time
+from hundredfold.prctl import adopt_orphans
+adopt_orphans()
+subprocess.Popen(["/bin/sleep", "60"], start_new_session=True)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        print(os.getpid(), flush=True)
+        os.execv("/bin/sleep", ["sleep", "60"])
+    os._exit(0)
+time.sleep(60)
+"""
+
+
+def test_what_is_below_a_subreaper_goes_with_it() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", TREE], stdout=subprocess.PIPE)
+    assert parent.stdout
+    daemon = int(parent.stdout.readline())
+    tree = [parent.pid, daemon, *(child.pid for child in psutil.Process(parent.pid).children(recursive=True))]
+    assert len(set(tree)) >= 3
+    kill_tree(changed(parent.pid))
+    parent.stdout.close()
+    assert parent.wait() == -signal.SIGKILL
+    deadline = time.monotonic() + 10
+    while left := [pid for pid in tree if (fields := stat_fields(pid)) and fields[0] != b"Z"]:
+        assert time.monotonic() < deadline, f"still there: {left}"
+        time.sleep(0.01)
