@@ -54,7 +54,8 @@ class Runner:
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         self._folder = data_dir / "results"
-        self._folder.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.mkdir(exist_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
         self.interrupted = False
         for number in _SIGNALS:

@@ -12,6 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+CLIENTS = (ROOT / "docs" / "clients.md").read_text()
+PICK_RESULT = (
+    f"""{sys.executable} -c 'import json,sys; print(json.dumps(json.load(sys.stdin)["result"]).replace(" ", ""))'"""
+)
 
 
 def blocks(language: str) -> list[str]:
@@ -70,13 +74,12 @@ def test_an_agent_is_run_on_a_file(shell: Shell) -> None:
         assert [row | {"task": "01…"} for row in rows] == expected
 
 
-def test_a_program_is_an_agent(shell: Shell, tmp_path: Path) -> None:
-    (command,) = re.findall(r"`(hundredfold run count [^`]*)`", README)
-    (tmp_path / "lists.jsonl").write_text("[1, 2, 3]\n")
-    assert "jq length" in command
+def test_a_program_is_an_agent(shell: Shell) -> None:
+    block = next(block for block in blocks("console") if "run count" in block)
     length = f'{sys.executable} -c "import json,sys; print(len(json.load(sys.stdin)))"'
-    (row,) = map(json.loads, shell(command.replace("jq length", length)))
-    assert row["result"] == 3
+    for command, said in commands(block):
+        rows = [json.loads(line) for line in shell(command.replace("jq length", length))]
+        assert [row | {"task": "01…"} for row in rows] == [json.loads(line) for line in said]
 
 
 def test_the_daemon_is_started_used_and_stopped(shell: Shell) -> None:
@@ -88,8 +91,17 @@ def test_the_daemon_is_started_used_and_stopped(shell: Shell) -> None:
             continue
         for old, new in known.items():
             command = command.replace(old, new)  # noqa: PLW2901  # the reader's id instead of the README's
-        printed = shell(command)
+        printed = shell(command.replace("jq -c .result", PICK_RESULT))
         if said and re.fullmatch(r"[0-9A-Z]{26}", said[0]):
             known[said[0]] = printed[0]
         for line, expected in zip(printed, said, strict=True):
             assert re.sub(r"[0-9A-Z]{26}", "ID", line) == re.sub(r"[0-9A-Z]{26}", "ID", expected)
+
+
+def test_the_clients_page_runs(shell: Shell, tmp_path: Path) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", CLIENTS, flags=re.DOTALL)
+    (tmp_path / "program.py").write_text(program)
+    shell("hundredfold serve --plugin agents.py >/dev/null 2>&1 & until hundredfold status >/dev/null 2>&1; do :; done")
+    printed = shell("python program.py")
+    assert printed[:3] == ["{'words': 2}", "{'words': 1}", "{'words': 2}"]
+    assert len(printed) == 5
