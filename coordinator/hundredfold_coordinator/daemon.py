@@ -103,9 +103,8 @@ class Daemon:
             await self._start_servers(*sockets)
             await self._until_stopped(writer)
         finally:
-            writer.cancel()
+            self._journal.stop()
             await asyncio.gather(writer, return_exceptions=True)
-            await self._journal.flush()
             for path in sockets:
                 path.unlink(missing_ok=True)
 
@@ -155,6 +154,9 @@ class Daemon:
         )
         # Hosts are known before they are listened to: one that is refused ends itself and its agents.
         await self._processes.begin()
+        for host_id in set(self._state.alive.values()):
+            if not self._processes.knows(host_id):  # its end was noticed, but not recorded any more
+                self._host_lost(host_id)
         self._worker_server = WorkerServer(limit)
         await self._worker_server.start(
             worker,

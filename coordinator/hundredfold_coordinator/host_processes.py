@@ -1,4 +1,4 @@
-"""The processes of hosts: started by exec, recorded in the store before they exist, watched through pidfds.
+"""The processes of hosts: started by exec, recorded in the store before they may attach, watched through pidfds.
 
 A host of an earlier coordinator is taken up where its process still lives; where it does not, what it ran is lost.
 """
@@ -41,7 +41,8 @@ class HostProcesses:
     Args:
         storage: where hosts are recorded.
         template: what every host is told, beside its identity and secret.
-        on_lost: called with the id of a host whose process has ended.
+        on_lost: called with the id of a host whose process has ended; it takes the record out of the store, in the
+            commit that gives up what the host ran.
 
     """
 
@@ -59,7 +60,7 @@ class HostProcesses:
             record = records_pb2.HostRecord.FromString(entry.record.value)
             pidfd = open_process(record.process)
             if pidfd is None:
-                await self._lose(record.host_id)
+                self._on_lost(record.host_id)
             else:
                 self._watch(HostProcess(record, pidfd))
         if not self._processes:
@@ -86,6 +87,10 @@ class HostProcesses:
                 return process.record.host_id
         return None
 
+    def knows(self, host_id: str) -> bool:
+        """Whether the process of a host lives, as far as is known."""
+        return host_id in self._processes
+
     @property
     def alive(self) -> bool:
         """Whether any host's process lives."""
@@ -111,14 +116,13 @@ class HostProcesses:
         self._starting = asyncio.ensure_future(self._replace(process.record.host_id))
 
     async def _replace(self, host_id: str) -> None:
-        await self._lose(host_id)
-        if not self._processes and not self.stopping:
-            await asyncio.sleep(_RESTART_SECONDS)
-            await self.start()
-
-    async def _lose(self, host_id: str) -> None:
         self._on_lost(host_id)
-        await self._storage.commit([Batch([Write(keys.host(host_id), None)])])
+        while not self._processes and not self.stopping:
+            await asyncio.sleep(_RESTART_SECONDS)
+            try:
+                await self.start()
+            except OSError as error:  # no memory, no process left: that passes
+                _log.warning("no host can be started: %s", error)
 
 
 def _spawn(config: host_service_pb2.HostConfig) -> "subprocess.Popen[bytes]":

@@ -34,6 +34,7 @@ class Journal:
         self._perform = perform
         self._pending: list[Decision] = []
         self._wake = asyncio.Event()
+        self._stopping = False
         self._failed = False
 
     def post(self, event: Event) -> None:
@@ -50,15 +51,20 @@ class Journal:
         self.post(event(now_ns=time.time_ns(), reply=reply, **fields))
         return reply
 
+    def stop(self) -> None:
+        """Have `run` return when everything is committed."""
+        self._stopping = True
+        self._wake.set()
+
     async def run(self) -> None:
-        """Commit until cancelled.
+        """Commit until stopped.
 
         Raises:
             StoreUnavailable: the store failed. What it holds now is unknown, so this process must end.
             Fenced: another coordinator has the store.
 
         """
-        while True:
+        while not self._stopping:
             await self._wake.wait()
             if len(self._state.alive) >= _CROWD:
                 await asyncio.sleep(_GATHERING_SECONDS)

@@ -145,8 +145,14 @@ class Host:
     def _follow(self, command: pb.Follow) -> None:
         worker = self._workers.get(attempt_id(command.attempt))
         if worker:
-            send = lambda chunk: self._link.mention(pb.HostReport(output=chunk))  # noqa: E731  # shorter than a method
-            worker.follow(send if command.on else None)
+            worker.follow(self._send_output if command.on else None)
+
+    def _send_output(self, chunk: pb.OutputChunk) -> bool:
+        """Send a piece of output, unless too much is waiting already; return whether it was sent."""
+        if self._link.crowded:
+            return False
+        self._link.mention(pb.HostReport(output=chunk))
+        return True
 
     # What zygotes tell (`zygote.Events`) ------------------------------------------------------------------------------
 
@@ -164,11 +170,12 @@ class Host:
         if key in self._unwanted:
             worker.kill(self._unwanted.pop(key))
 
-    def launch_failed(self, key: pb.AttemptKey, reason: str) -> None:
+    def launch_failed(self, key: pb.AttemptKey, reason: str, *, transient: bool = False) -> None:
         """See `zygote.Events`."""
         self._zygote_of.pop(attempt_id(key), None)
         self._unwanted.pop(attempt_id(key), None)
-        self._link.report(pb.HostReport(launch_failed=pb.LaunchFailed(attempt=key, reason=reason)))
+        failed = pb.LaunchFailed(attempt=key, reason=reason, transient=transient)
+        self._link.report(pb.HostReport(launch_failed=failed))
 
     def worker_exited(self, worker: Worker) -> None:
         """See `zygote.Events`."""
@@ -233,7 +240,7 @@ class Host:
             usage, pause = monitor.sweep()
             if self._link.refused or self._link.alone_seconds > self._orphan_seconds:
                 self._stopping.set()
-            if not self._link.alone_seconds:
+            if not (self._link.alone_seconds or self._link.crowded):
                 self._link.mention(pb.HostReport(usage=usage))
             await asyncio.sleep(pause)
 

@@ -15,6 +15,7 @@ from hundredfold.internal.v1 import host_service_pb2 as pb
 from hundredfold.internal.v1 import host_service_pb2_grpc
 
 _RECONNECT_SECONDS: Final = 0.1
+_CROWD: Final = 1000
 _OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 50),
     # Also the time that a connection attempt may take: a busy coordinator accepts late.
@@ -65,6 +66,11 @@ class Link:
         """Send a report that may be lost."""
         self._outgoing.append(report)
         self._wake.set()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits for a coordinator that does not read that what can be lost had better be."""
+        return len(self._outgoing) > _CROWD
 
     def acknowledge(self, number: int) -> None:
         """Forget the reports up to `number`."""

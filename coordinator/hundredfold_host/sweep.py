@@ -42,7 +42,8 @@ def _reap(pid: int) -> bool:
 
 def _kill(pid: int, ended: list[Worker]) -> None:
     stat = proc.read_stat(pid)
-    with contextlib.suppress(ProcessLookupError):
+    # One that may not be killed, having changed its user, is a survivor, and the receipt says so.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGKILL)  # it is an unreaped child of this very process, so the pid is no stranger's
     owner = next((w for w in ended if stat and w.pid == stat.session), ended[0] if len(ended) == 1 else None)
     if owner:

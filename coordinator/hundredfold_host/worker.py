@@ -100,17 +100,23 @@ class Worker:
         """Ask it to end, and end it after the grace time; with none, end it now."""
         if grace_seconds > 0:
             self._send(signal.SIGTERM)
-            self._rearm(self._loop.call_later(grace_seconds, self.kill, 0))
+            if (
+                self._timer is None or self._timer.when() > self._loop.time() + grace_seconds
+            ):  # being told again is no respite
+                self._rearm(self._loop.call_later(grace_seconds, self.kill, 0))
         else:
             self._rearm(None)
             self._send(signal.SIGKILL)
 
-    def follow(self, send: Callable[[host_service_pb2.OutputChunk], None] | None) -> None:
-        """Pass its output on, or stop passing it on."""
+    def follow(self, send: Callable[[host_service_pb2.OutputChunk], bool] | None) -> None:
+        """Pass its output on, or stop passing it on; what `send` does not take is counted with the next piece."""
+        lost = 0
 
         def sink(output: task_pb2.Output) -> None:
-            if send:
-                send(host_service_pb2.OutputChunk(attempt=self.key, output=output))
+            nonlocal lost
+            output.dropped_bytes += lost
+            taken = send is None or send(host_service_pb2.OutputChunk(attempt=self.key, output=output))
+            lost = 0 if taken else output.dropped_bytes + len(output.data)
 
         chosen: Sink | None = sink if send else None
         for pipe in self._pipes:
@@ -151,7 +157,7 @@ class Worker:
     def _send(self, number: signal.Signals) -> None:
         if self._pidfd >= 0:
             self._kill_signals.append(number.name.removeprefix("SIG"))
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def _rearm(self, timer: asyncio.TimerHandle | None) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import collections
 import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from hundredfold_host.packets import Packets
 from hundredfold_host.worker import AttemptId, Exit, Worker, attempt_id
 
 _FORKS_AT_ONCE: Final = 16
+_IMPORT_SECONDS: Final = 120.0
 _RESTARTS: Final = 5
 _RESTART_PERIOD_SECONDS: Final = 60.0
 _ERROR_LIMIT: Final = 16 * 1024
@@ -35,8 +37,8 @@ class Events(Protocol):
     def launched(self, worker: Worker) -> None:
         """A worker exists."""
 
-    def launch_failed(self, key: host_service_pb2.AttemptKey, reason: str) -> None:
-        """A worker could not be made."""
+    def launch_failed(self, key: host_service_pb2.AttemptKey, reason: str, *, transient: bool = False) -> None:
+        """A worker could not be made; for want of something that may be there again soon, if it is transient."""
 
     def worker_exited(self, worker: Worker) -> None:
         """A worker has ended; it is not reaped yet."""
@@ -92,7 +94,7 @@ class Zygote:
             self._waiting[key] = _Launch(command)
         elif self._resting:
             self._waiting[key] = _Launch(command)
-            self._start()
+            self._start_again()
         elif key not in self._forking:
             self._waiting[key] = _Launch(command)
             self._fork_waiting()
@@ -140,17 +142,27 @@ class Zygote:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._output = OutputPipe(task_pb2.OUTPUT_STREAM_STDERR)
         self._set_state(behaviour_pb2.ENVIRONMENT_STATE_STARTING)
-        with theirs:
-            self._process = subprocess.Popen(
-                [self._preload.spec.python or sys.executable, "-P", "-m", "hundredfold_worker", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=self._output.writer,
-                stderr=self._output.writer,
-                pass_fds=[theirs.fileno()],
-                env={**_ONE_THREAD, **os.environ},
-            )
-        os.close(self._output.writer)
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [
+                        *(self._preload.spec.python or sys.executable, "-P", "-m", "hundredfold_worker"),
+                        str(theirs.fileno()),
+                    ],
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._output.writer,
+                    stderr=self._output.writer,
+                    pass_fds=[theirs.fileno()],
+                    env={**_ONE_THREAD, **os.environ},
+                )
+        except OSError:
+            ours.close()
+            self._output.close()
+            raise
+        finally:
+            os.close(self._output.writer)
         self._packets = Packets(ours, self._handle, self._died)
+        self._import_limit = asyncio.get_running_loop().call_later(_IMPORT_SECONDS, self._process.kill)
         self._send(zygote_pb2.ZygoteRequest(preload=self._preload))
 
     def _fork_waiting(self) -> None:
@@ -162,8 +174,13 @@ class Zygote:
 
     def _fork(self, launch: _Launch) -> None:
         command = launch.command
-        reader, writer = os.pipe2(os.O_CLOEXEC)
-        launch.pipes = (OutputPipe(task_pb2.OUTPUT_STREAM_STDOUT), OutputPipe(task_pb2.OUTPUT_STREAM_STDERR))
+        try:
+            launch.pipes = (OutputPipe(task_pb2.OUTPUT_STREAM_STDOUT), OutputPipe(task_pb2.OUTPUT_STREAM_STDERR))
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+        except OSError as error:
+            del self._forking[attempt_id(command.attempt)]
+            self._abandon(launch, f"the host has no descriptors left for it: {error.strerror}", transient=True)
+            return
         os.write(writer, command.credential.encode())  # shorter than PIPE_BUF, so this cannot block
         os.close(writer)
         request = zygote_pb2.Fork(attempt=command.attempt, behaviour=command.behaviour)
@@ -178,20 +195,25 @@ class Zygote:
         if kind == "forked":
             self._forked(reply.forked)
         elif kind == "reaped":
-            worker = self._reaping.pop(reply.reaped.pid)
-            self._forked_pids.discard(worker.pid)
-            worker.exit = Exit(reply.reaped.status, reply.reaped.max_rss_bytes, reply.reaped.cpu_seconds)
-            self._events.worker_reaped(worker)
-            self._rest_when_idle()
+            self._reaped(reply.reaped)
         elif kind == "fork_failed":
             launch = self._forking.pop(attempt_id(reply.fork_failed.attempt))
-            self._abandon(launch, reply.fork_failed.reason)
+            self._abandon(launch, reply.fork_failed.reason, transient=True)
             self._fork_waiting()
             self._rest_when_idle()
         elif kind == "ready":
             self._ready(descriptors[0])
 
+    def _reaped(self, reply: zygote_pb2.Reaped) -> None:
+        self._forked_pids.discard(reply.pid)
+        worker = self._reaping.pop(reply.pid, None)
+        if worker:
+            worker.exit = Exit(reply.status, reply.max_rss_bytes, reply.cpu_seconds)
+            self._events.worker_reaped(worker)
+        self._rest_when_idle()
+
     def _ready(self, descriptor: int) -> None:
+        self._import_limit.cancel()
         with os.fdopen(descriptor, "rb") as file:
             file.seek(0)
             self.environment.ParseFromString(file.read())
@@ -216,7 +238,14 @@ class Zygote:
         launch = self._forking.pop(attempt_id(reply.attempt))
         assert launch.pipes  # noqa: S101  # set when the fork was asked for
         self._forked_pids.add(reply.pid)
-        self._events.launched(Worker(reply.attempt, reply.pid, launch.pipes, self._events.worker_exited))
+        try:
+            worker = Worker(reply.attempt, reply.pid, launch.pipes, self._events.worker_exited)
+        except OSError as error:
+            os.kill(reply.pid, signal.SIGKILL)  # nobody has reaped it, so it is no stranger
+            self._send(zygote_pb2.ZygoteRequest(reap=zygote_pb2.Reap(pid=reply.pid)))
+            self._abandon(launch, f"the host cannot watch it: {error.strerror}", transient=True)
+        else:
+            self._events.launched(worker)
         self._fork_waiting()
 
     def _died(self) -> None:
@@ -225,6 +254,7 @@ class Zygote:
         What it was forking has failed; what it had forked is the host's own child now.
         """
         self._close()
+        self._process.kill()  # it may have closed its end and live
         status = self._process.wait()
         self._forked_pids.clear()
         forking, self._forking = self._forking, {}
@@ -237,9 +267,16 @@ class Zygote:
         elif len(self._starts) == _RESTARTS and time.monotonic() - self._starts[0] < _RESTART_PERIOD_SECONDS:
             self._fail(f"its zygote died {_RESTARTS} times in a minute, the last time with {_describe(status)}")
         elif self.environment.report_time.seconds == 0:
-            self._fail(f"importing its plugins ended the process with {_describe(status)}")
+            slow = f", which is what happens after {_IMPORT_SECONDS:g} s" if status == -signal.SIGKILL else ""
+            self._fail(f"importing its plugins ended the process with {_describe(status)}{slow}")
         else:
+            self._start_again()
+
+    def _start_again(self) -> None:
+        try:
             self._start()
+        except OSError as error:
+            self._fail(f"its interpreter cannot be started: {error}")
 
     def _reap_adopted(self, worker: Worker) -> None:
         self._reaping.pop(worker.pid, None)
@@ -258,10 +295,10 @@ class Zygote:
         for launch in waiting.values():
             self.launch(launch.command)
 
-    def _abandon(self, launch: _Launch, reason: str) -> None:
+    def _abandon(self, launch: _Launch, reason: str, *, transient: bool = False) -> None:
         for pipe in launch.pipes or ():
             pipe.close()
-        self._events.launch_failed(launch.command.attempt, reason)
+        self._events.launch_failed(launch.command.attempt, reason, transient=transient)
 
     def _set_state(self, state: behaviour_pb2.EnvironmentState.ValueType) -> None:
         self.environment.state = state
@@ -272,6 +309,7 @@ class Zygote:
             self._events.environment_changed(self.environment)
 
     def _close(self) -> None:
+        self._import_limit.cancel()
         self._packets.close()
         self._output.close()
 

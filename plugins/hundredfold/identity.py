@@ -25,7 +25,7 @@ def stat_fields(pid: int) -> list[bytes] | None:
     # Without a file object, which takes six system calls more; this is done for every process in every sweep.
     try:
         descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # /proc may be mounted so that strangers are not shown
         return None
     try:
         data = os.read(descriptor, _STAT_BYTES)
@@ -68,7 +68,7 @@ def kill_tree(wanted: records_pb2.ProcessIdentity) -> None:
     descriptor = open_process(wanted)
     if descriptor is None:
         return
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         signal.pidfd_send_signal(descriptor, signal.SIGSTOP)
         for _ in range(_LOOKS):
             below = [found for pid in _descendants(wanted.pid) if (found := identity(pid))]
@@ -83,7 +83,7 @@ def kill_tree(wanted: records_pb2.ProcessIdentity) -> None:
 def _kill(wanted: records_pb2.ProcessIdentity) -> None:
     descriptor = open_process(wanted)
     if descriptor is not None:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         os.close(descriptor)
 

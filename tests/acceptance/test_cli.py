@@ -341,3 +341,36 @@ def test_the_traceback_of_a_plugin_that_a_run_brings_is_shown(tmp_path: Path) ->
     done = cli("run", "nap", "-i", jsonl(tmp_path / "in.jsonl", {}), "--plugin", str(plugin))
     assert done.returncode == 5
     assert "in outer" in done.stderr
+
+
+def test_a_run_goes_on_where_it_was_after_its_plugin_is_mended(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "data")
+    plugin = tmp_path / "half.py"
+    source = "from hundredfold import behaviour\n@behaviour\ndef half(number: int) -> int:\n    {body}\n"
+    plugin.write_text(source.format(body="assert number % 2 == 0; return number // 2"))
+    lines = jsonl(tmp_path / "in.jsonl", {"number": 4}, {"number": 5})
+    first = cli("run", "half", "-i", lines, "--plugin", str(plugin), "--name", "halves")
+    assert [json.loads(line)["state"] for line in first.stdout.splitlines()] == ["SUCCEEDED", "FAILED"]
+    plugin.write_text(source.format(body="return number // 2"))
+    second = cli("run", "half", "-i", lines, "--plugin", str(plugin), "--name", "halves")
+    assert [json.loads(line)["result"] for line in second.stdout.splitlines()] == [2, 2]
+    assert "1 done by an earlier run" in second.stderr
+
+
+def test_more_lines_than_the_queue_holds_are_all_run(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "data")
+    arguments = ["--queue-limit", "3", "--concurrency", "4", "--plugin", str(AGENTS)]
+    process = CoordinatorProcess(cli.directory / "data", arguments)
+    try:
+        done = cli("run", "square", "-i", jsonl(tmp_path / "in.jsonl", *[{"number": n} for n in range(30)]))
+        assert [json.loads(line)["result"] for line in done.stdout.splitlines()] == [n * n for n in range(30)]
+    finally:
+        process.stop()
+
+
+def test_logs_of_an_agent_that_still_runs_show_both_streams_and_end(cli: Cli) -> None:
+    task_id = cli("submit", "speak_and_nap").stdout.strip()
+    eventually(lambda: "to stderr" in cli("logs", task_id).stderr, what="what it said")
+    shown = cli("logs", task_id)
+    assert (shown.stdout, shown.stderr) == ("to stdout\n", "to stderr\n")
+    cli("cancel", task_id)

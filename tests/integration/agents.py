@@ -189,3 +189,11 @@ def family(path: str) -> None:
     child = subprocess.Popen(["/bin/sleep", "60"], start_new_session=True)
     Path(path).write_text(str(child.pid))
     time.sleep(60)
+
+
+@behaviour
+def speak_and_nap() -> None:
+    """Say something on both streams, and sleep."""
+    sys.stdout.write("to stdout\n")
+    sys.stderr.write("to stderr\n")
+    time.sleep(60)

@@ -1,6 +1,7 @@
 """Stopping, being killed, and coming back: what was accepted is not lost, and what runs goes on where it may."""
 
 import os
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -242,3 +243,24 @@ def test_an_order_to_stop_that_makes_no_sense_changes_nothing(start: Start) -> N
             assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     with process.client() as client:
         assert not client.status().draining
+
+
+def test_agents_of_a_host_that_is_told_to_end_run_again(start: Start, tmp_path: Path) -> None:
+    process = start()
+    with process.client() as client:
+        task_id = client.submit("hold", {"path": str(tmp_path / "go")}).id
+        until_running(process, task_id)
+        os.kill(client.status().hosts[0].pid, signal.SIGTERM)
+        eventually(lambda: len(client.get(task_id).attempts) == 2, what="the second attempt")
+        (tmp_path / "go").touch()
+        assert client.wait(task_id).state == task_pb2.TASK_STATE_SUCCEEDED
+        assert client.get(task_id).attempts[0].outcome == attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST
+
+
+def test_a_host_with_few_descriptors_runs_everything(start: Start) -> None:
+    process = start("--concurrency", "60")
+    with process.client() as client:
+        resource.prlimit(client.status().hosts[0].pid, resource.RLIMIT_NOFILE, (100, 100))
+        ids = [client.submit("nap", {"seconds": 0.1}).id for _ in range(60)]
+        assert {client.wait(task_id).state for task_id in ids} == {task_pb2.TASK_STATE_SUCCEEDED}
+        assert len(client.status().hosts) == 1

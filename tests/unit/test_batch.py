@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 from hundredfold import Client, Submission
-from hundredfold.errors import HundredfoldError, InvalidArgument, InvalidInput, QueueFull
+from hundredfold.errors import HundredfoldError, InvalidArgument, InvalidInput
 from hundredfold.v1 import attempt_pb2, task_pb2
 from hundredfold_coordinator.cli.batch import Batch, Plan, Summary, fill, run_name
 from hundredfold_coordinator.cli.lines import OrderedWriter, read_lines
@@ -192,7 +192,9 @@ async def test_failures_and_refusals_are_lines_too() -> None:
 
 
 async def test_only_the_first_failures_are_quoted() -> None:
-    summary, _ = await run(FakeClient(refusals={str(n): QueueFull(1, 1) for n in range(9)}), *range(9))
+    summary, _ = await run(
+        FakeClient(refusals={str(n): InvalidArgument("spec.input", "is wrong") for n in range(9)}), *range(9)
+    )
     assert (summary.refused, len(summary.first_failures)) == (9, 5)
 
 

@@ -121,7 +121,8 @@ class Connection:
         high, low, kind, flags, stream = _HEAD.unpack(self._read(_HEAD.size))
         payload = self._read(high << 8 | low)
         if kind in (DATA, HEADERS, CONTINUATION):
-            self._take(answer, kind, flags, payload)
+            # What is left of a request that was given up is taken in, for its headers, and thrown away.
+            self._take(answer if stream == self._stream else Answer(), kind, flags, payload)
         elif kind == SETTINGS and not flags & ACK:
             self._settle(payload)
         elif kind == WINDOW_UPDATE:

@@ -70,7 +70,7 @@ class Transport:
                 if self._connection is None:
                     self._connection = Connection(self._connect())
                 answer = self._connection.request(headers, _PREFIX.pack(0, len(request)) + request)
-            except (Disconnected, OSError) as error:
+            except (Disconnected, OSError, struct.error, IndexError) as error:  # the latter two: frames cut short
                 self.close()
                 return Reply(UNAVAILABLE, str(error))
             except BaseException:

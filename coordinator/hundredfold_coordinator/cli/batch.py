@@ -19,6 +19,8 @@ from hundredfold.errors import (
     BrokenEnvironment,
     HundredfoldError,
     InvalidArgument,
+    QueueFull,
+    RequestIdReused,
     UnknownBehaviour,
     UnknownEnvironment,
 )
@@ -29,6 +31,7 @@ from hundredfold_coordinator.cli.lines import OrderedWriter, refused_row, result
 
 _FAILURES_SHOWN: Final = 5
 _CANCEL_AT_ONCE: Final = 50
+_QUEUE_FULL_SECONDS: Final = 0.5
 _UNSUCCESSFUL: Final = (task_pb2.TASK_STATE_FAILED, task_pb2.TASK_STATE_CANCELLED)
 
 
@@ -182,8 +185,14 @@ class Batch:
         suffix = f"/again-{again}" if again else ""
         wishes = [self._submissions[index] for index in indices]
         outcomes = await self._client.submit_many(replace(wish, request_id=wish.request_id + suffix) for wish in wishes)
-        accepted, failed_before = [], []
+        accepted, failed_before, full = [], [], []
         for index, outcome in zip(indices, outcomes, strict=True):
+            if isinstance(outcome, RequestIdReused):
+                # The same line of an earlier run, but with another version of its plugin, or other labels.
+                outcome = await self._client.get(outcome.task_id)  # noqa: PLW2901
+            if isinstance(outcome, QueueFull) and not self.summary.interrupted:
+                full.append(index)
+                continue
             if isinstance(outcome, UnknownBehaviour | UnknownEnvironment | BrokenEnvironment):
                 raise outcome  # no line will fare better
             if isinstance(outcome, HundredfoldError):
@@ -194,7 +203,12 @@ class Batch:
                 self.summary.reused += outcome.state == task_pb2.TASK_STATE_SUCCEEDED
                 self._pending[outcome.id] = index
                 accepted.append(outcome.id)
-        return accepted + (await self._submit(failed_before, again + 1) if failed_before else [])
+        if failed_before:
+            accepted += await self._submit(failed_before, again + 1)
+        if full:
+            await asyncio.sleep(_QUEUE_FULL_SECONDS)
+            accepted += await self._submit(full, again)
+        return accepted
 
     def _finish(self, task: task_pb2.Task) -> None:
         index = self._pending.pop(task.id)

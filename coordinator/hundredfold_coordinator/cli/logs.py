@@ -1,13 +1,18 @@
 """`hundredfold logs`."""
 
+import asyncio
 import sys
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any, Final
 
 import click
 from hundredfold import Client
 from hundredfold.v1 import attempt_pb2, task_pb2
 
 from hundredfold_coordinator.cli import options, output
+
+_QUIET_SECONDS: Final = 0.3
 
 
 @click.command("logs")
@@ -37,7 +42,7 @@ def _print_tails(receipt: attempt_pb2.Receipt) -> None:
 
 async def _print_live(client: Client, task_id: str, *, follow: bool) -> None:
     seen = False
-    async for event in client.watch(task_id, include_output=True):
+    async for event in _events(client, task_id, None if follow else _QUIET_SECONDS):
         if event.HasField("output"):
             seen = True
             if event.output.dropped_bytes:
@@ -46,8 +51,14 @@ async def _print_live(client: Client, task_id: str, *, follow: bool) -> None:
         elif event.HasField("state_change") and event.state_change.state not in _BEFORE_OUTPUT and not seen:
             task = await client.get(task_id)
             _print_tails(task.attempts[-1].receipt)
-        if seen and not follow:
-            return
+
+
+async def _events(client: Client, task_id: str, quiet_seconds: float | None) -> AsyncIterator[task_pb2.Event]:
+    """Yield the events of a task until it has ended, or until nothing has come for a while."""
+    events = client.watch(task_id, include_output=True)
+    with suppress(StopAsyncIteration, TimeoutError):
+        while True:
+            yield await asyncio.wait_for(anext(events), quiet_seconds)
 
 
 _BEFORE_OUTPUT = (task_pb2.TASK_STATE_QUEUED, task_pb2.TASK_STATE_LAUNCHING, task_pb2.TASK_STATE_RUNNING)

@@ -30,7 +30,7 @@ async def command(
     began = time.monotonic()
     async with Client(**options.target(where)) as client:
         answer = await client.drain(drain_seconds=drain_seconds, grace_seconds=grace_seconds, keep_agents=keep_agents)
-        await _wait_until_gone(client, 0 if keep_agents else answer.running)
+        await _wait_until_gone(client, answer.pid, 0 if keep_agents else answer.running)
     taken = time.monotonic() - began
     if output_format == "json":
         output.write_json({"pid": answer.pid, "running": answer.running, "queued": answer.queued, "seconds": taken})
@@ -41,7 +41,7 @@ async def command(
         )
 
 
-async def _wait_until_gone(client: Client, running: int) -> None:
+async def _wait_until_gone(client: Client, pid: int, running: int) -> None:
     told = -1
     while True:
         if running not in (0, told):
@@ -49,6 +49,8 @@ async def _wait_until_gone(client: Client, running: int) -> None:
             told = running
         await asyncio.sleep(_POLL_SECONDS)
         try:
+            if (await client.status()).pid != pid:
+                return  # somebody has started the next one
             running = len(await client.workers())
         except Unreachable:
             return

@@ -55,6 +55,11 @@ def end_task(
     forget_if_gone(state, tx, record)
 
 
+def cancelled(reason: str) -> attempt_pb2.Failure:
+    """Return the failure of a task that somebody wanted to end."""
+    return attempt_pb2.Failure(outcome=attempt_pb2.ATTEMPT_OUTCOME_CANCELLED, type="Cancelled", message=reason)
+
+
 def forget_attempt(state: State, record: records_pb2.TaskRecord) -> None:
     """Free what the newest attempt held: its process is gone, and its secrets with it."""
     key = attempt_id(record)

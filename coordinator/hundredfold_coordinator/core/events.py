@@ -153,12 +153,20 @@ class Launched(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchFailed(Event):
-    """A host reports that a worker could not be made."""
+    """A host reports that a worker could not be made; `transient` if that may be otherwise soon."""
 
     host: str
     number: int
     attempt: AttemptId
     reason: str
+    transient: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRested(Event):
+    """A host that could make no process may try again."""
+
+    host: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,15 +6,24 @@ from typing import Final
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, task_pb2
 
+from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import lifecycle
-from hundredfold_coordinator.core.change import end_attempt, end_task, forget_attempt, forget_if_gone, requeue
-from hundredfold_coordinator.core.effects import Acknowledge, Bury, Kill
+from hundredfold_coordinator.core.change import (
+    cancelled,
+    end_attempt,
+    end_task,
+    forget_attempt,
+    forget_if_gone,
+    requeue,
+)
+from hundredfold_coordinator.core.effects import Acknowledge, Bury, Kill, Remind
 from hundredfold_coordinator.core.events import (
     EnvironmentChanged,
     Exited,
     HostAttached,
     HostDetached,
     HostLost,
+    HostRested,
     Launched,
     LaunchFailed,
     MachineMeasured,
@@ -22,8 +31,10 @@ from hundredfold_coordinator.core.events import (
 from hundredfold_coordinator.core.state import AttemptId, HostState, State, attempt_id, current_attempt
 from hundredfold_coordinator.core.transaction import Transaction
 
-_Outcome = attempt_pb2.AttemptOutcome.ValueType
 _BLAMELESS: Final = frozenset({attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST, attempt_pb2.ATTEMPT_OUTCOME_LAUNCH_FAILED})
+REST_SECONDS: Final = 1.0
+"""How long nothing is launched on a host that could make no process."""
+
 BLAMELESS_LIMIT: Final = 5
 """How many attempts a task may lose to hosts and launches, which are not its fault, before it fails."""
 
@@ -52,8 +63,9 @@ def detach(state: State, _tx: Transaction, event: HostDetached) -> None:
 
 
 def lose(state: State, tx: Transaction, event: HostLost) -> None:
-    """Give up everything that a dead host ran."""
+    """Give up everything that a dead host ran, and the host itself, in one commit."""
     state.hosts.pop(event.host, None)
+    tx.delete(keys.host(event.host))
     for key in sorted(key for key, host in state.alive.items() if host == event.host):
         process = records_pb2.ProcessIdentity()
         process.CopyFrom(state.tasks[key[0]].process)
@@ -91,10 +103,30 @@ def launched(state: State, tx: Transaction, event: Launched) -> None:
 
 
 def launch_failed(state: State, tx: Transaction, event: LaunchFailed) -> None:
-    """Queue a task again whose process could not be made."""
-    if _alive(state, event.attempt):
+    """Queue a task again whose process could not be made; if that will pass, it has cost the task no attempt."""
+    record = _alive(state, event.attempt)
+    if record and event.transient and record.end_request.cause != records_pb2.END_CAUSE_CANCEL:
+        _rest(state, tx, event)
+        forget_attempt(state, record)
+        del record.task.attempts[-1]
+        requeue(state, tx, record, event.reason)
+    elif record:
         _lose(state, tx, event.attempt, attempt_pb2.ATTEMPT_OUTCOME_LAUNCH_FAILED, event.reason)
     tx.then(Acknowledge(event.host, event.number))
+
+
+def rested(state: State, _tx: Transaction, event: HostRested) -> None:
+    """Let a host try again."""
+    host = state.hosts.get(event.host)
+    if host:
+        host.exhausted = ""
+
+
+def _rest(state: State, tx: Transaction, event: LaunchFailed) -> None:
+    host = state.hosts.get(event.host)
+    if host and not host.exhausted:
+        host.exhausted = event.reason
+        tx.then(Remind(REST_SECONDS, HostRested(now_ns=tx.now_ns, host=event.host)))
 
 
 def exited(state: State, tx: Transaction, event: Exited) -> None:
@@ -116,7 +148,9 @@ def _end_by_exit(state: State, tx: Transaction, record: records_pb2.TaskRecord, 
         end_attempt(tx, record, attempt_pb2.ATTEMPT_OUTCOME_DRAINED)
         requeue(state, tx, record, reason)
     elif cause == records_pb2.END_CAUSE_CANCEL:
-        _end_with(state, tx, record, _cancelled(reason), lifecycle.CANCELLED)
+        _end_with(state, tx, record, cancelled(reason), lifecycle.CANCELLED)
+    elif receipt.kill_signals:
+        give_up(state, tx, record, attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST, "its host was told to end")
     else:
         _end_with(state, tx, record, _describe_exit(receipt), lifecycle.FAILED)
 
@@ -131,10 +165,6 @@ def _end_with(
     record.task.failure.CopyFrom(failure)
     end_attempt(tx, record, failure.outcome)
     end_task(state, tx, record, after, reason=failure.message)
-
-
-def _cancelled(reason: str) -> attempt_pb2.Failure:
-    return attempt_pb2.Failure(outcome=attempt_pb2.ATTEMPT_OUTCOME_CANCELLED, type="Cancelled", message=reason)
 
 
 def _describe_exit(receipt: attempt_pb2.Receipt) -> attempt_pb2.Failure:
@@ -152,15 +182,26 @@ def _describe_exit(receipt: attempt_pb2.Receipt) -> attempt_pb2.Failure:
 def _lose(
     state: State, tx: Transaction, key: AttemptId, outcome: attempt_pb2.AttemptOutcome.ValueType, reason: str
 ) -> None:
-    """End an attempt that was lost without its own fault: its task is queued again, a limited number of times."""
+    """End an attempt whose process is lost."""
     record = state.tasks[key[0]]
     forget_attempt(state, record)
     if record.task.state in lifecycle.ENDED:
         forget_if_gone(state, tx, record)
         return
+    give_up(state, tx, record, outcome, reason)
+
+
+def give_up(
+    state: State,
+    tx: Transaction,
+    record: records_pb2.TaskRecord,
+    outcome: attempt_pb2.AttemptOutcome.ValueType,
+    reason: str,
+) -> None:
+    """End an attempt for a reason that is not its own: the task is queued again, a limited number of times."""
     end_attempt(tx, record, outcome)
     if record.end_request.cause == records_pb2.END_CAUSE_CANCEL:
-        record.task.failure.CopyFrom(_cancelled(record.end_request.reason))
+        record.task.failure.CopyFrom(cancelled(record.end_request.reason))
         end_task(state, tx, record, lifecycle.CANCELLED, reason=record.end_request.reason)
     elif sum(attempt.outcome in _BLAMELESS for attempt in record.task.attempts) < BLAMELESS_LIMIT:
         requeue(state, tx, record, reason)

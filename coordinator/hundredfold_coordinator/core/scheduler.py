@@ -15,7 +15,7 @@ from hundredfold_coordinator.core.transaction import Transaction
 def dispatch(state: State, tx: Transaction) -> None:
     """Launch as many queued tasks as the gates let through, oldest first."""
     while len(state.queue) and _closed_for_all(state) is None:
-        ready = {name for host in state.hosts.values() if _has_memory(state, host) for name in host.environments}
+        ready = {name for host in state.hosts.values() if _can_launch(state, host) for name in host.environments}
         task_id = state.queue.pop(ready)
         if task_id is None:
             return
@@ -52,6 +52,8 @@ def _closed_for_environment(state: State, environment: str) -> _Closed:
     if hosts and not any(_has_memory(state, host) for host in hosts):
         free, reserve = (hosts[0].memory_available_bytes or 0) >> 20, state.limits.memory_reserve_bytes >> 20
         return task_pb2.GATE_KIND_MEMORY, f"{free} MiB are available, {reserve} MiB are kept in reserve"
+    if hosts and all(host.exhausted for host in hosts):
+        return task_pb2.GATE_KIND_NO_HOST, f"host {hosts[0].id} can make no process just now: {hosts[0].exhausted}"
     return task_pb2.GATE_KIND_ENVIRONMENT, f"environment {environment!r} is not ready"
 
 
@@ -59,8 +61,12 @@ def _has_memory(state: State, host: HostState) -> bool:
     return host.memory_available_bytes is None or host.memory_available_bytes >= state.limits.memory_reserve_bytes
 
 
+def _can_launch(state: State, host: HostState) -> bool:
+    return not host.exhausted and _has_memory(state, host)
+
+
 def _roomiest(state: State, environment: str) -> HostState:
-    fit = [host for host in state.hosts.values() if environment in host.environments and _has_memory(state, host)]
+    fit = [host for host in state.hosts.values() if environment in host.environments and _can_launch(state, host)]
     return min(fit, key=lambda host: len(host.attempts))
 
 

@@ -35,6 +35,7 @@ class HostState:
         environments: names of those that are ready on it.
         attempts: those alive on it.
         memory_available_bytes: of its machine, at the last sample; None before the first.
+        exhausted: why it could make no process just now; empty if it could.
 
     """
 
@@ -42,6 +43,7 @@ class HostState:
     environments: set[str] = field(default_factory=set)
     attempts: set[AttemptId] = field(default_factory=set)
     memory_available_bytes: int | None = None
+    exhausted: str = ""
 
 
 @dataclass(slots=True)

@@ -4,11 +4,11 @@ from typing import Final
 
 from hundredfold.errors import Draining, QueueFull, RequestIdReused
 from hundredfold.internal.v1 import records_pb2
-from hundredfold.v1 import attempt_pb2, task_pb2
+from hundredfold.v1 import task_pb2
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import lifecycle
-from hundredfold_coordinator.core.change import end_task
+from hundredfold_coordinator.core.change import cancelled, end_task
 from hundredfold_coordinator.core.effects import Kill
 from hundredfold_coordinator.core.events import CancelRequested, Submitted
 from hundredfold_coordinator.core.state import State, attempt_id
@@ -41,7 +41,7 @@ def cancel(state: State, tx: Transaction, event: CancelRequested) -> None:
     if record and record.task.state not in lifecycle.ENDED:
         reason = event.reason or "cancelled by a client"
         if record.task.state == lifecycle.QUEUED:
-            record.task.failure.CopyFrom(_cancelled(reason))
+            record.task.failure.CopyFrom(cancelled(reason))
             end_task(state, tx, record, lifecycle.CANCELLED, reason=reason)
         elif record.end_request.cause != records_pb2.END_CAUSE_CANCEL:
             record.end_request.cause = records_pb2.END_CAUSE_CANCEL
@@ -78,7 +78,3 @@ def _accept(state: State, tx: Transaction, event: Submitted) -> None:
     state.tasks[task_id] = record
     state.queue.add(task_id, event.spec.environment, event.spec.session)
     tx.reply(event.reply, task_id)
-
-
-def _cancelled(reason: str) -> attempt_pb2.Failure:
-    return attempt_pb2.Failure(outcome=attempt_pb2.ATTEMPT_OUTCOME_CANCELLED, type="Cancelled", message=reason)

@@ -120,8 +120,15 @@ def _numbered(host_id: str, report: pb.HostReport, kind: str | None) -> events.E
         key, process = _attempt(report.launched.attempt), report.launched.process
         return events.Launched(now_ns=now, host=host_id, number=number, attempt=key, process=process)
     if kind == "launch_failed":
-        key, reason = _attempt(report.launch_failed.attempt), report.launch_failed.reason
-        return events.LaunchFailed(now_ns=now, host=host_id, number=number, attempt=key, reason=reason)
+        failed = report.launch_failed
+        return events.LaunchFailed(
+            now_ns=now,
+            host=host_id,
+            number=number,
+            attempt=_attempt(failed.attempt),
+            reason=failed.reason,
+            transient=failed.transient,
+        )
     key, receipt = _attempt(report.exited.attempt), report.exited.receipt
     return events.Exited(now_ns=now, host=host_id, number=number, attempt=key, receipt=receipt)
 

@@ -98,13 +98,10 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         if len(request.task_ids) > _WAIT_LIMIT:
             raise InvalidArgument("task_ids", f"has {len(request.task_ids)} entries and may have {_WAIT_LIMIT}")
         seconds = seconds_of("timeout", request.timeout) if request.HasField("timeout") else None
+        deadline = None if seconds is None else time.monotonic() + seconds
         with self._hub.waiting(request.task_ids) as mailbox:
-            try:
-                async with asyncio.timeout(seconds):
-                    async for tasks in self._wait(list(dict.fromkeys(request.task_ids)), mailbox):
-                        yield pb.WaitTasksResponse(tasks=tasks)
-            except TimeoutError:
-                return
+            async for tasks in self._wait(list(dict.fromkeys(request.task_ids)), mailbox, deadline):
+                yield pb.WaitTasksResponse(tasks=tasks)
 
     # Submitting -------------------------------------------------------------------------------------------------------
 
@@ -214,7 +211,9 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
             yield [task_pb2.Event.FromString(entry.record.value) for entry in entries]
             after_key = entries[-1].key
 
-    async def _wait(self, task_ids: list[str], mailbox: Mailbox) -> AsyncIterator[list[task_pb2.Task]]:
+    async def _wait(
+        self, task_ids: list[str], mailbox: Mailbox, deadline: float | None
+    ) -> AsyncIterator[list[task_pb2.Task]]:
         pending = set(task_ids)
         # The mailbox was there first, so a task that ends during this look is in one of both, or in both.
         settled = [task_id for task_id in task_ids if not self._is_running(task_id)]
@@ -226,7 +225,11 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
                 yield piece
         last = 0.0
         while pending:
-            await mailbox.wait()
+            try:
+                # Not around a `yield`: a time-out must not strike in gRPC while it sends what was yielded.
+                await asyncio.wait_for(mailbox.wait(), None if deadline is None else deadline - time.monotonic())
+            except TimeoutError:
+                return
             # The first result goes at once; those of a burst share messages.
             await asyncio.sleep(max(0.0, last + _COALESCE_SECONDS - time.monotonic()))
             news, mailbox.ended = mailbox.ended, []

@@ -6,8 +6,8 @@ import pytest
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, task_pb2
 from hundredfold_coordinator import keys
-from hundredfold_coordinator.core import effects, events
-from hundredfold_coordinator.core.hosting import BLAMELESS_LIMIT
+from hundredfold_coordinator.core import effects, events, scheduler
+from hundredfold_coordinator.core.hosting import BLAMELESS_LIMIT, REST_SECONDS
 
 if TYPE_CHECKING:
     from tests.unit.core.conftest import Core
@@ -78,6 +78,36 @@ def test_what_cannot_be_launched_fails_in_the_end(house: "Core") -> None:
     assert (task.failure.type, task.failure.message) == ("Lost", "5 times in vain: no fork")
     assert not house.has(keys.live("t1"))
     assert alive(house) == set()
+
+
+def test_a_launch_that_failed_for_want_of_something_costs_no_attempt(house: "Core") -> None:
+    house.submit("t1")
+    for _ in range(3 * BLAMELESS_LIMIT):
+        told = house.tell(
+            events.LaunchFailed, host=HOST, number=1, attempt=("t1", 1), reason="fork: no memory", transient=True
+        )
+        assert told.all(effects.Launch) == []
+        rested = told.one(effects.Remind)
+        assert rested.after_seconds == REST_SECONDS
+        gate = scheduler.gate(house.state, house.state.tasks["t1"])
+        assert (gate.kind, "fork: no memory" in gate.detail) == (task_pb2.GATE_KIND_NO_HOST, True)
+        assert house.tell(events.HostRested, host=HOST).one(effects.Launch).attempt == ("t1", 1)
+    assert outcomes(house) == ["UNSPECIFIED"]
+
+
+def test_what_a_host_has_ended_because_it_ended_itself_is_queued_again(house: "Core") -> None:
+    house.submit("t1")
+    house.launched("t1")
+    told = house.exited("t1", signal=15, kill_signals=["TERM"])
+    assert told.one(effects.Launch).attempt == ("t1", 2)
+    assert outcomes(house) == ["HOST_LOST", "UNSPECIFIED"]
+
+
+def test_a_dead_host_is_forgotten_in_the_commit_that_gives_up_what_it_ran(house: "Core") -> None:
+    house.submit("t1")
+    told = house.tell(events.HostLost, host=HOST)
+    assert told.writes[keys.host(HOST)] is None
+    assert keys.task("t1") in told.writes
 
 
 # Exits ----------------------------------------------------------------------------------------------------------------

@@ -248,8 +248,11 @@ class LaunchFailed(_message.Message):
 
     ATTEMPT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    TRANSIENT_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """Why, in one sentence."""
+    transient: _builtins.bool
+    """Whether it was for want of processes, memory or descriptors, which passes."""
     @_builtins.property
     def attempt(self) -> Global___AttemptKey:
         """The attempt it was wanted for."""
@@ -259,10 +262,11 @@ class LaunchFailed(_message.Message):
         *,
         attempt: Global___AttemptKey | None = ...,
         reason: _builtins.str = ...,
+        transient: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "reason", b"reason", "transient", b"transient"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
