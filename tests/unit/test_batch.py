@@ -220,3 +220,10 @@ async def test_a_run_without_lines_is_done() -> None:
 
 def test_an_interrupted_run_says_so() -> None:
     assert Summary(1, succeeded=1, interrupted=True).exit_code == 130
+
+
+@pytest.mark.parametrize(
+    ("spans", "most"), [([], 0), ([(1, 2)], 1), ([(1, 5), (2, 3), (3, 6)], 2), ([(1, 9), (2, 8), (3, 7), (9, 10)], 3)]
+)
+def test_how_many_ran_at_once(spans: list[tuple[int, int]], most: int) -> None:
+    assert Summary(total=0, spans=spans).most_at_once == most

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,6 +44,7 @@ class Summary:
         abandoned: whether nobody waits for what was cancelled.
         reused: of those that succeeded, how many an earlier run had done.
         pids: processes that did the others.
+        spans: when each of them began and ended, in nanoseconds.
         first_failures: a few of the failures, one line each.
 
     """
@@ -57,12 +59,19 @@ class Summary:
     interrupted: bool = False
     abandoned: bool = False
     pids: set[tuple[str, int]] = field(default_factory=set)
+    spans: list[tuple[int, int]] = field(default_factory=list)
     first_failures: list[str] = field(default_factory=list)
 
     @property
     def done(self) -> int:
         """Lines that have come to an end."""
         return self.succeeded + self.failed + self.cancelled + self.refused
+
+    @property
+    def most_at_once(self) -> int:
+        """How many processes ran at the same time."""
+        changes = sorted(change for start, end in self.spans for change in ((start, 1), (end, -1)))
+        return max(accumulate(step for _, step in changes), default=0)
 
     @property
     def exit_code(self) -> int:
@@ -138,6 +147,7 @@ class Batch:
         self._submissions = [plan.submission(index, value) for index, value in enumerate(values)]
         self._writer = writer
         self._pending: dict[str, int] = {}
+        self._reused: set[str] = set()
         self.summary = Summary(len(self._submissions))
 
     async def run(self) -> Summary:
@@ -200,7 +210,9 @@ class Batch:
             elif outcome.state in _UNSUCCESSFUL:
                 failed_before.append(index)
             else:
-                self.summary.reused += outcome.state == task_pb2.TASK_STATE_SUCCEEDED
+                if outcome.state == task_pb2.TASK_STATE_SUCCEEDED:
+                    self._reused.add(outcome.id)
+                    self.summary.reused += 1
                 self._pending[outcome.id] = index
                 accepted.append(outcome.id)
         if failed_before:
@@ -215,7 +227,10 @@ class Batch:
         self.summary.succeeded += task.state == task_pb2.TASK_STATE_SUCCEEDED
         self.summary.failed += task.state == task_pb2.TASK_STATE_FAILED
         self.summary.cancelled += task.state == task_pb2.TASK_STATE_CANCELLED
-        self.summary.pids |= {(attempt.host, attempt.pid) for attempt in task.attempts if attempt.pid}
+        if task.id not in self._reused:
+            started = [attempt for attempt in task.attempts if attempt.pid]
+            self.summary.pids |= {(attempt.host, attempt.pid) for attempt in started}
+            self.summary.spans += [(one.start_time.ToNanoseconds(), one.end_time.ToNanoseconds()) for one in started]
         if task.state == task_pb2.TASK_STATE_FAILED:
             self._remember(f"line {index + 1}: task {task.id}: {task.failure.type}: {task.failure.message}")
         self._writer.put(index, result_row(task))

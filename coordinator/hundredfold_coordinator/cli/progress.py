@@ -28,9 +28,8 @@ class _Display(Protocol):
 
 
 class Observed:
-    """What was seen of a run from outside: the most agents at once, and their memory in bytes."""
+    """What was seen of a run from outside: the most memory that agents used, in bytes."""
 
-    most_running: int = 0
     peak_bytes: int = 0
 
 
@@ -52,7 +51,6 @@ async def observing(client: Client, title: str, summary: Summary) -> Any:
 async def _watch(client: Client, summary: Summary, observed: Observed, display: _Display) -> None:
     while True:
         running, memory = await _look(client)
-        observed.most_running = max(observed.most_running, running)
         observed.peak_bytes = max(observed.peak_bytes, memory)
         display.show(summary, _describe(summary, running, memory))
         await asyncio.sleep(_POLL_SECONDS)
