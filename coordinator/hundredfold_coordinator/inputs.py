@@ -17,6 +17,7 @@ class RecentInputs:
 
     def keep(self, task_id: str, payload: payload_pb2.Payload) -> None:
         """Keep the input of a task that is durable; forget the oldest ones if need be."""
+        self.take(task_id)
         self._inputs[task_id] = payload
         self._size += len(payload.data)
         while self._size > _LIMIT_BYTES:

@@ -26,14 +26,17 @@ class Tasks:
             UnknownTask: there is none of that id.
 
         """
-        wanted = [keys.task(task_id), keys.input_of(task_id), keys.result_of(task_id)]
-        record, given, result = await self._storage.get(wanted)
+        # What is not wanted is not read: it may be megabytes.
+        large = {keys.input_of(task_id): with_input, keys.result_of(task_id): with_result}
+        wanted = [key for key, with_it in large.items() if with_it]
+        record, *found = await self._storage.get([keys.task(task_id), *wanted])
         if record is None:
             raise UnknownTask(task_id)
         task = self.view(record.value)
-        if with_input and given:
+        values = dict(zip(wanted, found, strict=True))
+        if given := values.get(keys.input_of(task_id)):
             task.spec.input.ParseFromString(given.value)
-        if with_result and result:
+        if result := values.get(keys.result_of(task_id)):
             task.result.ParseFromString(result.value)
         return task
 

@@ -6,7 +6,6 @@ back for `orphan_seconds`.
 
 import asyncio
 import contextlib
-import importlib.metadata
 import os
 import signal
 from collections.abc import Coroutine
@@ -90,7 +89,9 @@ class Host:
             self._stale = set(self._zygotes)  # what this coordinator was started with may be another version of it
         self._epoch = welcome.epoch
         for zygote in self._zygotes.values():
-            zygote.forget_waiting()
+            for key in zygote.forget_waiting():
+                self._zygote_of.pop(key, None)
+                self._unwanted.pop(key, None)
             self._link.mention(pb.HostReport(environment=zygote.environment))
 
     def _open_environment(self, command: pb.OpenEnvironment) -> None:
@@ -248,9 +249,7 @@ class Host:
         return pb.Hello(
             host_id=self._config.host_id,
             process=identity(os.getpid()) or records_pb2.ProcessIdentity(),
-            version=importlib.metadata.version("hundredfold"),
             inventory=[pb.Launched(attempt=w.key, process=w.identity) for w in self._workers.values()],
-            environments=sorted(self._zygotes),
         )
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:

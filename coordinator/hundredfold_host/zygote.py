@@ -99,9 +99,11 @@ class Zygote:
             self._waiting[key] = _Launch(command)
             self._fork_waiting()
 
-    def forget_waiting(self) -> None:
-        """Drop launches that were not begun: the coordinator that wanted them is not there any more."""
+    def forget_waiting(self) -> list[AttemptId]:
+        """Drop launches that were not begun, and return them: who wanted them is not there any more."""
+        forgotten = list(self._waiting)
         self._waiting.clear()
+        return forgotten
 
     def is_launching(self, key: AttemptId) -> bool:
         """Whether a fork for this attempt was asked for and not answered yet."""

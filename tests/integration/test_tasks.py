@@ -17,6 +17,7 @@ from hundredfold.errors import (
     UnknownEnvironment,
     UnknownTask,
 )
+from hundredfold.testing.coordinator import eventually
 from hundredfold.v1 import attempt_pb2, task_pb2
 
 
@@ -163,3 +164,12 @@ def test_checkpoints_are_private_and_saved(client: SyncClient) -> None:
 def test_a_hundred_at_once_are_a_hundred_processes(client: SyncClient) -> None:
     pids = list(client.map("nap", [{"seconds": 0.5}] * 100))
     assert len(set(pids)) == 100
+
+
+def test_a_list_is_without_what_is_long(client: SyncClient) -> None:
+    task_id = client.wait(client.submit("end", {"how": "raise"}).id).id
+    eventually(lambda: client.get(task_id).attempts[0].receipt.stderr_tail, what="the receipt")
+    (listed,) = (task for task in client.list(behaviour="end") if task.id == task_id)
+    assert client.get(task_id).failure.traceback
+    assert (listed.failure.type, listed.failure.traceback) == (client.get(task_id).failure.type, "")
+    assert (listed.attempts[0].receipt.stdout_tail, listed.attempts[0].receipt.stderr_tail) == (b"", b"")

@@ -36,11 +36,22 @@ async def list_tasks(
             task = view(entry.record.value)
             after = entry.key
             if _matches(task, request):
-                response.tasks.append(task)
+                response.tasks.append(_shortened(task))
             if len(response.tasks) == size:
                 response.next_page_token = base64.urlsafe_b64encode(after).decode()
                 return response
     return response
+
+
+def _shortened(task: task_pb2.Task) -> task_pb2.Task:
+    """Take out what is too long for a list; `GetTask` returns it."""
+    if task.HasField("failure"):
+        task.failure.ClearField("traceback")
+    for attempt in task.attempts:
+        if attempt.HasField("receipt"):
+            attempt.receipt.ClearField("stdout_tail")
+            attempt.receipt.ClearField("stderr_tail")
+    return task
 
 
 def _after(token: str) -> bytes:

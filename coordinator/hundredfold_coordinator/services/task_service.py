@@ -188,6 +188,8 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
                 task = await self._tasks.load(request.task_id)
                 current = (task.id, len(task.attempts))
                 if request.include_output and task.state == lifecycle.RUNNING and following != current:
+                    if following:
+                        self._hub.unfollow(following, mailbox)
                     following = current
                     self._hub.follow(following, mailbox)
                 async for page in self._history(request.task_id, sequence):

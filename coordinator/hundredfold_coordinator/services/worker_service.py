@@ -1,6 +1,7 @@
 """`WorkerService`: what workers say about their attempts. Served on the worker socket only."""
 
 import hmac
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Final
 
@@ -60,8 +61,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     async def EmitEvents(self, request: pb.EmitEventsRequest, context: Any) -> pb.EmitEventsResponse:
         """See the proto."""
         key = self._authenticate(context)
-        for index, emitted in enumerate(request.events):
-            self._check_size(f"events[{index}].payload.data", len(emitted.payload.data))
+        self._check_events(request.events)
         await self._journal.ask(events.Emitted, attempt=key, emitted=request.events)
         response = pb.EmitEventsResponse()
         # All live attempts together may flush about as often as one core can answer.
@@ -78,6 +78,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     async def CompleteAttempt(self, request: pb.CompleteAttemptRequest, context: Any) -> pb.CompleteAttemptResponse:
         """See the proto."""
         key = self._authenticate(context)
+        self._check_events(request.events)
         await self._fail_if_oversized(key, request)
         digest = sha256(request.result.SerializeToString(deterministic=True))
         digest.update(request.session_writes.SerializeToString(deterministic=True))
@@ -97,6 +98,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         key = self._authenticate(context)
         if request.failure.outcome not in _WORKER_FAILURES:
             raise InvalidArgument("failure.outcome", "must be RAISED or INVALID_INPUT")
+        self._check_events(request.events)
         if request.failure.ByteSize() > _FAILURE_BYTES:
             raise PayloadTooLarge("failure", request.failure.ByteSize(), _FAILURE_BYTES)
         await self._journal.ask(events.Failed, attempt=key, failure=request.failure, emitted=request.events)
@@ -107,6 +109,10 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         if record is None:
             raise Unauthenticated
         return attempt_id(record)
+
+    def _check_events(self, emitted: Sequence[task_pb2.Emitted]) -> None:
+        for index, event in enumerate(emitted):
+            self._check_size(f"events[{index}].payload.data", len(event.payload.data))
 
     def _check_size(self, field: str, size: int) -> None:
         if size > self._max_payload_bytes:

@@ -175,7 +175,9 @@ class Receipt(_message.Message):
     leftovers_killed: _builtins.int
     """Processes it left behind when it ended; all of them were killed."""
     survivors: _builtins.int
-    """Processes of its tree still alive when the receipt was written: 0."""
+    """Processes of its tree still alive when the receipt was written: 0, unless
+    some may not be killed, having changed their user, or hang in the kernel.
+    """
     stdout_tail: _builtins.bytes
     """End of what it wrote to its standard output, at most 16 KiB."""
     stderr_tail: _builtins.bytes

@@ -248,7 +248,9 @@ class Task(_message.Message):
 
     @_builtins.property
     def failure(self) -> _attempt_pb2.Failure:
-        """Why the task did not succeed; present when the state is FAILED."""
+        """Why the task did not succeed; present when the state is FAILED or
+        CANCELLED.
+        """
 
     @_builtins.property
     def gate(self) -> Global___Gate:

@@ -132,7 +132,8 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTasks(self, request, context):
-        """Lists tasks, newest first, page by page. Idempotent.
+        """Lists tasks, newest first, page by page, without inputs and results,
+        tracebacks and the output in receipts. Idempotent.
 
         `INVALID_ARGUMENT`: the page token is not one of this call's.
 

@@ -72,7 +72,8 @@ class TaskServiceStub:
     `NOT_FOUND`: no such task.
     """
     ListTasks: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.ListTasksRequest, _task_service_pb2.ListTasksResponse]
-    """Lists tasks, newest first, page by page. Idempotent.
+    """Lists tasks, newest first, page by page, without inputs and results,
+    tracebacks and the output in receipts. Idempotent.
 
     `INVALID_ARGUMENT`: the page token is not one of this call's.
 
@@ -148,7 +149,8 @@ class TaskServiceAsyncStub(TaskServiceStub):
     `NOT_FOUND`: no such task.
     """
     ListTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ListTasksRequest, _task_service_pb2.ListTasksResponse]  # type: ignore[assignment]
-    """Lists tasks, newest first, page by page. Idempotent.
+    """Lists tasks, newest first, page by page, without inputs and results,
+    tracebacks and the output in receipts. Idempotent.
 
     `INVALID_ARGUMENT`: the page token is not one of this call's.
 
@@ -245,7 +247,8 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_service_pb2.ListTasksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_task_service_pb2.ListTasksResponse, _abc.Awaitable[_task_service_pb2.ListTasksResponse]]:
-        """Lists tasks, newest first, page by page. Idempotent.
+        """Lists tasks, newest first, page by page, without inputs and results,
+        tracebacks and the output in receipts. Idempotent.
 
         `INVALID_ARGUMENT`: the page token is not one of this call's.
 

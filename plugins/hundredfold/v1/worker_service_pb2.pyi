@@ -265,7 +265,7 @@ class FailAttemptRequest(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def failure(self) -> _attempt_pb2.Failure:
-        """What happened; `outcome` is RAISED, INVALID_INPUT or CANCELLED."""
+        """What happened; `outcome` is RAISED or INVALID_INPUT."""
 
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_task_pb2.Emitted]:

@@ -35,8 +35,9 @@ class WorkerServiceStub:
 
     All calls: `UNAUTHENTICATED`: the secret is missing or unknown; exit.
     `ABORTED`: this attempt is not the current one of its task any more; nothing
-    was recorded; stop working. `UNAVAILABLE`: the coordinator is restarting;
-    try again with backoff for as long as there is something to deliver.
+    was recorded; stop working. `UNAVAILABLE`, `CANCELLED`: the coordinator is
+    restarting; try again with backoff for as long as there is something to
+    deliver.
     """
 
     def __init__(self, channel):
@@ -82,8 +83,9 @@ class WorkerServiceServicer:
 
     All calls: `UNAUTHENTICATED`: the secret is missing or unknown; exit.
     `ABORTED`: this attempt is not the current one of its task any more; nothing
-    was recorded; stop working. `UNAVAILABLE`: the coordinator is restarting;
-    try again with backoff for as long as there is something to deliver.
+    was recorded; stop working. `UNAVAILABLE`, `CANCELLED`: the coordinator is
+    restarting; try again with backoff for as long as there is something to
+    deliver.
     """
 
     def NextAttempt(self, request, context):
@@ -102,7 +104,8 @@ class WorkerServiceServicer:
         Idempotent: events are recognised by their worker sequence.
 
         `RESOURCE_EXHAUSTED`: the attempt has used up its quota of events; drop
-        them and go on.
+        them and go on. `INVALID_ARGUMENT`: an event is larger than
+        `max_payload_bytes`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -188,8 +191,9 @@ class WorkerService:
 
     All calls: `UNAUTHENTICATED`: the secret is missing or unknown; exit.
     `ABORTED`: this attempt is not the current one of its task any more; nothing
-    was recorded; stop working. `UNAVAILABLE`: the coordinator is restarting;
-    try again with backoff for as long as there is something to deliver.
+    was recorded; stop working. `UNAVAILABLE`, `CANCELLED`: the coordinator is
+    restarting; try again with backoff for as long as there is something to
+    deliver.
     """
 
     @staticmethod

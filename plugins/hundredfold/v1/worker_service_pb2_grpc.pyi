@@ -36,8 +36,9 @@ class WorkerServiceStub:
 
     All calls: `UNAUTHENTICATED`: the secret is missing or unknown; exit.
     `ABORTED`: this attempt is not the current one of its task any more; nothing
-    was recorded; stop working. `UNAVAILABLE`: the coordinator is restarting;
-    try again with backoff for as long as there is something to deliver.
+    was recorded; stop working. `UNAVAILABLE`, `CANCELLED`: the coordinator is
+    restarting; try again with backoff for as long as there is something to
+    deliver.
     """
 
     @_typing.overload
@@ -56,7 +57,8 @@ class WorkerServiceStub:
     Idempotent: events are recognised by their worker sequence.
 
     `RESOURCE_EXHAUSTED`: the attempt has used up its quota of events; drop
-    them and go on.
+    them and go on. `INVALID_ARGUMENT`: an event is larger than
+    `max_payload_bytes`.
     """
     SaveCheckpoint: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.SaveCheckpointRequest, _worker_service_pb2.SaveCheckpointResponse]
     """Replaces the task's checkpoint, durably: the next attempt is given it.
@@ -92,8 +94,9 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
 
     All calls: `UNAUTHENTICATED`: the secret is missing or unknown; exit.
     `ABORTED`: this attempt is not the current one of its task any more; nothing
-    was recorded; stop working. `UNAVAILABLE`: the coordinator is restarting;
-    try again with backoff for as long as there is something to deliver.
+    was recorded; stop working. `UNAVAILABLE`, `CANCELLED`: the coordinator is
+    restarting; try again with backoff for as long as there is something to
+    deliver.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -109,7 +112,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     Idempotent: events are recognised by their worker sequence.
 
     `RESOURCE_EXHAUSTED`: the attempt has used up its quota of events; drop
-    them and go on.
+    them and go on. `INVALID_ARGUMENT`: an event is larger than
+    `max_payload_bytes`.
     """
     SaveCheckpoint: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.SaveCheckpointRequest, _worker_service_pb2.SaveCheckpointResponse]  # type: ignore[assignment]
     """Replaces the task's checkpoint, durably: the next attempt is given it.
@@ -144,8 +148,9 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
 
     All calls: `UNAUTHENTICATED`: the secret is missing or unknown; exit.
     `ABORTED`: this attempt is not the current one of its task any more; nothing
-    was recorded; stop working. `UNAVAILABLE`: the coordinator is restarting;
-    try again with backoff for as long as there is something to deliver.
+    was recorded; stop working. `UNAVAILABLE`, `CANCELLED`: the coordinator is
+    restarting; try again with backoff for as long as there is something to
+    deliver.
     """
 
     @_abc_1.abstractmethod
@@ -171,7 +176,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         Idempotent: events are recognised by their worker sequence.
 
         `RESOURCE_EXHAUSTED`: the attempt has used up its quota of events; drop
-        them and go on.
+        them and go on. `INVALID_ARGUMENT`: an event is larger than
+        `max_payload_bytes`.
         """
 
     @_abc_1.abstractmethod

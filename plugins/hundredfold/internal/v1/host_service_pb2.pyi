@@ -174,13 +174,9 @@ class Hello(_message.Message):
 
     HOST_ID_FIELD_NUMBER: _builtins.int
     PROCESS_FIELD_NUMBER: _builtins.int
-    VERSION_FIELD_NUMBER: _builtins.int
     INVENTORY_FIELD_NUMBER: _builtins.int
-    ENVIRONMENTS_FIELD_NUMBER: _builtins.int
     host_id: _builtins.str
     """Identity of the host."""
-    version: _builtins.str
-    """Version of Hundredfold it runs."""
     @_builtins.property
     def process(self) -> _records_pb2.ProcessIdentity:
         """The host's own process."""
@@ -189,22 +185,16 @@ class Hello(_message.Message):
     def inventory(self) -> _containers.RepeatedCompositeFieldContainer[Global___Launched]:
         """Attempts whose workers live."""
 
-    @_builtins.property
-    def environments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the environments it holds."""
-
     def __init__(
         self,
         *,
         host_id: _builtins.str = ...,
         process: _records_pb2.ProcessIdentity | None = ...,
-        version: _builtins.str = ...,
         inventory: _abc.Iterable[Global___Launched] | None = ...,
-        environments: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["process", b"process"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environments", b"environments", "host_id", b"host_id", "inventory", b"inventory", "process", b"process", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id", "inventory", b"inventory", "process", b"process"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,7 +8,6 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-from hundredfold.v1 import attempt_pb2 as _attempt_pb2
 from hundredfold.v1 import task_pb2 as _task_pb2
 import builtins as _builtins
 import sys
@@ -61,7 +60,6 @@ class TaskRecord(_message.Message):
     END_REQUEST_FIELD_NUMBER: _builtins.int
     PROCESS_FIELD_NUMBER: _builtins.int
     WORKER_SEQUENCE_FIELD_NUMBER: _builtins.int
-    REPORTED_FAILURE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Request id it was submitted with; empty if none."""
     credential_hash: _builtins.bytes
@@ -86,10 +84,6 @@ class TaskRecord(_message.Message):
     def process(self) -> Global___ProcessIdentity:
         """The live attempt's process, once it is known."""
 
-    @_builtins.property
-    def reported_failure(self) -> _attempt_pb2.Failure:
-        """What the worker reported before its process ended."""
-
     def __init__(
         self,
         *,
@@ -101,11 +95,10 @@ class TaskRecord(_message.Message):
         end_request: Global___EndRequest | None = ...,
         process: Global___ProcessIdentity | None = ...,
         worker_sequence: _builtins.int = ...,
-        reported_failure: _attempt_pb2.Failure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_request", b"end_request", "process", b"process", "reported_failure", b"reported_failure", "task", b"task"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_request", b"end_request", "process", b"process", "task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential_hash", b"credential_hash", "end_request", b"end_request", "process", b"process", "reported_failure", b"reported_failure", "request_id", b"request_id", "result_digest", b"result_digest", "task", b"task", "token_hash", b"token_hash", "worker_sequence", b"worker_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential_hash", b"credential_hash", "end_request", b"end_request", "process", b"process", "request_id", b"request_id", "result_digest", b"result_digest", "task", b"task", "token_hash", b"token_hash", "worker_sequence", b"worker_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
