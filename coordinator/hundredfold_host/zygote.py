@@ -245,7 +245,7 @@ class Zygote:
         except OSError as error:
             os.kill(reply.pid, signal.SIGKILL)  # nobody has reaped it, so it is no stranger
             self._send(zygote_pb2.ZygoteRequest(reap=zygote_pb2.Reap(pid=reply.pid)))
-            self._abandon(launch, f"the host cannot watch it: {error.strerror}", transient=True)
+            self._abandon(launch, f"the host cannot watch it: {error.strerror}")  # it may have begun
         else:
             self._events.launched(worker)
         self._fork_waiting()
@@ -277,8 +277,12 @@ class Zygote:
     def _start_again(self) -> None:
         try:
             self._start()
-        except OSError as error:
-            self._fail(f"its interpreter cannot be started: {error}")
+        except OSError as error:  # that passes: the next launch tries again
+            self._resting = True
+            self._set_state(behaviour_pb2.ENVIRONMENT_STATE_READY)
+            waiting, self._waiting = self._waiting, {}
+            for launch in waiting.values():
+                self._abandon(launch, f"its interpreter cannot be started: {error}", transient=True)
 
     def _reap_adopted(self, worker: Worker) -> None:
         self._reaping.pop(worker.pid, None)

@@ -4,6 +4,7 @@ The first event starts a thread that sends them in batches, no more often than t
 travels with the result.
 """
 
+import contextlib
 import sys
 import threading
 from collections.abc import Callable
@@ -91,4 +92,5 @@ class Outbox:
 
 def _say(error: HundredfoldError) -> None:
     """Tell whoever reads the attempt's output; the behaviour goes on, its result is worth more."""
-    sys.stderr.write(f"hundredfold: events are not recorded any more: {error}\n")
+    with contextlib.suppress(Exception):  # the behaviour may have closed it, or taken it away
+        sys.stderr.write(f"hundredfold: events are not recorded any more: {error}\n")

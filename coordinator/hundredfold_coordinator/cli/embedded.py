@@ -60,12 +60,12 @@ async def embedded_coordinator(client: Client, data_dir: Path, concurrency: int 
     try:
         await _until_ready(client, process, log)
         yield embedded
-    finally:
         with suppress(HundredfoldError, BrokenPipeError):  # it has ended already
             if embedded.hurry:
                 await client.drain(drain_seconds=0, grace_seconds=0)
             os.write(writer, DONE)
-        os.close(writer)
+    finally:
+        os.close(writer)  # without the word, after an error, it stops at once: nobody waits for what was submitted
         await _until_ended(client, process)
 
 

@@ -105,7 +105,8 @@ def launched(state: State, tx: Transaction, event: Launched) -> None:
 def launch_failed(state: State, tx: Transaction, event: LaunchFailed) -> None:
     """Queue a task again whose process could not be made; if that will pass, it has cost the task no attempt."""
     record = _alive(state, event.attempt)
-    if record and event.transient and record.end_request.cause != records_pb2.END_CAUSE_CANCEL:
+    waiting = record and record.task.state == lifecycle.LAUNCHING and not record.HasField("end_request")
+    if record and event.transient and waiting:
         _rest(state, tx, event)
         forget_attempt(state, record)
         del record.task.attempts[-1]
