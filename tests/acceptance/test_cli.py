@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from hundredfold.testing.coordinator import CoordinatorProcess, eventually, running_coordinator
+from hundredfold.v1 import task_pb2
 
 HUNDREDFOLD = [sys.executable, "-m", "hundredfold_coordinator"]
 AGENTS = Path(__file__).parents[1] / "integration" / "agents.py"
@@ -374,3 +375,18 @@ def test_logs_of_an_agent_that_still_runs_show_both_streams_and_end(cli: Cli) ->
     shown = cli("logs", task_id)
     assert (shown.stdout, shown.stderr) == ("to stdout\n", "to stderr\n")
     cli("cancel", task_id)
+
+
+def test_a_run_whose_reader_has_gone_ends_with_its_coordinator(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "data")
+    lines = jsonl(tmp_path / "in.jsonl", *[{"seconds": 0.3}] * 30)
+    running = cli.start("run", "nap", "--plugin", str(AGENTS), "-i", lines, "--concurrency", "1")
+    assert running.stdout
+    running.stdout.readline()
+    running.stdout.close()
+    running.wait(timeout=60)
+    assert running.stderr
+    running.stderr.close()
+    eventually(lambda: cli("status").returncode == 3, what="the end of the coordinator")
+    with running_coordinator(cli.directory / "data") as process, process.client() as client:
+        assert sum(task.state == task_pb2.TASK_STATE_SUCCEEDED for task in client.list()) < 15

@@ -191,7 +191,16 @@ class Batch:
             yield task
 
     async def _submit(self, indices: Sequence[int], again: int = 0) -> list[str]:
-        """Submit lines; those that an earlier run has tried in vain get a new task. Returns the ids."""
+        """Submit lines, those for which the queue has no room again and again. Returns the ids."""
+        accepted, full = await self._submit_once(indices, again)
+        while full:
+            await asyncio.sleep(_QUEUE_FULL_SECONDS)
+            more, full = await self._submit_once(full, again)
+            accepted += more
+        return accepted
+
+    async def _submit_once(self, indices: Sequence[int], again: int) -> tuple[list[str], list[int]]:
+        """Submit lines; those that an earlier run has tried in vain get a new task. Returns ids, and lines left out."""
         suffix = f"/again-{again}" if again else ""
         wishes = [self._submissions[index] for index in indices]
         outcomes = await self._client.submit_many(replace(wish, request_id=wish.request_id + suffix) for wish in wishes)
@@ -217,10 +226,7 @@ class Batch:
                 accepted.append(outcome.id)
         if failed_before:
             accepted += await self._submit(failed_before, again + 1)
-        if full:
-            await asyncio.sleep(_QUEUE_FULL_SECONDS)
-            accepted += await self._submit(full, again)
-        return accepted
+        return accepted, full
 
     def _finish(self, task: task_pb2.Task) -> None:
         index = self._pending.pop(task.id)
