@@ -100,9 +100,8 @@ class Worker:
         """Ask it to end, and end it after the grace time; with none, end it now."""
         if grace_seconds > 0:
             self._send(signal.SIGTERM)
-            if (
-                self._timer is None or self._timer.when() > self._loop.time() + grace_seconds
-            ):  # being told again is no respite
+            # Being told again is no respite.
+            if self._timer is None or self._timer.when() > self._loop.time() + grace_seconds:
                 self._rearm(self._loop.call_later(grace_seconds, self.kill, 0))
         else:
             self._rearm(None)

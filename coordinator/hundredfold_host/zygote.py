@@ -72,7 +72,7 @@ class Zygote:
         self._idle: asyncio.TimerHandle | None = None
         self._resting = False
         self._retired = False
-        self._starts: collections.deque[float] = collections.deque(maxlen=_RESTARTS)
+        self._deaths: collections.deque[float] = collections.deque(maxlen=_RESTARTS)
         self._waiting: dict[AttemptId, _Launch] = {}
         self._forking: dict[AttemptId, _Launch] = {}
         self._reaping: dict[int, Worker] = {}
@@ -140,7 +140,6 @@ class Zygote:
 
     def _start(self) -> None:
         self._resting = False
-        self._starts.append(time.monotonic())
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._output = OutputPipe(task_pb2.OUTPUT_STREAM_STDERR)
         self._set_state(behaviour_pb2.ENVIRONMENT_STATE_STARTING)
@@ -258,6 +257,7 @@ class Zygote:
         self._close()
         self._process.kill()  # it may have closed its end and live
         status = self._process.wait()
+        self._deaths.append(time.monotonic())
         self._forked_pids.clear()
         forking, self._forking = self._forking, {}
         for launch in forking.values():
@@ -266,7 +266,7 @@ class Zygote:
             self._reap_adopted(worker)
         if self._retired:
             self._resting = True
-        elif len(self._starts) == _RESTARTS and time.monotonic() - self._starts[0] < _RESTART_PERIOD_SECONDS:
+        elif len(self._deaths) == _RESTARTS and time.monotonic() - self._deaths[0] < _RESTART_PERIOD_SECONDS:
             self._fail(f"its zygote died {_RESTARTS} times in a minute, the last time with {_describe(status)}")
         elif self.environment.report_time.seconds == 0:
             slow = f", which is what happens after {_IMPORT_SECONDS:g} s" if status == -signal.SIGKILL else ""

@@ -63,11 +63,12 @@ async def command(
     values = list(read_lines(input_file))
     input_name = getattr(input_file, "name", "")
     async with AsyncExitStack() as stack:
-        results = stack.enter_context(open_results(output_path, str(input_name)))
         target = options.target(where)
         client = await stack.enter_async_context(Client(**target))
         embedded = await _embed(stack, client, target, concurrency)
         environment = await _open_environment(client, spec)
+        # Not before it is known that something can run: what is there is lost by opening it.
+        results = stack.enter_context(open_results(output_path, str(input_name)))
         plan = Plan(
             behaviour,
             environment,
