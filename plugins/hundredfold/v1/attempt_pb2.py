@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from hundredfold.v1 import policy_pb2 as hundredfold_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1chundredfold/v1/attempt.proto\x12\x0ehundredfold.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xce\x02\n\x07\x41ttempt\x12\x14\n\x06number\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04host\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03pid\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0blaunch_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x07outcome\x18\x07 \x01(\x0e\x32\x1e.hundredfold.v1.AttemptOutcomeB\x04\xe2\x41\x01\x03\x12.\n\x07receipt\x18\x08 \x01(\x0b\x32\x17.hundredfold.v1.ReceiptB\x04\xe2\x41\x01\x03\"\xac\x03\n\x07Receipt\x12\x1c\n\texit_code\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x03H\x00\x88\x01\x01\x12\x14\n\x06signal\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0epeak_pss_bytes\x18\x03 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rmax_rss_bytes\x18\x04 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\x31\n\x08\x63pu_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x32\n\twall_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x15\n\x07samples\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1e\n\x10leftovers_killed\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x17\n\tsurvivors\x18\t \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0bstdout_tail\x18\n \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0bstderr_tail\x18\x0b \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rdropped_bytes\x18\x0c \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0ckill_signals\x18\r \x03(\tB\x04\xe2\x41\x01\x03\x42\x0c\n\n_exit_code\"\x99\x01\n\x07\x46\x61ilure\x12\x35\n\x07outcome\x18\x01 \x01(\x0e\x32\x1e.hundredfold.v1.AttemptOutcomeB\x04\xe2\x41\x01\x03\x12\x12\n\x04type\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07message\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\ttraceback\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x66ield\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01*\xf0\x02\n\x0e\x41ttemptOutcome\x12\x1f\n\x1b\x41TTEMPT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41TTEMPT_OUTCOME_COMPLETED\x10\x01\x12\x1a\n\x16\x41TTEMPT_OUTCOME_RAISED\x10\x02\x12\x1a\n\x16\x41TTEMPT_OUTCOME_EXITED\x10\x03\x12\x1d\n\x19\x41TTEMPT_OUTCOME_SIGNALLED\x10\x04\x12\x1d\n\x19\x41TTEMPT_OUTCOME_CANCELLED\x10\x05\x12\x1b\n\x17\x41TTEMPT_OUTCOME_DRAINED\x10\x06\x12\x1d\n\x19\x41TTEMPT_OUTCOME_HOST_LOST\x10\x07\x12!\n\x1d\x41TTEMPT_OUTCOME_LAUNCH_FAILED\x10\x08\x12!\n\x1d\x41TTEMPT_OUTCOME_INVALID_INPUT\x10\t\x12&\n\"ATTEMPT_OUTCOME_PROTOCOL_VIOLATION\x10\nb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1chundredfold/v1/attempt.proto\x12\x0ehundredfold.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bhundredfold/v1/policy.proto\"\xce\x02\n\x07\x41ttempt\x12\x14\n\x06number\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04host\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03pid\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0blaunch_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x07outcome\x18\x07 \x01(\x0e\x32\x1e.hundredfold.v1.AttemptOutcomeB\x04\xe2\x41\x01\x03\x12.\n\x07receipt\x18\x08 \x01(\x0b\x32\x17.hundredfold.v1.ReceiptB\x04\xe2\x41\x01\x03\"\xb9\x07\n\x07Receipt\x12\x1c\n\texit_code\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x03H\x00\x88\x01\x01\x12\x14\n\x06signal\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0epeak_pss_bytes\x18\x03 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rmax_rss_bytes\x18\x04 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\x31\n\x08\x63pu_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x32\n\twall_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x15\n\x07samples\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1e\n\x10leftovers_killed\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x17\n\tsurvivors\x18\t \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0bstdout_tail\x18\n \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0bstderr_tail\x18\x0b \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rdropped_bytes\x18\x0c \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0ckill_signals\x18\r \x03(\tB\x04\xe2\x41\x01\x03\x12\x33\n\nkill_cause\x18\x0e \x01(\x0e\x32\x19.hundredfold.v1.KillCauseB\x04\xe2\x41\x01\x03\x12\x36\n\x10requested_limits\x18\x0f \x01(\x0b\x32\x16.hundredfold.v1.LimitsB\x04\xe2\x41\x01\x03\x12\x36\n\x10\x65\x66\x66\x65\x63tive_limits\x18\x10 \x01(\x0b\x32\x16.hundredfold.v1.LimitsB\x04\xe2\x41\x01\x03\x12\x36\n\x0b\x63ontainment\x18\x11 \x01(\x0e\x32\x1b.hundredfold.v1.ContainmentB\x04\xe2\x41\x01\x03\x12\x37\n\x0fmemory_enforcer\x18\x12 \x01(\x0e\x32\x18.hundredfold.v1.EnforcerB\x04\xe2\x41\x01\x03\x12\x38\n\x10process_enforcer\x18\x13 \x01(\x0e\x32\x18.hundredfold.v1.EnforcerB\x04\xe2\x41\x01\x03\x12\x1b\n\rchildren_seen\x18\x14 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x33\n\tfork_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x33\n\texit_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nempty_time\x18\x17 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x42\x0c\n\n_exit_code\"\xb6\x01\n\x07\x46\x61ilure\x12\x35\n\x07outcome\x18\x01 \x01(\x0e\x32\x1e.hundredfold.v1.AttemptOutcomeB\x04\xe2\x41\x01\x03\x12\x12\n\x04type\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07message\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\ttraceback\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x66ield\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rnon_retryable\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01*\xe8\x03\n\x0e\x41ttemptOutcome\x12\x1f\n\x1b\x41TTEMPT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41TTEMPT_OUTCOME_COMPLETED\x10\x01\x12\x1a\n\x16\x41TTEMPT_OUTCOME_RAISED\x10\x02\x12\x1a\n\x16\x41TTEMPT_OUTCOME_EXITED\x10\x03\x12\x1d\n\x19\x41TTEMPT_OUTCOME_SIGNALLED\x10\x04\x12\x1d\n\x19\x41TTEMPT_OUTCOME_CANCELLED\x10\x05\x12\x1b\n\x17\x41TTEMPT_OUTCOME_DRAINED\x10\x06\x12\x1d\n\x19\x41TTEMPT_OUTCOME_HOST_LOST\x10\x07\x12!\n\x1d\x41TTEMPT_OUTCOME_LAUNCH_FAILED\x10\x08\x12!\n\x1d\x41TTEMPT_OUTCOME_INVALID_INPUT\x10\t\x12&\n\"ATTEMPT_OUTCOME_PROTOCOL_VIOLATION\x10\n\x12\x1d\n\x19\x41TTEMPT_OUTCOME_TIMED_OUT\x10\x0b\x12\x1e\n\x1a\x41TTEMPT_OUTCOME_OOM_KILLED\x10\x0c\x12\x1b\n\x17\x41TTEMPT_OUTCOME_EVICTED\x10\r\x12\x1a\n\x16\x41TTEMPT_OUTCOME_FENCED\x10\x0e*\xb2\x01\n\tKillCause\x12\x1a\n\x16KILL_CAUSE_UNSPECIFIED\x10\x00\x12\x18\n\x14KILL_CAUSE_REQUESTED\x10\x01\x12\x19\n\x15KILL_CAUSE_WALL_LIMIT\x10\x02\x12\x1b\n\x17KILL_CAUSE_MEMORY_LIMIT\x10\x03\x12\x1c\n\x18KILL_CAUSE_PROCESS_LIMIT\x10\x04\x12\x19\n\x15KILL_CAUSE_HOST_ENDED\x10\x05*y\n\x0b\x43ontainment\x12\x1b\n\x17\x43ONTAINMENT_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ONTAINMENT_CGROUP_V2\x10\x01\x12\x19\n\x15\x43ONTAINMENT_CGROUP_V1\x10\x02\x12\x17\n\x13\x43ONTAINMENT_SESSION\x10\x03*O\n\x08\x45nforcer\x12\x18\n\x14\x45NFORCER_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x45NFORCER_CGROUP\x10\x01\x12\x14\n\x10\x45NFORCER_POLLING\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -76,6 +77,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECEIPT'].fields_by_name['dropped_bytes']._serialized_options = b'\342A\001\003'
   _globals['_RECEIPT'].fields_by_name['kill_signals']._loaded_options = None
   _globals['_RECEIPT'].fields_by_name['kill_signals']._serialized_options = b'\342A\001\003'
+  _globals['_RECEIPT'].fields_by_name['kill_cause']._loaded_options = None
+  _globals['_RECEIPT'].fields_by_name['kill_cause']._serialized_options = b'\342A\001\003'
+  _globals['_RECEIPT'].fields_by_name['requested_limits']._loaded_options = None
+  _globals['_RECEIPT'].fields_by_name['requested_limits']._serialized_options = b'\342A\001\003'
+  _globals['_RECEIPT'].fields_by_name['effective_limits']._loaded_options = None
+  _globals['_RECEIPT'].fields_by_name['effective_limits']._serialized_options = b'\342A\001\003'
+  _globals['_RECEIPT'].fields_by_name['containment']._loaded_options = None
+  _globals['_RECEIPT'].fields_by_name['containment']._serialized_options = b'\342A\001\003'
+  _globals['_RECEIPT'].fields_by_name['memory_enforcer']._loaded_options = None
+  _globals['_RECEIPT'].fields_by_name['memory_enforcer']._serialized_options = b'\342A\001\003'
+  _globals['_RECEIPT'].fields_by_name['process_enforcer']._loaded_options = None
+  _globals['_RECEIPT'].fields_by_name['process_enforcer']._serialized_options = b'\342A\001\003'
+  _globals['_RECEIPT'].fields_by_name['children_seen']._loaded_options = None
+  _globals['_RECEIPT'].fields_by_name['children_seen']._serialized_options = b'\342A\001\003'
+  _globals['_RECEIPT'].fields_by_name['fork_time']._loaded_options = None
+  _globals['_RECEIPT'].fields_by_name['fork_time']._serialized_options = b'\342A\001\003'
+  _globals['_RECEIPT'].fields_by_name['exit_time']._loaded_options = None
+  _globals['_RECEIPT'].fields_by_name['exit_time']._serialized_options = b'\342A\001\003'
+  _globals['_RECEIPT'].fields_by_name['empty_time']._loaded_options = None
+  _globals['_RECEIPT'].fields_by_name['empty_time']._serialized_options = b'\342A\001\003'
   _globals['_FAILURE'].fields_by_name['outcome']._loaded_options = None
   _globals['_FAILURE'].fields_by_name['outcome']._serialized_options = b'\342A\001\003'
   _globals['_FAILURE'].fields_by_name['type']._loaded_options = None
@@ -86,12 +107,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FAILURE'].fields_by_name['traceback']._serialized_options = b'\342A\001\001'
   _globals['_FAILURE'].fields_by_name['field']._loaded_options = None
   _globals['_FAILURE'].fields_by_name['field']._serialized_options = b'\342A\001\001'
-  _globals['_ATTEMPTOUTCOME']._serialized_start=1071
-  _globals['_ATTEMPTOUTCOME']._serialized_end=1439
-  _globals['_ATTEMPT']._serialized_start=147
-  _globals['_ATTEMPT']._serialized_end=481
-  _globals['_RECEIPT']._serialized_start=484
-  _globals['_RECEIPT']._serialized_end=912
-  _globals['_FAILURE']._serialized_start=915
-  _globals['_FAILURE']._serialized_end=1068
+  _globals['_FAILURE'].fields_by_name['non_retryable']._loaded_options = None
+  _globals['_FAILURE'].fields_by_name['non_retryable']._serialized_options = b'\342A\001\001'
+  _globals['_ATTEMPTOUTCOME']._serialized_start=1654
+  _globals['_ATTEMPTOUTCOME']._serialized_end=2142
+  _globals['_KILLCAUSE']._serialized_start=2145
+  _globals['_KILLCAUSE']._serialized_end=2323
+  _globals['_CONTAINMENT']._serialized_start=2325
+  _globals['_CONTAINMENT']._serialized_end=2446
+  _globals['_ENFORCER']._serialized_start=2448
+  _globals['_ENFORCER']._serialized_end=2527
+  _globals['_ATTEMPT']._serialized_start=176
+  _globals['_ATTEMPT']._serialized_end=510
+  _globals['_RECEIPT']._serialized_start=513
+  _globals['_RECEIPT']._serialized_end=1466
+  _globals['_FAILURE']._serialized_start=1469
+  _globals['_FAILURE']._serialized_end=1651
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from hundredfold.v1 import policy_pb2 as _policy_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -49,6 +50,16 @@ class _AttemptOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attemp
     """The input does not fit the behaviour's types."""
     ATTEMPT_OUTCOME_PROTOCOL_VIOLATION: _AttemptOutcome.ValueType  # 10
     """The worker's messages made no sense, or its result was too large."""
+    ATTEMPT_OUTCOME_TIMED_OUT: _AttemptOutcome.ValueType  # 11
+    """It ran longer than its wall limit, or into its task's deadline."""
+    ATTEMPT_OUTCOME_OOM_KILLED: _AttemptOutcome.ValueType  # 12
+    """It used more memory than its limit."""
+    ATTEMPT_OUTCOME_EVICTED: _AttemptOutcome.ValueType  # 13
+    """It was ended to save the machine."""
+    ATTEMPT_OUTCOME_FENCED: _AttemptOutcome.ValueType  # 14
+    """It was given up while its process could not be ended; whatever that process
+    still delivers is refused.
+    """
 
 class AttemptOutcome(_AttemptOutcome, metaclass=_AttemptOutcomeEnumTypeWrapper):
     """How an attempt ended."""
@@ -75,7 +86,113 @@ ATTEMPT_OUTCOME_INVALID_INPUT: AttemptOutcome.ValueType  # 9
 """The input does not fit the behaviour's types."""
 ATTEMPT_OUTCOME_PROTOCOL_VIOLATION: AttemptOutcome.ValueType  # 10
 """The worker's messages made no sense, or its result was too large."""
+ATTEMPT_OUTCOME_TIMED_OUT: AttemptOutcome.ValueType  # 11
+"""It ran longer than its wall limit, or into its task's deadline."""
+ATTEMPT_OUTCOME_OOM_KILLED: AttemptOutcome.ValueType  # 12
+"""It used more memory than its limit."""
+ATTEMPT_OUTCOME_EVICTED: AttemptOutcome.ValueType  # 13
+"""It was ended to save the machine."""
+ATTEMPT_OUTCOME_FENCED: AttemptOutcome.ValueType  # 14
+"""It was given up while its process could not be ended; whatever that process
+still delivers is refused.
+"""
 Global___AttemptOutcome: _TypeAlias = AttemptOutcome  # noqa: Y015
+
+class _KillCause:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _KillCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_KillCause.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    KILL_CAUSE_UNSPECIFIED: _KillCause.ValueType  # 0
+    """It ended by itself."""
+    KILL_CAUSE_REQUESTED: _KillCause.ValueType  # 1
+    """The coordinator wanted it: the task was cancelled or expired, the
+    coordinator drained, the attempt was not wanted any more.
+    """
+    KILL_CAUSE_WALL_LIMIT: _KillCause.ValueType  # 2
+    """Its wall limit."""
+    KILL_CAUSE_MEMORY_LIMIT: _KillCause.ValueType  # 3
+    """Its memory limit."""
+    KILL_CAUSE_PROCESS_LIMIT: _KillCause.ValueType  # 4
+    """Its process limit, where only the host's own look at it holds that."""
+    KILL_CAUSE_HOST_ENDED: _KillCause.ValueType  # 5
+    """Its host ended: it was told to, or it had been without a coordinator for
+    too long.
+    """
+
+class KillCause(_KillCause, metaclass=_KillCauseEnumTypeWrapper):
+    """Why an attempt's process was ended."""
+
+KILL_CAUSE_UNSPECIFIED: KillCause.ValueType  # 0
+"""It ended by itself."""
+KILL_CAUSE_REQUESTED: KillCause.ValueType  # 1
+"""The coordinator wanted it: the task was cancelled or expired, the
+coordinator drained, the attempt was not wanted any more.
+"""
+KILL_CAUSE_WALL_LIMIT: KillCause.ValueType  # 2
+"""Its wall limit."""
+KILL_CAUSE_MEMORY_LIMIT: KillCause.ValueType  # 3
+"""Its memory limit."""
+KILL_CAUSE_PROCESS_LIMIT: KillCause.ValueType  # 4
+"""Its process limit, where only the host's own look at it holds that."""
+KILL_CAUSE_HOST_ENDED: KillCause.ValueType  # 5
+"""Its host ended: it was told to, or it had been without a coordinator for
+too long.
+"""
+Global___KillCause: _TypeAlias = KillCause  # noqa: Y015
+
+class _Containment:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContainmentEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Containment.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTAINMENT_UNSPECIFIED: _Containment.ValueType  # 0
+    """Not known: the host was lost with the attempt."""
+    CONTAINMENT_CGROUP_V2: _Containment.ValueType  # 1
+    """A cgroup of version 2."""
+    CONTAINMENT_CGROUP_V1: _Containment.ValueType  # 2
+    """A cgroup of version 1."""
+    CONTAINMENT_SESSION: _Containment.ValueType  # 3
+    """A session of its own, a subreaper and a sweep through /proc."""
+
+class Containment(_Containment, metaclass=_ContainmentEnumTypeWrapper):
+    """What holds the process tree of an attempt together."""
+
+CONTAINMENT_UNSPECIFIED: Containment.ValueType  # 0
+"""Not known: the host was lost with the attempt."""
+CONTAINMENT_CGROUP_V2: Containment.ValueType  # 1
+"""A cgroup of version 2."""
+CONTAINMENT_CGROUP_V1: Containment.ValueType  # 2
+"""A cgroup of version 1."""
+CONTAINMENT_SESSION: Containment.ValueType  # 3
+"""A session of its own, a subreaper and a sweep through /proc."""
+Global___Containment: _TypeAlias = Containment  # noqa: Y015
+
+class _Enforcer:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EnforcerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Enforcer.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ENFORCER_UNSPECIFIED: _Enforcer.ValueType  # 0
+    """Nothing: it is not limited."""
+    ENFORCER_CGROUP: _Enforcer.ValueType  # 1
+    """A cgroup."""
+    ENFORCER_POLLING: _Enforcer.ValueType  # 2
+    """The host, which looks at it several times a second and may be late."""
+
+class Enforcer(_Enforcer, metaclass=_EnforcerEnumTypeWrapper):
+    """What holds a limit."""
+
+ENFORCER_UNSPECIFIED: Enforcer.ValueType  # 0
+"""Nothing: it is not limited."""
+ENFORCER_CGROUP: Enforcer.ValueType  # 1
+"""A cgroup."""
+ENFORCER_POLLING: Enforcer.ValueType  # 2
+"""The host, which looks at it several times a second and may be late."""
+Global___Enforcer: _TypeAlias = Enforcer  # noqa: Y015
 
 @_typing.final
 class Attempt(_message.Message):
@@ -158,6 +275,16 @@ class Receipt(_message.Message):
     STDERR_TAIL_FIELD_NUMBER: _builtins.int
     DROPPED_BYTES_FIELD_NUMBER: _builtins.int
     KILL_SIGNALS_FIELD_NUMBER: _builtins.int
+    KILL_CAUSE_FIELD_NUMBER: _builtins.int
+    REQUESTED_LIMITS_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_LIMITS_FIELD_NUMBER: _builtins.int
+    CONTAINMENT_FIELD_NUMBER: _builtins.int
+    MEMORY_ENFORCER_FIELD_NUMBER: _builtins.int
+    PROCESS_ENFORCER_FIELD_NUMBER: _builtins.int
+    CHILDREN_SEEN_FIELD_NUMBER: _builtins.int
+    FORK_TIME_FIELD_NUMBER: _builtins.int
+    EXIT_TIME_FIELD_NUMBER: _builtins.int
+    EMPTY_TIME_FIELD_NUMBER: _builtins.int
     exit_code: _builtins.int
     """Exit code of the worker, if it exited; absent if a signal ended it."""
     signal: _builtins.int
@@ -173,7 +300,9 @@ class Receipt(_message.Message):
     samples: _builtins.int
     """How often its memory was sampled."""
     leftovers_killed: _builtins.int
-    """Processes it left behind when it ended; all of them were killed."""
+    """Processes it left behind when it ended; all of them were killed. See also
+    `children_seen`.
+    """
     survivors: _builtins.int
     """Processes of its tree still alive when the receipt was written: 0, unless
     some may not be killed, having changed their user, or hang in the kernel.
@@ -184,6 +313,18 @@ class Receipt(_message.Message):
     """End of what it wrote to its standard error, at most 16 KiB."""
     dropped_bytes: _builtins.int
     """Bytes of output that neither tail shows."""
+    kill_cause: Global___KillCause.ValueType
+    """Why it was ended, by Hundredfold or by the kernel for a limit; unspecified
+    if it ended by itself.
+    """
+    containment: Global___Containment.ValueType
+    """What held its process tree together."""
+    memory_enforcer: Global___Enforcer.ValueType
+    """What held `effective_limits.memory_bytes`."""
+    process_enforcer: Global___Enforcer.ValueType
+    """What held `effective_limits.processes`."""
+    children_seen: _builtins.int
+    """Most processes of its tree seen at once, beside the worker itself."""
     @_builtins.property
     def cpu_time(self) -> _duration_pb2.Duration:
         """CPU time of the worker and of the children it waited for."""
@@ -195,6 +336,26 @@ class Receipt(_message.Message):
     @_builtins.property
     def kill_signals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Signals Hundredfold sent to end it: `TERM`, `KILL`, or neither."""
+
+    @_builtins.property
+    def requested_limits(self) -> _policy_pb2.Limits:
+        """The limits that were asked for."""
+
+    @_builtins.property
+    def effective_limits(self) -> _policy_pb2.Limits:
+        """The limits that really held; a field that is zero was not limited."""
+
+    @_builtins.property
+    def fork_time(self) -> _timestamp_pb2.Timestamp:
+        """When its process was made."""
+
+    @_builtins.property
+    def exit_time(self) -> _timestamp_pb2.Timestamp:
+        """When its process ended."""
+
+    @_builtins.property
+    def empty_time(self) -> _timestamp_pb2.Timestamp:
+        """When its process tree was found empty."""
 
     def __init__(
         self,
@@ -212,10 +373,20 @@ class Receipt(_message.Message):
         stderr_tail: _builtins.bytes = ...,
         dropped_bytes: _builtins.int = ...,
         kill_signals: _abc.Iterable[_builtins.str] | None = ...,
+        kill_cause: Global___KillCause.ValueType = ...,
+        requested_limits: _policy_pb2.Limits | None = ...,
+        effective_limits: _policy_pb2.Limits | None = ...,
+        containment: Global___Containment.ValueType = ...,
+        memory_enforcer: Global___Enforcer.ValueType = ...,
+        process_enforcer: Global___Enforcer.ValueType = ...,
+        children_seen: _builtins.int = ...,
+        fork_time: _timestamp_pb2.Timestamp | None = ...,
+        exit_time: _timestamp_pb2.Timestamp | None = ...,
+        empty_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "cpu_time", b"cpu_time", "exit_code", b"exit_code", "wall_time", b"wall_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "cpu_time", b"cpu_time", "effective_limits", b"effective_limits", "empty_time", b"empty_time", "exit_code", b"exit_code", "exit_time", b"exit_time", "fork_time", b"fork_time", "requested_limits", b"requested_limits", "wall_time", b"wall_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "cpu_time", b"cpu_time", "dropped_bytes", b"dropped_bytes", "exit_code", b"exit_code", "kill_signals", b"kill_signals", "leftovers_killed", b"leftovers_killed", "max_rss_bytes", b"max_rss_bytes", "peak_pss_bytes", b"peak_pss_bytes", "samples", b"samples", "signal", b"signal", "stderr_tail", b"stderr_tail", "stdout_tail", b"stdout_tail", "survivors", b"survivors", "wall_time", b"wall_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "children_seen", b"children_seen", "containment", b"containment", "cpu_time", b"cpu_time", "dropped_bytes", b"dropped_bytes", "effective_limits", b"effective_limits", "empty_time", b"empty_time", "exit_code", b"exit_code", "exit_time", b"exit_time", "fork_time", b"fork_time", "kill_cause", b"kill_cause", "kill_signals", b"kill_signals", "leftovers_killed", b"leftovers_killed", "max_rss_bytes", b"max_rss_bytes", "memory_enforcer", b"memory_enforcer", "peak_pss_bytes", b"peak_pss_bytes", "process_enforcer", b"process_enforcer", "requested_limits", b"requested_limits", "samples", b"samples", "signal", b"signal", "stderr_tail", b"stderr_tail", "stdout_tail", b"stdout_tail", "survivors", b"survivors", "wall_time", b"wall_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -234,6 +405,7 @@ class Failure(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     TRACEBACK_FIELD_NUMBER: _builtins.int
     FIELD_FIELD_NUMBER: _builtins.int
+    NON_RETRYABLE_FIELD_NUMBER: _builtins.int
     outcome: Global___AttemptOutcome.ValueType
     """Kind of end, in the same words as the attempt's."""
     type: _builtins.str
@@ -246,6 +418,8 @@ class Failure(_message.Message):
     """Field of the input that was at fault, as a path such as `pages[2].url`;
     empty if none was.
     """
+    non_retryable: _builtins.bool
+    """Whether another attempt would be in vain, whatever the retry policy says."""
     def __init__(
         self,
         *,
@@ -254,10 +428,11 @@ class Failure(_message.Message):
         message: _builtins.str = ...,
         traceback: _builtins.str = ...,
         field: _builtins.str = ...,
+        non_retryable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "message", b"message", "outcome", b"outcome", "traceback", b"traceback", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "message", b"message", "non_retryable", b"non_retryable", "outcome", b"outcome", "traceback", b"traceback", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

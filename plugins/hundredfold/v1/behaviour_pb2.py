@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from hundredfold.v1 import policy_pb2 as hundredfold_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ehundredfold/v1/behaviour.proto\x12\x0ehundredfold.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x01\n\tBehaviour\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07summary\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06plugin\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0cinput_schema\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\routput_schema\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\"z\n\x06Plugin\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06origin\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nbehaviours\x18\x03 \x03(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x65rror\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\ttraceback\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\"t\n\x0f\x45nvironmentSpec\x12\x14\n\x06python\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cplugin_files\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12/\n\x08\x63ommands\x18\x03 \x03(\x0b\x32\x17.hundredfold.v1.CommandB\x04\xe2\x41\x01\x01\"1\n\x07\x43ommand\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04\x61rgv\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\"\xd3\x02\n\x0b\x45nvironment\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x33\n\x04spec\x18\x02 \x01(\x0b\x32\x1f.hundredfold.v1.EnvironmentSpecB\x04\xe2\x41\x01\x03\x12\x35\n\x05state\x18\x03 \x01(\x0e\x32 .hundredfold.v1.EnvironmentStateB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x65rror\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12-\n\x07plugins\x18\x05 \x03(\x0b\x32\x16.hundredfold.v1.PluginB\x04\xe2\x41\x01\x03\x12\x33\n\nbehaviours\x18\x06 \x03(\x0b\x32\x19.hundredfold.v1.BehaviourB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x64igest\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0breport_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03*\x90\x01\n\x10\x45nvironmentState\x12!\n\x1d\x45NVIRONMENT_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45NVIRONMENT_STATE_STARTING\x10\x01\x12\x1b\n\x17\x45NVIRONMENT_STATE_READY\x10\x02\x12\x1c\n\x18\x45NVIRONMENT_STATE_FAILED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ehundredfold/v1/behaviour.proto\x12\x0ehundredfold.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bhundredfold/v1/policy.proto\"\xe5\x01\n\tBehaviour\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07summary\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06plugin\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0cinput_schema\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1b\n\routput_schema\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12,\n\x06limits\x18\x06 \x01(\x0b\x32\x16.hundredfold.v1.LimitsB\x04\xe2\x41\x01\x03\x12\x30\n\x05retry\x18\x07 \x01(\x0b\x32\x1b.hundredfold.v1.RetryPolicyB\x04\xe2\x41\x01\x03\"z\n\x06Plugin\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06origin\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nbehaviours\x18\x03 \x03(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x65rror\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\ttraceback\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\"t\n\x0f\x45nvironmentSpec\x12\x14\n\x06python\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cplugin_files\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12/\n\x08\x63ommands\x18\x03 \x03(\x0b\x32\x17.hundredfold.v1.CommandB\x04\xe2\x41\x01\x01\"1\n\x07\x43ommand\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04\x61rgv\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\"\xd3\x02\n\x0b\x45nvironment\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x33\n\x04spec\x18\x02 \x01(\x0b\x32\x1f.hundredfold.v1.EnvironmentSpecB\x04\xe2\x41\x01\x03\x12\x35\n\x05state\x18\x03 \x01(\x0e\x32 .hundredfold.v1.EnvironmentStateB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x65rror\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12-\n\x07plugins\x18\x05 \x03(\x0b\x32\x16.hundredfold.v1.PluginB\x04\xe2\x41\x01\x03\x12\x33\n\nbehaviours\x18\x06 \x03(\x0b\x32\x19.hundredfold.v1.BehaviourB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x64igest\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0breport_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03*\x90\x01\n\x10\x45nvironmentState\x12!\n\x1d\x45NVIRONMENT_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45NVIRONMENT_STATE_STARTING\x10\x01\x12\x1b\n\x17\x45NVIRONMENT_STATE_READY\x10\x02\x12\x1c\n\x18\x45NVIRONMENT_STATE_FAILED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,6 +44,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BEHAVIOUR'].fields_by_name['input_schema']._serialized_options = b'\342A\001\003'
   _globals['_BEHAVIOUR'].fields_by_name['output_schema']._loaded_options = None
   _globals['_BEHAVIOUR'].fields_by_name['output_schema']._serialized_options = b'\342A\001\003'
+  _globals['_BEHAVIOUR'].fields_by_name['limits']._loaded_options = None
+  _globals['_BEHAVIOUR'].fields_by_name['limits']._serialized_options = b'\342A\001\003'
+  _globals['_BEHAVIOUR'].fields_by_name['retry']._loaded_options = None
+  _globals['_BEHAVIOUR'].fields_by_name['retry']._serialized_options = b'\342A\001\003'
   _globals['_PLUGIN'].fields_by_name['name']._loaded_options = None
   _globals['_PLUGIN'].fields_by_name['name']._serialized_options = b'\342A\001\003'
   _globals['_PLUGIN'].fields_by_name['origin']._loaded_options = None
@@ -79,16 +84,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENVIRONMENT'].fields_by_name['digest']._serialized_options = b'\342A\001\003'
   _globals['_ENVIRONMENT'].fields_by_name['report_time']._loaded_options = None
   _globals['_ENVIRONMENT'].fields_by_name['report_time']._serialized_options = b'\342A\001\003'
-  _globals['_ENVIRONMENTSTATE']._serialized_start=888
-  _globals['_ENVIRONMENTSTATE']._serialized_end=1032
-  _globals['_BEHAVIOUR']._serialized_start=117
-  _globals['_BEHAVIOUR']._serialized_end=250
-  _globals['_PLUGIN']._serialized_start=252
-  _globals['_PLUGIN']._serialized_end=374
-  _globals['_ENVIRONMENTSPEC']._serialized_start=376
-  _globals['_ENVIRONMENTSPEC']._serialized_end=492
-  _globals['_COMMAND']._serialized_start=494
-  _globals['_COMMAND']._serialized_end=543
-  _globals['_ENVIRONMENT']._serialized_start=546
-  _globals['_ENVIRONMENT']._serialized_end=885
+  _globals['_ENVIRONMENTSTATE']._serialized_start=1013
+  _globals['_ENVIRONMENTSTATE']._serialized_end=1157
+  _globals['_BEHAVIOUR']._serialized_start=146
+  _globals['_BEHAVIOUR']._serialized_end=375
+  _globals['_PLUGIN']._serialized_start=377
+  _globals['_PLUGIN']._serialized_end=499
+  _globals['_ENVIRONMENTSPEC']._serialized_start=501
+  _globals['_ENVIRONMENTSPEC']._serialized_end=617
+  _globals['_COMMAND']._serialized_start=619
+  _globals['_COMMAND']._serialized_end=668
+  _globals['_ENVIRONMENT']._serialized_start=671
+  _globals['_ENVIRONMENT']._serialized_end=1010
 # @@protoc_insertion_point(module_scope)

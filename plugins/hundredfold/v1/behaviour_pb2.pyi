@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from hundredfold.v1 import policy_pb2 as _policy_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -59,6 +60,8 @@ class Behaviour(_message.Message):
     PLUGIN_FIELD_NUMBER: _builtins.int
     INPUT_SCHEMA_FIELD_NUMBER: _builtins.int
     OUTPUT_SCHEMA_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, unique in its environment."""
     summary: _builtins.str
@@ -69,6 +72,14 @@ class Behaviour(_message.Message):
     """JSON Schema (2020-12) of its input, as JSON text."""
     output_schema: _builtins.str
     """JSON Schema (2020-12) of its output, as JSON text."""
+    @_builtins.property
+    def limits(self) -> _policy_pb2.Limits:
+        """What each attempt may use, unless its task says otherwise."""
+
+    @_builtins.property
+    def retry(self) -> _policy_pb2.RetryPolicy:
+        """When its tasks are tried again, unless they say otherwise."""
+
     def __init__(
         self,
         *,
@@ -77,10 +88,12 @@ class Behaviour(_message.Message):
         plugin: _builtins.str = ...,
         input_schema: _builtins.str = ...,
         output_schema: _builtins.str = ...,
+        limits: _policy_pb2.Limits | None = ...,
+        retry: _policy_pb2.RetryPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "retry", b"retry"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_schema", b"input_schema", "name", b"name", "output_schema", b"output_schema", "plugin", b"plugin", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_schema", b"input_schema", "limits", b"limits", "name", b"name", "output_schema", b"output_schema", "plugin", b"plugin", "retry", b"retry", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

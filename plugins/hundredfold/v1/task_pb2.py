@@ -23,12 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from hundredfold.v1 import attempt_pb2 as hundredfold_dot_v1_dot_attempt__pb2
 from hundredfold.v1 import payload_pb2 as hundredfold_dot_v1_dot_payload__pb2
+from hundredfold.v1 import policy_pb2 as hundredfold_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19hundredfold/v1/task.proto\x12\x0ehundredfold.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1chundredfold/v1/attempt.proto\x1a\x1chundredfold/v1/payload.proto\"\xee\x01\n\x08TaskSpec\x12\x17\n\tbehaviour\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x65nvironment\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12,\n\x05input\x18\x03 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x02\x12\x15\n\x07session\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12:\n\x06labels\x18\x05 \x03(\x0b\x32$.hundredfold.v1.TaskSpec.LabelsEntryB\x04\xe2\x41\x01\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xee\x03\n\x04Task\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12,\n\x04spec\x18\x02 \x01(\x0b\x32\x18.hundredfold.v1.TaskSpecB\x04\xe2\x41\x01\x03\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x19.hundredfold.v1.TaskStateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12/\n\x08\x61ttempts\x18\x07 \x03(\x0b\x32\x17.hundredfold.v1.AttemptB\x04\xe2\x41\x01\x03\x12-\n\x06result\x18\x08 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x03\x12.\n\x07\x66\x61ilure\x18\t \x01(\x0b\x32\x17.hundredfold.v1.FailureB\x04\xe2\x41\x01\x03\x12(\n\x04gate\x18\n \x01(\x0b\x32\x14.hundredfold.v1.GateB\x04\xe2\x41\x01\x03\x12\x1b\n\rlast_sequence\x18\x0b \x01(\x04\x42\x04\xe2\x41\x01\x03\"J\n\x04Gate\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x18.hundredfold.v1.GateKindB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x64\x65tail\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"\x8b\x02\n\x05\x45vent\x12\x16\n\x08sequence\x18\x01 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61ttempt\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x39\n\x0cstate_change\x18\x04 \x01(\x0b\x32\x1b.hundredfold.v1.StateChangeB\x04\xe2\x41\x01\x03H\x00\x12\x30\n\x07\x65mitted\x18\x05 \x01(\x0b\x32\x17.hundredfold.v1.EmittedB\x04\xe2\x41\x01\x03H\x00\x12.\n\x06output\x18\x06 \x01(\x0b\x32\x16.hundredfold.v1.OutputB\x04\xe2\x41\x01\x03H\x00\x42\x06\n\x04kind\"S\n\x0bStateChange\x12.\n\x05state\x18\x01 \x01(\x0e\x32\x19.hundredfold.v1.TaskStateB\x04\xe2\x41\x01\x03\x12\x14\n\x06reason\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"X\n\x07\x45mitted\x12\x1d\n\x0fworker_sequence\x18\x01 \x01(\x04\x42\x04\xe2\x41\x01\x02\x12.\n\x07payload\x18\x02 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x02\"m\n\x06Output\x12\x32\n\x06stream\x18\x01 \x01(\x0e\x32\x1c.hundredfold.v1.OutputStreamB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rdropped_bytes\x18\x03 \x01(\x04\x42\x04\xe2\x41\x01\x03*\xbb\x01\n\tTaskState\x12\x1a\n\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11TASK_STATE_QUEUED\x10\x01\x12\x18\n\x14TASK_STATE_LAUNCHING\x10\x02\x12\x16\n\x12TASK_STATE_RUNNING\x10\x03\x12\x18\n\x14TASK_STATE_SUCCEEDED\x10\x04\x12\x15\n\x11TASK_STATE_FAILED\x10\x05\x12\x18\n\x14TASK_STATE_CANCELLED\x10\x06*\xbc\x01\n\x08GateKind\x12\x19\n\x15GATE_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15GATE_KIND_CONCURRENCY\x10\x01\x12\x1a\n\x16GATE_KIND_SESSION_BUSY\x10\x02\x12\x15\n\x11GATE_KIND_NO_HOST\x10\x03\x12\x19\n\x15GATE_KIND_ENVIRONMENT\x10\x04\x12\x14\n\x10GATE_KIND_MEMORY\x10\x05\x12\x16\n\x12GATE_KIND_DRAINING\x10\x06*a\n\x0cOutputStream\x12\x1d\n\x19OUTPUT_STREAM_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTPUT_STREAM_STDOUT\x10\x01\x12\x18\n\x14OUTPUT_STREAM_STDERR\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19hundredfold/v1/task.proto\x12\x0ehundredfold.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1chundredfold/v1/attempt.proto\x1a\x1chundredfold/v1/payload.proto\x1a\x1bhundredfold/v1/policy.proto\"\xa4\x04\n\x08TaskSpec\x12\x17\n\tbehaviour\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0b\x65nvironment\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12,\n\x05input\x18\x03 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x02\x12\x15\n\x07session\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12:\n\x06labels\x18\x05 \x03(\x0b\x32$.hundredfold.v1.TaskSpec.LabelsEntryB\x04\xe2\x41\x01\x01\x12\x16\n\x08priority\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x34\n\nnot_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x42\n\x19schedule_to_start_timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x42\n\x19schedule_to_close_timeout\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12,\n\x06limits\x18\n \x01(\x0b\x32\x16.hundredfold.v1.LimitsB\x04\xe2\x41\x01\x01\x12\x30\n\x05retry\x18\x0b \x01(\x0b\x32\x1b.hundredfold.v1.RetryPolicyB\x04\xe2\x41\x01\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xed\x04\n\x04Task\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12,\n\x04spec\x18\x02 \x01(\x0b\x32\x18.hundredfold.v1.TaskSpecB\x04\xe2\x41\x01\x03\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x19.hundredfold.v1.TaskStateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12/\n\x08\x61ttempts\x18\x07 \x03(\x0b\x32\x17.hundredfold.v1.AttemptB\x04\xe2\x41\x01\x03\x12-\n\x06result\x18\x08 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x03\x12.\n\x07\x66\x61ilure\x18\t \x01(\x0b\x32\x17.hundredfold.v1.FailureB\x04\xe2\x41\x01\x03\x12(\n\x04gate\x18\n \x01(\x0b\x32\x14.hundredfold.v1.GateB\x04\xe2\x41\x01\x03\x12\x1b\n\rlast_sequence\x18\x0b \x01(\x04\x42\x04\xe2\x41\x01\x03\x12;\n\x11next_attempt_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12@\n\x11\x64\x65\x61\x64_letter_cause\x18\r \x01(\x0e\x32\x1f.hundredfold.v1.DeadLetterCauseB\x04\xe2\x41\x01\x03\"J\n\x04Gate\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x18.hundredfold.v1.GateKindB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x64\x65tail\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"\x8b\x02\n\x05\x45vent\x12\x16\n\x08sequence\x18\x01 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61ttempt\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x39\n\x0cstate_change\x18\x04 \x01(\x0b\x32\x1b.hundredfold.v1.StateChangeB\x04\xe2\x41\x01\x03H\x00\x12\x30\n\x07\x65mitted\x18\x05 \x01(\x0b\x32\x17.hundredfold.v1.EmittedB\x04\xe2\x41\x01\x03H\x00\x12.\n\x06output\x18\x06 \x01(\x0b\x32\x16.hundredfold.v1.OutputB\x04\xe2\x41\x01\x03H\x00\x42\x06\n\x04kind\"S\n\x0bStateChange\x12.\n\x05state\x18\x01 \x01(\x0e\x32\x19.hundredfold.v1.TaskStateB\x04\xe2\x41\x01\x03\x12\x14\n\x06reason\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"X\n\x07\x45mitted\x12\x1d\n\x0fworker_sequence\x18\x01 \x01(\x04\x42\x04\xe2\x41\x01\x02\x12.\n\x07payload\x18\x02 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x02\"m\n\x06Output\x12\x32\n\x06stream\x18\x01 \x01(\x0e\x32\x1c.hundredfold.v1.OutputStreamB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rdropped_bytes\x18\x03 \x01(\x04\x42\x04\xe2\x41\x01\x03*\xc4\x01\n\x0f\x44\x65\x61\x64LetterCause\x12!\n\x1d\x44\x45\x41\x44_LETTER_CAUSE_UNSPECIFIED\x10\x00\x12\'\n#DEAD_LETTER_CAUSE_RETRIES_EXHAUSTED\x10\x01\x12#\n\x1f\x44\x45\x41\x44_LETTER_CAUSE_NON_RETRYABLE\x10\x02\x12!\n\x1d\x44\x45\x41\x44_LETTER_CAUSE_QUARANTINED\x10\x03\x12\x1d\n\x19\x44\x45\x41\x44_LETTER_CAUSE_EXPIRED\x10\x04*\xd3\x01\n\tTaskState\x12\x1a\n\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11TASK_STATE_QUEUED\x10\x01\x12\x18\n\x14TASK_STATE_LAUNCHING\x10\x02\x12\x16\n\x12TASK_STATE_RUNNING\x10\x03\x12\x18\n\x14TASK_STATE_SUCCEEDED\x10\x04\x12\x15\n\x11TASK_STATE_FAILED\x10\x05\x12\x18\n\x14TASK_STATE_CANCELLED\x10\x06\x12\x16\n\x12TASK_STATE_EXPIRED\x10\x07*\xea\x01\n\x08GateKind\x12\x19\n\x15GATE_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15GATE_KIND_CONCURRENCY\x10\x01\x12\x1a\n\x16GATE_KIND_SESSION_BUSY\x10\x02\x12\x15\n\x11GATE_KIND_NO_HOST\x10\x03\x12\x19\n\x15GATE_KIND_ENVIRONMENT\x10\x04\x12\x14\n\x10GATE_KIND_MEMORY\x10\x05\x12\x16\n\x12GATE_KIND_DRAINING\x10\x06\x12\x15\n\x11GATE_KIND_DELAYED\x10\x07\x12\x15\n\x11GATE_KIND_SUSPECT\x10\x08*a\n\x0cOutputStream\x12\x1d\n\x19OUTPUT_STREAM_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTPUT_STREAM_STDOUT\x10\x01\x12\x18\n\x14OUTPUT_STREAM_STDERR\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,6 +49,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TASKSPEC'].fields_by_name['session']._serialized_options = b'\342A\001\001'
   _globals['_TASKSPEC'].fields_by_name['labels']._loaded_options = None
   _globals['_TASKSPEC'].fields_by_name['labels']._serialized_options = b'\342A\001\001'
+  _globals['_TASKSPEC'].fields_by_name['priority']._loaded_options = None
+  _globals['_TASKSPEC'].fields_by_name['priority']._serialized_options = b'\342A\001\001'
+  _globals['_TASKSPEC'].fields_by_name['not_before']._loaded_options = None
+  _globals['_TASKSPEC'].fields_by_name['not_before']._serialized_options = b'\342A\001\001'
+  _globals['_TASKSPEC'].fields_by_name['schedule_to_start_timeout']._loaded_options = None
+  _globals['_TASKSPEC'].fields_by_name['schedule_to_start_timeout']._serialized_options = b'\342A\001\001'
+  _globals['_TASKSPEC'].fields_by_name['schedule_to_close_timeout']._loaded_options = None
+  _globals['_TASKSPEC'].fields_by_name['schedule_to_close_timeout']._serialized_options = b'\342A\001\001'
+  _globals['_TASKSPEC'].fields_by_name['limits']._loaded_options = None
+  _globals['_TASKSPEC'].fields_by_name['limits']._serialized_options = b'\342A\001\001'
+  _globals['_TASKSPEC'].fields_by_name['retry']._loaded_options = None
+  _globals['_TASKSPEC'].fields_by_name['retry']._serialized_options = b'\342A\001\001'
   _globals['_TASK'].fields_by_name['id']._loaded_options = None
   _globals['_TASK'].fields_by_name['id']._serialized_options = b'\342A\001\003'
   _globals['_TASK'].fields_by_name['spec']._loaded_options = None
@@ -69,6 +83,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TASK'].fields_by_name['gate']._serialized_options = b'\342A\001\003'
   _globals['_TASK'].fields_by_name['last_sequence']._loaded_options = None
   _globals['_TASK'].fields_by_name['last_sequence']._serialized_options = b'\342A\001\003'
+  _globals['_TASK'].fields_by_name['next_attempt_time']._loaded_options = None
+  _globals['_TASK'].fields_by_name['next_attempt_time']._serialized_options = b'\342A\001\003'
+  _globals['_TASK'].fields_by_name['dead_letter_cause']._loaded_options = None
+  _globals['_TASK'].fields_by_name['dead_letter_cause']._serialized_options = b'\342A\001\003'
   _globals['_GATE'].fields_by_name['kind']._loaded_options = None
   _globals['_GATE'].fields_by_name['kind']._serialized_options = b'\342A\001\003'
   _globals['_GATE'].fields_by_name['detail']._loaded_options = None
@@ -99,26 +117,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OUTPUT'].fields_by_name['data']._serialized_options = b'\342A\001\003'
   _globals['_OUTPUT'].fields_by_name['dropped_bytes']._loaded_options = None
   _globals['_OUTPUT'].fields_by_name['dropped_bytes']._serialized_options = b'\342A\001\003'
-  _globals['_TASKSTATE']._serialized_start=1542
-  _globals['_TASKSTATE']._serialized_end=1729
-  _globals['_GATEKIND']._serialized_start=1732
-  _globals['_GATEKIND']._serialized_end=1920
-  _globals['_OUTPUTSTREAM']._serialized_start=1922
-  _globals['_OUTPUTSTREAM']._serialized_end=2019
-  _globals['_TASKSPEC']._serialized_start=172
-  _globals['_TASKSPEC']._serialized_end=410
-  _globals['_TASKSPEC_LABELSENTRY']._serialized_start=365
-  _globals['_TASKSPEC_LABELSENTRY']._serialized_end=410
-  _globals['_TASK']._serialized_start=413
-  _globals['_TASK']._serialized_end=907
-  _globals['_GATE']._serialized_start=909
-  _globals['_GATE']._serialized_end=983
-  _globals['_EVENT']._serialized_start=986
-  _globals['_EVENT']._serialized_end=1253
-  _globals['_STATECHANGE']._serialized_start=1255
-  _globals['_STATECHANGE']._serialized_end=1338
-  _globals['_EMITTED']._serialized_start=1340
-  _globals['_EMITTED']._serialized_end=1428
-  _globals['_OUTPUT']._serialized_start=1430
-  _globals['_OUTPUT']._serialized_end=1539
+  _globals['_DEADLETTERCAUSE']._serialized_start=2040
+  _globals['_DEADLETTERCAUSE']._serialized_end=2236
+  _globals['_TASKSTATE']._serialized_start=2239
+  _globals['_TASKSTATE']._serialized_end=2450
+  _globals['_GATEKIND']._serialized_start=2453
+  _globals['_GATEKIND']._serialized_end=2687
+  _globals['_OUTPUTSTREAM']._serialized_start=2689
+  _globals['_OUTPUTSTREAM']._serialized_end=2786
+  _globals['_TASKSPEC']._serialized_start=233
+  _globals['_TASKSPEC']._serialized_end=781
+  _globals['_TASKSPEC_LABELSENTRY']._serialized_start=736
+  _globals['_TASKSPEC_LABELSENTRY']._serialized_end=781
+  _globals['_TASK']._serialized_start=784
+  _globals['_TASK']._serialized_end=1405
+  _globals['_GATE']._serialized_start=1407
+  _globals['_GATE']._serialized_end=1481
+  _globals['_EVENT']._serialized_start=1484
+  _globals['_EVENT']._serialized_end=1751
+  _globals['_STATECHANGE']._serialized_start=1753
+  _globals['_STATECHANGE']._serialized_end=1836
+  _globals['_EMITTED']._serialized_start=1838
+  _globals['_EMITTED']._serialized_end=1926
+  _globals['_OUTPUT']._serialized_start=1928
+  _globals['_OUTPUT']._serialized_end=2037
 # @@protoc_insertion_point(module_scope)

@@ -5,12 +5,14 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from hundredfold.v1 import attempt_pb2 as _attempt_pb2
 from hundredfold.v1 import payload_pb2 as _payload_pb2
+from hundredfold.v1 import policy_pb2 as _policy_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -21,6 +23,42 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _DeadLetterCause:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeadLetterCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeadLetterCause.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DEAD_LETTER_CAUSE_UNSPECIFIED: _DeadLetterCause.ValueType  # 0
+    """It is none."""
+    DEAD_LETTER_CAUSE_RETRIES_EXHAUSTED: _DeadLetterCause.ValueType  # 1
+    """Its retry policy allows no further attempt."""
+    DEAD_LETTER_CAUSE_NON_RETRYABLE: _DeadLetterCause.ValueType  # 2
+    """Its failure is one that another attempt would repeat."""
+    DEAD_LETTER_CAUSE_QUARANTINED: _DeadLetterCause.ValueType  # 3
+    """It has ended so many processes that it is not let near another one,
+    whatever its retry policy says.
+    """
+    DEAD_LETTER_CAUSE_EXPIRED: _DeadLetterCause.ValueType  # 4
+    """A deadline of it has passed."""
+
+class DeadLetterCause(_DeadLetterCause, metaclass=_DeadLetterCauseEnumTypeWrapper):
+    """Why a task is a dead letter."""
+
+DEAD_LETTER_CAUSE_UNSPECIFIED: DeadLetterCause.ValueType  # 0
+"""It is none."""
+DEAD_LETTER_CAUSE_RETRIES_EXHAUSTED: DeadLetterCause.ValueType  # 1
+"""Its retry policy allows no further attempt."""
+DEAD_LETTER_CAUSE_NON_RETRYABLE: DeadLetterCause.ValueType  # 2
+"""Its failure is one that another attempt would repeat."""
+DEAD_LETTER_CAUSE_QUARANTINED: DeadLetterCause.ValueType  # 3
+"""It has ended so many processes that it is not let near another one,
+whatever its retry policy says.
+"""
+DEAD_LETTER_CAUSE_EXPIRED: DeadLetterCause.ValueType  # 4
+"""A deadline of it has passed."""
+Global___DeadLetterCause: _TypeAlias = DeadLetterCause  # noqa: Y015
 
 class _TaskState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -42,6 +80,8 @@ class _TaskStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TaskState.V
     """Ended with a failure."""
     TASK_STATE_CANCELLED: _TaskState.ValueType  # 6
     """Ended because somebody asked for it."""
+    TASK_STATE_EXPIRED: _TaskState.ValueType  # 7
+    """Ended because its time had passed before it had a result."""
 
 class TaskState(_TaskState, metaclass=_TaskStateEnumTypeWrapper):
     """Where a task stands in its life."""
@@ -60,6 +100,8 @@ TASK_STATE_FAILED: TaskState.ValueType  # 5
 """Ended with a failure."""
 TASK_STATE_CANCELLED: TaskState.ValueType  # 6
 """Ended because somebody asked for it."""
+TASK_STATE_EXPIRED: TaskState.ValueType  # 7
+"""Ended because its time had passed before it had a result."""
 Global___TaskState: _TypeAlias = TaskState  # noqa: Y015
 
 class _GateKind:
@@ -82,6 +124,12 @@ class _GateKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GateKind.Val
     """The machine has less free memory than its reserve."""
     GATE_KIND_DRAINING: _GateKind.ValueType  # 6
     """The coordinator is draining and starts nothing more."""
+    GATE_KIND_DELAYED: _GateKind.ValueType  # 7
+    """Its `not_before` or its backoff has not passed yet."""
+    GATE_KIND_SUSPECT: _GateKind.ValueType  # 8
+    """It has lost its host or its process so often that it may be why: it runs
+    beside no other such task.
+    """
 
 class GateKind(_GateKind, metaclass=_GateKindEnumTypeWrapper):
     """The gates between a queued task and a process."""
@@ -100,6 +148,12 @@ GATE_KIND_MEMORY: GateKind.ValueType  # 5
 """The machine has less free memory than its reserve."""
 GATE_KIND_DRAINING: GateKind.ValueType  # 6
 """The coordinator is draining and starts nothing more."""
+GATE_KIND_DELAYED: GateKind.ValueType  # 7
+"""Its `not_before` or its backoff has not passed yet."""
+GATE_KIND_SUSPECT: GateKind.ValueType  # 8
+"""It has lost its host or its process so often that it may be why: it runs
+beside no other such task.
+"""
 Global___GateKind: _TypeAlias = GateKind  # noqa: Y015
 
 class _OutputStream:
@@ -157,6 +211,12 @@ class TaskSpec(_message.Message):
     INPUT_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    SCHEDULE_TO_START_TIMEOUT_FIELD_NUMBER: _builtins.int
+    SCHEDULE_TO_CLOSE_TIMEOUT_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
     behaviour: _builtins.str
     """Name of the behaviour that does the work, as `ListBehaviours` gives it."""
     environment: _builtins.str
@@ -168,6 +228,11 @@ class TaskSpec(_message.Message):
     session run one after the other, in the order of their submission. Empty
     means that the task has none.
     """
+    priority: _builtins.int
+    """Order among the tasks that wait: higher first, -100 to 100, default 0.
+    Tasks of the same priority start in the order of their submission, and so
+    do those of one session, whatever their priority.
+    """
     @_builtins.property
     def input(self) -> _payload_pb2.Payload:
         """Input of the behaviour; JSON input is validated against its schema."""
@@ -178,6 +243,32 @@ class TaskSpec(_message.Message):
         200 characters. `run` is what the command line uses.
         """
 
+    @_builtins.property
+    def not_before(self) -> _timestamp_pb2.Timestamp:
+        """When it may start at the earliest; absent means at once."""
+
+    @_builtins.property
+    def schedule_to_start_timeout(self) -> _duration_pb2.Duration:
+        """How long it may wait for its first attempt, from `not_before` or its
+        submission, whichever is later; then it is EXPIRED. Absent means any time.
+        """
+
+    @_builtins.property
+    def schedule_to_close_timeout(self) -> _duration_pb2.Duration:
+        """How long it may take from its submission to its end, all attempts
+        together; then it is EXPIRED. Absent means any time.
+        """
+
+    @_builtins.property
+    def limits(self) -> _policy_pb2.Limits:
+        """What each attempt may use. In the answer, what really holds."""
+
+    @_builtins.property
+    def retry(self) -> _policy_pb2.RetryPolicy:
+        """When it is tried again; absent means the behaviour's own, else the
+        defaults. In the answer, what really holds.
+        """
+
     def __init__(
         self,
         *,
@@ -186,10 +277,16 @@ class TaskSpec(_message.Message):
         input: _payload_pb2.Payload | None = ...,
         session: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        priority: _builtins.int = ...,
+        not_before: _timestamp_pb2.Timestamp | None = ...,
+        schedule_to_start_timeout: _duration_pb2.Duration | None = ...,
+        schedule_to_close_timeout: _duration_pb2.Duration | None = ...,
+        limits: _policy_pb2.Limits | None = ...,
+        retry: _policy_pb2.RetryPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "limits", b"limits", "not_before", b"not_before", "retry", b"retry", "schedule_to_close_timeout", b"schedule_to_close_timeout", "schedule_to_start_timeout", b"schedule_to_start_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["behaviour", b"behaviour", "environment", b"environment", "input", b"input", "labels", b"labels", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["behaviour", b"behaviour", "environment", b"environment", "input", b"input", "labels", b"labels", "limits", b"limits", "not_before", b"not_before", "priority", b"priority", "retry", b"retry", "schedule_to_close_timeout", b"schedule_to_close_timeout", "schedule_to_start_timeout", b"schedule_to_start_timeout", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -212,6 +309,8 @@ class Task(_message.Message):
     FAILURE_FIELD_NUMBER: _builtins.int
     GATE_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    NEXT_ATTEMPT_TIME_FIELD_NUMBER: _builtins.int
+    DEAD_LETTER_CAUSE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identity, given by the coordinator: 26 characters that sort by the time of
     submission.
@@ -220,6 +319,10 @@ class Task(_message.Message):
     """Where the task stands in its life."""
     last_sequence: _builtins.int
     """Sequence of the task's newest event, from 1."""
+    dead_letter_cause: Global___DeadLetterCause.ValueType
+    """Why it is a dead letter: it has ended without a result, nobody asked for
+    that, and nothing more will be tried until `RetryTask` or `DeleteTask`.
+    """
     @_builtins.property
     def spec(self) -> Global___TaskSpec:
         """What was asked for. `spec.input` is left out by `ListTasks` and
@@ -248,13 +351,19 @@ class Task(_message.Message):
 
     @_builtins.property
     def failure(self) -> _attempt_pb2.Failure:
-        """Why the task did not succeed; present when the state is FAILED or
-        CANCELLED.
+        """Why the task did not succeed; present when the state is FAILED, CANCELLED
+        or EXPIRED.
         """
 
     @_builtins.property
     def gate(self) -> Global___Gate:
         """Why the task is not running yet; present when the state is QUEUED."""
+
+    @_builtins.property
+    def next_attempt_time(self) -> _timestamp_pb2.Timestamp:
+        """When the next attempt may start at the earliest; present while a QUEUED
+        task waits for its `not_before` or its backoff.
+        """
 
     def __init__(
         self,
@@ -270,10 +379,12 @@ class Task(_message.Message):
         failure: _attempt_pb2.Failure | None = ...,
         gate: Global___Gate | None = ...,
         last_sequence: _builtins.int = ...,
+        next_attempt_time: _timestamp_pb2.Timestamp | None = ...,
+        dead_letter_cause: Global___DeadLetterCause.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "gate", b"gate", "result", b"result", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "gate", b"gate", "next_attempt_time", b"next_attempt_time", "result", b"result", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "gate", b"gate", "id", b"id", "last_sequence", b"last_sequence", "result", b"result", "spec", b"spec", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "create_time", b"create_time", "dead_letter_cause", b"dead_letter_cause", "end_time", b"end_time", "failure", b"failure", "gate", b"gate", "id", b"id", "last_sequence", b"last_sequence", "next_attempt_time", b"next_attempt_time", "result", b"result", "spec", b"spec", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,56 +27,57 @@ from hundredfold.internal.v1 import records_pb2 as hundredfold_dot_internal_dot_
 from hundredfold.v1 import attempt_pb2 as hundredfold_dot_v1_dot_attempt__pb2
 from hundredfold.v1 import behaviour_pb2 as hundredfold_dot_v1_dot_behaviour__pb2
 from hundredfold.v1 import coordinator_service_pb2 as hundredfold_dot_v1_dot_coordinator__service__pb2
+from hundredfold.v1 import policy_pb2 as hundredfold_dot_v1_dot_policy__pb2
 from hundredfold.v1 import task_pb2 as hundredfold_dot_v1_dot_task__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*hundredfold/internal/v1/host_service.proto\x12\x17hundredfold.internal.v1\x1a\x1egoogle/protobuf/duration.proto\x1a%hundredfold/internal/v1/records.proto\x1a\x1chundredfold/v1/attempt.proto\x1a\x1ehundredfold/v1/behaviour.proto\x1a(hundredfold/v1/coordinator_service.proto\x1a\x19hundredfold/v1/task.proto\"E\n\rAttachRequest\x12\x34\n\x07reports\x18\x01 \x03(\x0b\x32#.hundredfold.internal.v1.HostReport\"H\n\x0e\x41ttachResponse\x12\x36\n\x08\x63ommands\x18\x01 \x03(\x0b\x32$.hundredfold.internal.v1.HostCommand\"-\n\nAttemptKey\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\"\x9c\x03\n\nHostReport\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12/\n\x05hello\x18\x02 \x01(\x0b\x32\x1e.hundredfold.internal.v1.HelloH\x00\x12\x35\n\x08launched\x18\x03 \x01(\x0b\x32!.hundredfold.internal.v1.LaunchedH\x00\x12>\n\rlaunch_failed\x18\x04 \x01(\x0b\x32%.hundredfold.internal.v1.LaunchFailedH\x00\x12\x31\n\x06\x65xited\x18\x05 \x01(\x0b\x32\x1f.hundredfold.internal.v1.ExitedH\x00\x12\x32\n\x0b\x65nvironment\x18\x06 \x01(\x0b\x32\x1b.hundredfold.v1.EnvironmentH\x00\x12/\n\x05usage\x18\x07 \x01(\x0b\x32\x1e.hundredfold.internal.v1.UsageH\x00\x12\x36\n\x06output\x18\x08 \x01(\x0b\x32$.hundredfold.internal.v1.OutputChunkH\x00\x42\x06\n\x04kind\"\x89\x01\n\x05Hello\x12\x0f\n\x07host_id\x18\x01 \x01(\t\x12\x39\n\x07process\x18\x02 \x01(\x0b\x32(.hundredfold.internal.v1.ProcessIdentity\x12\x34\n\tinventory\x18\x03 \x03(\x0b\x32!.hundredfold.internal.v1.Launched\"{\n\x08Launched\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12\x39\n\x07process\x18\x02 \x01(\x0b\x32(.hundredfold.internal.v1.ProcessIdentity\"g\n\x0cLaunchFailed\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x11\n\ttransient\x18\x03 \x01(\x08\"h\n\x06\x45xited\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12(\n\x07receipt\x18\x02 \x01(\x0b\x32\x17.hundredfold.v1.Receipt\"j\n\x05Usage\x12(\n\x07machine\x18\x01 \x01(\x0b\x32\x17.hundredfold.v1.Machine\x12\x37\n\x08\x61ttempts\x18\x02 \x03(\x0b\x32%.hundredfold.internal.v1.AttemptUsage\"\x97\x01\n\x0c\x41ttemptUsage\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12\x11\n\tpss_bytes\x18\x02 \x01(\x04\x12+\n\x08\x63pu_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tprocesses\x18\x04 \x01(\x05\"k\n\x0bOutputChunk\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12&\n\x06output\x18\x02 \x01(\x0b\x32\x16.hundredfold.v1.Output\"\x99\x03\n\x0bHostCommand\x12\x33\n\x07welcome\x18\x01 \x01(\x0b\x32 .hundredfold.internal.v1.WelcomeH\x00\x12\x44\n\x10open_environment\x18\x02 \x01(\x0b\x32(.hundredfold.internal.v1.OpenEnvironmentH\x00\x12\x31\n\x06launch\x18\x03 \x01(\x0b\x32\x1f.hundredfold.internal.v1.LaunchH\x00\x12-\n\x04kill\x18\x04 \x01(\x0b\x32\x1d.hundredfold.internal.v1.KillH\x00\x12;\n\x0b\x61\x63knowledge\x18\x05 \x01(\x0b\x32$.hundredfold.internal.v1.AcknowledgeH\x00\x12\x31\n\x06\x66ollow\x18\x06 \x01(\x0b\x32\x1f.hundredfold.internal.v1.FollowH\x00\x12\x35\n\x08shutdown\x18\x07 \x01(\x0b\x32!.hundredfold.internal.v1.ShutdownH\x00\x42\x06\n\x04kind\"\x18\n\x07Welcome\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\"|\n\x0fOpenEnvironment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x04spec\x18\x02 \x01(\x0b\x32\x1f.hundredfold.v1.EnvironmentSpec\x12,\n\tidle_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"z\n\x06Launch\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\x11\n\tbehaviour\x18\x03 \x01(\t\x12\x12\n\ncredential\x18\x04 \x01(\t\"f\n\x04Kill\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12(\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x1d\n\x0b\x41\x63knowledge\x12\x0e\n\x06number\x18\x01 \x01(\x04\"J\n\x06\x46ollow\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12\n\n\x02on\x18\x02 \x01(\x08\"4\n\x08Shutdown\x12(\n\x05grace\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa2\x01\n\nHostConfig\x12\x0f\n\x07host_id\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12.\n\x0borphan_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0fsample_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration2l\n\x0bHostService\x12]\n\x06\x41ttach\x12&.hundredfold.internal.v1.AttachRequest\x1a\'.hundredfold.internal.v1.AttachResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*hundredfold/internal/v1/host_service.proto\x12\x17hundredfold.internal.v1\x1a\x1egoogle/protobuf/duration.proto\x1a%hundredfold/internal/v1/records.proto\x1a\x1chundredfold/v1/attempt.proto\x1a\x1ehundredfold/v1/behaviour.proto\x1a(hundredfold/v1/coordinator_service.proto\x1a\x1bhundredfold/v1/policy.proto\x1a\x19hundredfold/v1/task.proto\"E\n\rAttachRequest\x12\x34\n\x07reports\x18\x01 \x03(\x0b\x32#.hundredfold.internal.v1.HostReport\"H\n\x0e\x41ttachResponse\x12\x36\n\x08\x63ommands\x18\x01 \x03(\x0b\x32$.hundredfold.internal.v1.HostCommand\"-\n\nAttemptKey\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\"\x9c\x03\n\nHostReport\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12/\n\x05hello\x18\x02 \x01(\x0b\x32\x1e.hundredfold.internal.v1.HelloH\x00\x12\x35\n\x08launched\x18\x03 \x01(\x0b\x32!.hundredfold.internal.v1.LaunchedH\x00\x12>\n\rlaunch_failed\x18\x04 \x01(\x0b\x32%.hundredfold.internal.v1.LaunchFailedH\x00\x12\x31\n\x06\x65xited\x18\x05 \x01(\x0b\x32\x1f.hundredfold.internal.v1.ExitedH\x00\x12\x32\n\x0b\x65nvironment\x18\x06 \x01(\x0b\x32\x1b.hundredfold.v1.EnvironmentH\x00\x12/\n\x05usage\x18\x07 \x01(\x0b\x32\x1e.hundredfold.internal.v1.UsageH\x00\x12\x36\n\x06output\x18\x08 \x01(\x0b\x32$.hundredfold.internal.v1.OutputChunkH\x00\x42\x06\n\x04kind\"\x89\x01\n\x05Hello\x12\x0f\n\x07host_id\x18\x01 \x01(\t\x12\x39\n\x07process\x18\x02 \x01(\x0b\x32(.hundredfold.internal.v1.ProcessIdentity\x12\x34\n\tinventory\x18\x03 \x03(\x0b\x32!.hundredfold.internal.v1.Launched\"{\n\x08Launched\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12\x39\n\x07process\x18\x02 \x01(\x0b\x32(.hundredfold.internal.v1.ProcessIdentity\"g\n\x0cLaunchFailed\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x11\n\ttransient\x18\x03 \x01(\x08\"h\n\x06\x45xited\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12(\n\x07receipt\x18\x02 \x01(\x0b\x32\x17.hundredfold.v1.Receipt\"j\n\x05Usage\x12(\n\x07machine\x18\x01 \x01(\x0b\x32\x17.hundredfold.v1.Machine\x12\x37\n\x08\x61ttempts\x18\x02 \x03(\x0b\x32%.hundredfold.internal.v1.AttemptUsage\"\x97\x01\n\x0c\x41ttemptUsage\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12\x11\n\tpss_bytes\x18\x02 \x01(\x04\x12+\n\x08\x63pu_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tprocesses\x18\x04 \x01(\x05\"k\n\x0bOutputChunk\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12&\n\x06output\x18\x02 \x01(\x0b\x32\x16.hundredfold.v1.Output\"\x99\x03\n\x0bHostCommand\x12\x33\n\x07welcome\x18\x01 \x01(\x0b\x32 .hundredfold.internal.v1.WelcomeH\x00\x12\x44\n\x10open_environment\x18\x02 \x01(\x0b\x32(.hundredfold.internal.v1.OpenEnvironmentH\x00\x12\x31\n\x06launch\x18\x03 \x01(\x0b\x32\x1f.hundredfold.internal.v1.LaunchH\x00\x12-\n\x04kill\x18\x04 \x01(\x0b\x32\x1d.hundredfold.internal.v1.KillH\x00\x12;\n\x0b\x61\x63knowledge\x18\x05 \x01(\x0b\x32$.hundredfold.internal.v1.AcknowledgeH\x00\x12\x31\n\x06\x66ollow\x18\x06 \x01(\x0b\x32\x1f.hundredfold.internal.v1.FollowH\x00\x12\x35\n\x08shutdown\x18\x07 \x01(\x0b\x32!.hundredfold.internal.v1.ShutdownH\x00\x42\x06\n\x04kind\"\x18\n\x07Welcome\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\"|\n\x0fOpenEnvironment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x04spec\x18\x02 \x01(\x0b\x32\x1f.hundredfold.v1.EnvironmentSpec\x12,\n\tidle_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xcc\x01\n\x06Launch\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\x11\n\tbehaviour\x18\x03 \x01(\t\x12\x12\n\ncredential\x18\x04 \x01(\t\x12&\n\x06limits\x18\x05 \x01(\x0b\x32\x16.hundredfold.v1.Limits\x12(\n\x05grace\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"f\n\x04Kill\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12(\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x1d\n\x0b\x41\x63knowledge\x12\x0e\n\x06number\x18\x01 \x01(\x04\"J\n\x06\x46ollow\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12\n\n\x02on\x18\x02 \x01(\x08\"4\n\x08Shutdown\x12(\n\x05grace\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa2\x01\n\nHostConfig\x12\x0f\n\x07host_id\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12.\n\x0borphan_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0fsample_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration2l\n\x0bHostService\x12]\n\x06\x41ttach\x12&.hundredfold.internal.v1.AttachRequest\x1a\'.hundredfold.internal.v1.AttachResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hundredfold.internal.v1.host_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ATTACHREQUEST']._serialized_start=273
-  _globals['_ATTACHREQUEST']._serialized_end=342
-  _globals['_ATTACHRESPONSE']._serialized_start=344
-  _globals['_ATTACHRESPONSE']._serialized_end=416
-  _globals['_ATTEMPTKEY']._serialized_start=418
-  _globals['_ATTEMPTKEY']._serialized_end=463
-  _globals['_HOSTREPORT']._serialized_start=466
-  _globals['_HOSTREPORT']._serialized_end=878
-  _globals['_HELLO']._serialized_start=881
-  _globals['_HELLO']._serialized_end=1018
-  _globals['_LAUNCHED']._serialized_start=1020
-  _globals['_LAUNCHED']._serialized_end=1143
-  _globals['_LAUNCHFAILED']._serialized_start=1145
-  _globals['_LAUNCHFAILED']._serialized_end=1248
-  _globals['_EXITED']._serialized_start=1250
-  _globals['_EXITED']._serialized_end=1354
-  _globals['_USAGE']._serialized_start=1356
-  _globals['_USAGE']._serialized_end=1462
-  _globals['_ATTEMPTUSAGE']._serialized_start=1465
-  _globals['_ATTEMPTUSAGE']._serialized_end=1616
-  _globals['_OUTPUTCHUNK']._serialized_start=1618
-  _globals['_OUTPUTCHUNK']._serialized_end=1725
-  _globals['_HOSTCOMMAND']._serialized_start=1728
-  _globals['_HOSTCOMMAND']._serialized_end=2137
-  _globals['_WELCOME']._serialized_start=2139
-  _globals['_WELCOME']._serialized_end=2163
-  _globals['_OPENENVIRONMENT']._serialized_start=2165
-  _globals['_OPENENVIRONMENT']._serialized_end=2289
-  _globals['_LAUNCH']._serialized_start=2291
-  _globals['_LAUNCH']._serialized_end=2413
-  _globals['_KILL']._serialized_start=2415
-  _globals['_KILL']._serialized_end=2517
-  _globals['_ACKNOWLEDGE']._serialized_start=2519
-  _globals['_ACKNOWLEDGE']._serialized_end=2548
-  _globals['_FOLLOW']._serialized_start=2550
-  _globals['_FOLLOW']._serialized_end=2624
-  _globals['_SHUTDOWN']._serialized_start=2626
-  _globals['_SHUTDOWN']._serialized_end=2678
-  _globals['_HOSTCONFIG']._serialized_start=2681
-  _globals['_HOSTCONFIG']._serialized_end=2843
-  _globals['_HOSTSERVICE']._serialized_start=2845
-  _globals['_HOSTSERVICE']._serialized_end=2953
+  _globals['_ATTACHREQUEST']._serialized_start=302
+  _globals['_ATTACHREQUEST']._serialized_end=371
+  _globals['_ATTACHRESPONSE']._serialized_start=373
+  _globals['_ATTACHRESPONSE']._serialized_end=445
+  _globals['_ATTEMPTKEY']._serialized_start=447
+  _globals['_ATTEMPTKEY']._serialized_end=492
+  _globals['_HOSTREPORT']._serialized_start=495
+  _globals['_HOSTREPORT']._serialized_end=907
+  _globals['_HELLO']._serialized_start=910
+  _globals['_HELLO']._serialized_end=1047
+  _globals['_LAUNCHED']._serialized_start=1049
+  _globals['_LAUNCHED']._serialized_end=1172
+  _globals['_LAUNCHFAILED']._serialized_start=1174
+  _globals['_LAUNCHFAILED']._serialized_end=1277
+  _globals['_EXITED']._serialized_start=1279
+  _globals['_EXITED']._serialized_end=1383
+  _globals['_USAGE']._serialized_start=1385
+  _globals['_USAGE']._serialized_end=1491
+  _globals['_ATTEMPTUSAGE']._serialized_start=1494
+  _globals['_ATTEMPTUSAGE']._serialized_end=1645
+  _globals['_OUTPUTCHUNK']._serialized_start=1647
+  _globals['_OUTPUTCHUNK']._serialized_end=1754
+  _globals['_HOSTCOMMAND']._serialized_start=1757
+  _globals['_HOSTCOMMAND']._serialized_end=2166
+  _globals['_WELCOME']._serialized_start=2168
+  _globals['_WELCOME']._serialized_end=2192
+  _globals['_OPENENVIRONMENT']._serialized_start=2194
+  _globals['_OPENENVIRONMENT']._serialized_end=2318
+  _globals['_LAUNCH']._serialized_start=2321
+  _globals['_LAUNCH']._serialized_end=2525
+  _globals['_KILL']._serialized_start=2527
+  _globals['_KILL']._serialized_end=2629
+  _globals['_ACKNOWLEDGE']._serialized_start=2631
+  _globals['_ACKNOWLEDGE']._serialized_end=2660
+  _globals['_FOLLOW']._serialized_start=2662
+  _globals['_FOLLOW']._serialized_end=2736
+  _globals['_SHUTDOWN']._serialized_start=2738
+  _globals['_SHUTDOWN']._serialized_end=2790
+  _globals['_HOSTCONFIG']._serialized_start=2793
+  _globals['_HOSTCONFIG']._serialized_end=2955
+  _globals['_HOSTSERVICE']._serialized_start=2957
+  _globals['_HOSTSERVICE']._serialized_end=3065
 # @@protoc_insertion_point(module_scope)

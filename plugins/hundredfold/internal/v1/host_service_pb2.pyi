@@ -12,6 +12,7 @@ from hundredfold.internal.v1 import records_pb2 as _records_pb2
 from hundredfold.v1 import attempt_pb2 as _attempt_pb2
 from hundredfold.v1 import behaviour_pb2 as _behaviour_pb2
 from hundredfold.v1 import coordinator_service_pb2 as _coordinator_service_pb2
+from hundredfold.v1 import policy_pb2 as _policy_pb2
 from hundredfold.v1 import task_pb2 as _task_pb2
 import builtins as _builtins
 import sys
@@ -520,6 +521,8 @@ class Launch(_message.Message):
     ENVIRONMENT_FIELD_NUMBER: _builtins.int
     BEHAVIOUR_FIELD_NUMBER: _builtins.int
     CREDENTIAL_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    GRACE_FIELD_NUMBER: _builtins.int
     environment: _builtins.str
     """Environment to fork it from."""
     behaviour: _builtins.str
@@ -530,6 +533,16 @@ class Launch(_message.Message):
     def attempt(self) -> Global___AttemptKey:
         """The attempt it is for."""
 
+    @_builtins.property
+    def limits(self) -> _policy_pb2.Limits:
+        """What it may use; every field that is zero is not limited. The host holds
+        them whether there is a coordinator or not.
+        """
+
+    @_builtins.property
+    def grace(self) -> _duration_pb2.Duration:
+        """Time between SIGTERM and SIGKILL when its wall limit ends it."""
+
     def __init__(
         self,
         *,
@@ -537,10 +550,12 @@ class Launch(_message.Message):
         environment: _builtins.str = ...,
         behaviour: _builtins.str = ...,
         credential: _builtins.str = ...,
+        limits: _policy_pb2.Limits | None = ...,
+        grace: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "grace", b"grace", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "behaviour", b"behaviour", "credential", b"credential", "environment", b"environment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "behaviour", b"behaviour", "credential", b"credential", "environment", b"environment", "grace", b"grace", "limits", b"limits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -95,7 +95,8 @@ Global___Preload: _TypeAlias = Preload  # noqa: Y015
 @_typing.final
 class Fork(_message.Message):
     """Make a worker. Three descriptors travel with it: the credential to read, and
-    where its standard output and standard error go.
+    where its standard output and standard error go. A `cgroup.procs` file for
+    each cgroup that the worker shall join before it does anything else follows.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
