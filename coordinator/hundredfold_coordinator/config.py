@@ -29,6 +29,12 @@ class Config:
         max_payload_bytes: largest input, result, checkpoint or event, 1 to 64 MiB.
         event_quota: events an attempt may emit, from 0.
         memory_reserve_bytes: nothing is started while the machine has less memory available; 0 switches this off.
+        hosts: number of host processes kept, 1 to 16.
+        wall_limit_seconds: longest time an attempt may run whose task and behaviour do not say; 0 means any time.
+        process_limit: most processes and threads of such an attempt, from 0, which means any number.
+        retention_tasks: most tasks kept that have ended, from 0; dead letters are counted apart, with the same limit.
+        retention_seconds: how long they are kept, from 0.
+        dead_letter_retention_seconds: how long dead letters are kept, from 0.
         grace_seconds: time from SIGTERM to SIGKILL, from 0, which means SIGKILL at once.
         drain_seconds: how long running tasks may go on when the coordinator stops, from 0.
         environment_idle_seconds: how long a temporary environment is kept warm while nothing of it runs, from 0.
@@ -50,6 +56,12 @@ class Config:
     max_payload_bytes: int = 4 << 20
     event_quota: int = 10_000
     memory_reserve_bytes: int = 256 << 20
+    hosts: int = 1
+    wall_limit_seconds: float = 3600
+    process_limit: int = 1000
+    retention_tasks: int = 100_000
+    retention_seconds: float = 7 * 86_400
+    dead_letter_retention_seconds: float = 30 * 86_400
     grace_seconds: float = 5
     drain_seconds: float = 30
     environment_idle_seconds: float = 60
@@ -72,6 +84,12 @@ class Config:
             "max_payload_bytes": (1, 64 << 20),
             "event_quota": (0, 10_000_000),
             "memory_reserve_bytes": (0, 1 << 50),
+            "hosts": (1, 16),
+            "wall_limit_seconds": (0, 366 * 86_400),
+            "process_limit": (0, 1_000_000),
+            "retention_tasks": (0, 1_000_000_000),
+            "retention_seconds": (0, 100 * 366 * 86_400),
+            "dead_letter_retention_seconds": (0, 100 * 366 * 86_400),
             "grace_seconds": (0, 3600),
             "drain_seconds": (0, 86_400),
             "environment_idle_seconds": (0, 86_400),

@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import os
+import random
 import secrets
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,13 +22,16 @@ from hundredfold.manager import PluginManager
 from hundredfold.v1 import behaviour_pb2
 
 from hundredfold_coordinator import keys, systemd
+from hundredfold_coordinator.burials import Burials
 from hundredfold_coordinator.config import DONE, Config
 from hundredfold_coordinator.core import events
 from hundredfold_coordinator.core.effects import Effect
 from hundredfold_coordinator.core.recovery import recover
 from hundredfold_coordinator.core.state import AttemptId, Limits, State
+from hundredfold_coordinator.ended import EndedTasks
 from hundredfold_coordinator.environments import DEFAULT, Environments
 from hundredfold_coordinator.host_processes import HostProcesses
+from hundredfold_coordinator.host_watch import HostWatch
 from hundredfold_coordinator.hosts import Hosts
 from hundredfold_coordinator.hub import Hub
 from hundredfold_coordinator.inputs import RecentInputs
@@ -34,6 +39,7 @@ from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.lease import take_lease
 from hundredfold_coordinator.lock import DataDirectoryLock
 from hundredfold_coordinator.performer import Performer
+from hundredfold_coordinator.retention import Retention, RetentionPolicy
 from hundredfold_coordinator.servers import ApiServer, WorkerServer, tcp_token
 from hundredfold_coordinator.services.coordinator_service import CoordinatorService, DrainOrder
 from hundredfold_coordinator.services.host_service import HostService
@@ -89,24 +95,45 @@ class Daemon:
         holder = identity(os.getpid()) or records_pb2.ProcessIdentity()
         self._epoch = await take_lease(storage, holder)
         self._storage = storage
-        self._state = State(self._limits(), lambda: secrets.token_urlsafe(32))
+        self._state = State(self._limits(), lambda: secrets.token_urlsafe(32), random.random)
         self._journal = Journal(self._state, storage, self._perform)
         self._hosts = Hosts()
         self._hub = Hub(self._follow)
-        self._performer = Performer(self._hosts, self._hub, self._journal.post)
+        self._performer = Performer(self._hosts, self._hub, Burials(self._journal.post), self._journal.post)
         self._environments = Environments(self._config.environment_idle_seconds)
+        self._ended = EndedTasks(self._state, storage, self._journal)
         await self._recover()
         sockets = [paths.api_socket(self._config.runtime_dir), paths.worker_socket(self._config.runtime_dir)]
-        self._processes = HostProcesses(storage, self._host_config(sockets[1]), self._host_lost)
+        self._version = metadata.version("hundredfold")
+        self._processes = HostProcesses(
+            storage,
+            self._host_config(sockets[1]),
+            self._host_lost,
+            wanted=self._config.hosts,
+            version=self._version,
+        )
         writer = asyncio.ensure_future(self._journal.run())
+        keepers = [asyncio.ensure_future(keeper) for keeper in self._keepers()]
         try:
             await self._start_servers(*sockets)
             await self._until_stopped(writer)
         finally:
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
             self._journal.stop()
             await asyncio.gather(writer, return_exceptions=True)
             for path in sockets:
                 path.unlink(missing_ok=True)
+
+    def _keepers(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what goes on beside the servers, for as long as they serve."""
+        config = self._config
+        policy = RetentionPolicy(config.retention_tasks, config.retention_seconds, config.dead_letter_retention_seconds)
+        return [
+            Retention(policy, self._state, self._storage, self._ended).run(),
+            HostWatch(self._hosts, self._journal.post, self._processes.kill).run(),
+        ]
 
     async def _open_store(self, storage: Storage) -> None:
         plugins = PluginManager(COORDINATOR_GROUP)
@@ -123,7 +150,8 @@ class Daemon:
         live = [entry.key[len(keys.LIVE) :].decode() for entry in await self._storage.scan_all(keys.LIVE)]
         found = await self._storage.get(list(map(keys.task, live)))
         records = [records_pb2.TaskRecord.FromString(record.value) for record in found if record]
-        recover(self._state, records)
+        for alarm in recover(self._state, records, time.time_ns()):
+            self._performer.perform(alarm)
         needed = {record.task.spec.environment for record in records}
         for entry in await self._storage.scan_all(keys.ENVIRONMENT):
             environment = behaviour_pb2.Environment.FromString(entry.record.value)
@@ -140,7 +168,16 @@ class Daemon:
         await self._api_server.start(
             api,
             self._config.listen,
-            TaskService(self._state, self._storage, self._journal, self._hub, self._environments, inputs, limit),
+            TaskService(
+                self._state,
+                self._storage,
+                self._journal,
+                self._hub,
+                self._environments,
+                inputs,
+                self._ended,
+                limit,
+            ),
             CoordinatorService(
                 self._config,
                 self._epoch,
@@ -149,6 +186,8 @@ class Daemon:
                 self._journal,
                 self._hosts,
                 self._environments,
+                self._processes.all,
+                self._version,
                 self.stop,
             ),
         )
@@ -168,6 +207,7 @@ class Daemon:
                 self._environments,
                 self._processes.authenticate,
                 self._epoch,
+                self._version,
             ),
         )
         await self._api_server.set_serving(serving=True)
@@ -207,7 +247,7 @@ class Daemon:
                 grace = order.grace_seconds
                 self._journal.post(events.DrainExpired(now_ns=time.time_ns(), grace_seconds=grace))
             elif overdue >= order.grace_seconds + _HOST_END_SECONDS:
-                self._processes.kill()  # a host that does not do its work: its death ends its workers, too
+                self._processes.kill_all()  # a host that does not do its work: its death ends its workers, too
             await asyncio.sleep(_POLL_SECONDS)
         if self._order and not self._order.keep_agents:
             await self._end_hosts()
@@ -218,7 +258,7 @@ class Daemon:
             # Again and again: a host that is still starting attaches in the middle of this.
             self._hosts.broadcast(host_service_pb2.HostCommand(shutdown=host_service_pb2.Shutdown()))
             if time.monotonic() > deadline:
-                self._processes.kill()
+                self._processes.kill_all()
             await asyncio.sleep(_POLL_SECONDS)
 
     def _listen_for_signals(self) -> None:
@@ -275,6 +315,8 @@ class Daemon:
             event_quota=config.event_quota,
             memory_reserve_bytes=config.memory_reserve_bytes,
             grace_seconds=config.grace_seconds,
+            wall_limit_seconds=config.wall_limit_seconds,
+            process_limit=config.process_limit,
         )
 
     def _default_environment(self) -> behaviour_pb2.EnvironmentSpec:

@@ -88,8 +88,8 @@ class Environments:
         await self._reported[name].wait()
         return self._environments[name]
 
-    async def check(self, spec: task_pb2.TaskSpec) -> None:
-        """Check that a task's behaviour exists and that its input fits.
+    async def check(self, spec: task_pb2.TaskSpec) -> behaviour_pb2.Behaviour:
+        """Check that a task's behaviour exists and that its input fits; return the behaviour.
 
         Raises:
             UnknownEnvironment, UnknownBehaviour, BrokenEnvironment, BrokenPlugin: there is nothing to run it.
@@ -108,6 +108,7 @@ class Environments:
             self._check_input(environment.name, behaviour, spec.input.data)
         else:  # it takes a second or so for every megabyte
             await asyncio.to_thread(self._check_input, environment.name, behaviour, spec.input.data)
+        return behaviour
 
     def _check_input(self, environment: str, behaviour: behaviour_pb2.Behaviour, data: bytes) -> None:
         value = _parse(data)

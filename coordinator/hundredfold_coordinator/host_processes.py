@@ -36,7 +36,7 @@ class HostProcess:
 
 
 class HostProcesses:
-    """Keeps one host alive.
+    """Keeps `wanted` hosts of this version alive; those of another one end when they have nothing left to run.
 
     Args:
         storage: where hosts are recorded.
@@ -46,7 +46,17 @@ class HostProcesses:
 
     """
 
-    def __init__(self, storage: Storage, template: host_service_pb2.HostConfig, on_lost: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        template: host_service_pb2.HostConfig,
+        on_lost: Callable[[str], None],
+        *,
+        wanted: int,
+        version: str,
+    ) -> None:
+        self._wanted = wanted
+        self._version = version
         self._storage = storage
         self._template = template
         self._on_lost = on_lost
@@ -55,7 +65,7 @@ class HostProcesses:
         self.stopping = False
 
     async def begin(self) -> None:
-        """Take up the hosts that live, give up those that do not, and start one if there is none."""
+        """Take up the hosts that live, give up those that do not, and start as many as are missing."""
         for entry in await self._storage.scan_all(keys.HOST):
             record = records_pb2.HostRecord.FromString(entry.record.value)
             pidfd = open_process(record.process)
@@ -63,7 +73,7 @@ class HostProcesses:
                 self._on_lost(record.host_id)
             else:
                 self._watch(HostProcess(record, pidfd))
-        if not self._processes:
+        while self._missing():
             await self.start()
 
     async def start(self) -> None:
@@ -73,18 +83,19 @@ class HostProcesses:
         config = host_service_pb2.HostConfig(host_id=host_id, secret=secret)
         config.MergeFrom(self._template)
         process = _spawn(config)
-        record = records_pb2.HostRecord(host_id=host_id, secret_hash=sha256(secret.encode()).digest())
+        digest = sha256(secret.encode()).digest()
+        record = records_pb2.HostRecord(host_id=host_id, secret_hash=digest, version=self._version)
         record.process.CopyFrom(identity(process.pid) or records_pb2.ProcessIdentity(pid=process.pid))
         # It cannot attach before this is known, and nothing is launched on it before it has attached.
         self._watch(HostProcess(record, os.pidfd_open(process.pid)))
         await self._storage.commit([Batch([Write(keys.host(host_id), record.SerializeToString())])])
 
-    def authenticate(self, secret: str) -> str | None:
-        """Return the id of the host that has this secret."""
+    def authenticate(self, secret: str) -> records_pb2.HostRecord | None:
+        """Return the record of the host that has this secret."""
         digest = sha256(secret.encode()).digest()
         for process in self._processes.values():
             if secrets.compare_digest(process.record.secret_hash, digest):
-                return process.record.host_id
+                return process.record
         return None
 
     def knows(self, host_id: str) -> bool:
@@ -96,11 +107,25 @@ class HostProcesses:
         """Whether any host's process lives."""
         return bool(self._processes)
 
-    def kill(self) -> None:
-        """Kill every host; `on_lost` follows for each."""
-        for process in self._processes.values():
+    def all(self) -> list[records_pb2.HostRecord]:
+        """Return the records of the hosts whose processes live."""
+        return [process.record for process in self._processes.values()]
+
+    def kill(self, host_id: str) -> None:
+        """Kill a host; `on_lost` follows."""
+        process = self._processes.get(host_id)
+        if process:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
+
+    def kill_all(self) -> None:
+        """Kill every host; `on_lost` follows for each."""
+        for host_id in self._processes:
+            self.kill(host_id)
+
+    def _missing(self) -> bool:
+        current = [process for process in self._processes.values() if process.record.version == self._version]
+        return len(current) < self._wanted
 
     def _watch(self, process: HostProcess) -> None:
         self._processes[process.record.host_id] = process
@@ -117,7 +142,7 @@ class HostProcesses:
 
     async def _replace(self, host_id: str) -> None:
         self._on_lost(host_id)
-        while not self._processes and not self.stopping:
+        while self._missing() and not self.stopping:
             await asyncio.sleep(_RESTART_SECONDS)
             try:
                 await self.start()

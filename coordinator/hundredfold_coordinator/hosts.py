@@ -1,6 +1,7 @@
 """The hosts that are attached: the lines to them, and what they last measured."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 from hundredfold.internal.v1 import host_service_pb2 as pb
@@ -44,6 +45,7 @@ class Hosts:
     def __init__(self) -> None:
         self._lines: dict[str, HostLine] = {}
         self._hosts: dict[str, coordinator_service_pb2.Host] = {}
+        self._heard: dict[str, float] = {}
         self.usage: dict[AttemptId, pb.AttemptUsage] = {}
 
     def attach(self, host_id: str, pid: int) -> HostLine:
@@ -51,6 +53,7 @@ class Hosts:
         self.detach(host_id)
         self._hosts[host_id] = coordinator_service_pb2.Host(id=host_id, pid=pid)
         self._lines[host_id] = HostLine()
+        self.heard(host_id)
         return self._lines[host_id]
 
     def detach(self, host_id: str, line: HostLine | None = None) -> bool:
@@ -59,12 +62,25 @@ class Hosts:
         if known is None or line not in (None, known):
             return False
         known.close()
-        del self._lines[host_id], self._hosts[host_id]
+        del self._lines[host_id], self._hosts[host_id], self._heard[host_id]
         return True
 
-    def all(self) -> list[coordinator_service_pb2.Host]:
-        """Return the attached hosts with their last measurements."""
-        return list(self._hosts.values())
+    def heard(self, host_id: str) -> None:
+        """Note that a host has said something."""
+        self._heard[host_id] = time.monotonic()
+
+    def excuse(self) -> None:
+        """Forget how long hosts have said nothing: nobody has listened."""
+        self._heard = dict.fromkeys(self._heard, time.monotonic())
+
+    def silences(self) -> dict[str, float]:
+        """Return for how many seconds each attached host has said nothing."""
+        now = time.monotonic()
+        return {host_id: now - heard for host_id, heard in self._heard.items()}
+
+    def get(self, host_id: str) -> coordinator_service_pb2.Host | None:
+        """Return an attached host with its last measurements."""
+        return self._hosts.get(host_id)
 
     def measured(self, host_id: str, usage: pb.Usage) -> None:
         """Keep what a host measured."""
@@ -89,7 +105,9 @@ class Hosts:
             environment=effect.environment,
             behaviour=effect.behaviour,
             credential=effect.credential,
+            limits=effect.limits,
         )
+        launch.grace.FromNanoseconds(int(effect.grace_seconds * 1e9))
         self._send(effect.host, pb.HostCommand(launch=launch))
 
     def kill(self, effect: effects.Kill) -> None:
@@ -97,6 +115,10 @@ class Hosts:
         kill = pb.Kill(attempt=_key(effect.attempt))
         kill.grace.FromNanoseconds(int(effect.grace_seconds * 1e9))
         self._send(effect.host, pb.HostCommand(kill=kill))
+
+    def end(self, host_id: str) -> None:
+        """Have a host end."""
+        self._send(host_id, pb.HostCommand(shutdown=pb.Shutdown()))
 
     def acknowledge(self, effect: effects.Acknowledge) -> None:
         """Tell a host that a report is recorded."""

@@ -14,7 +14,7 @@ from hundredfold.errors import InternalError
 from hundredfold.stores.contract import Batch, Conflict
 
 from hundredfold_coordinator.core.decide import decide
-from hundredfold_coordinator.core.effects import Effect
+from hundredfold_coordinator.core.effects import Effect, Reply
 from hundredfold_coordinator.core.events import Event
 from hundredfold_coordinator.core.state import State
 from hundredfold_coordinator.core.transaction import Decision
@@ -50,6 +50,13 @@ class Journal:
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.post(event(now_ns=time.time_ns(), reply=reply, **fields))
         return reply
+
+    async def settled(self) -> None:
+        """Wait until everything that has been decided so far is durable."""
+        reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pending.append(Decision(Batch([]), [Reply(reply, None)]))
+        self._wake.set()
+        await reply
 
     def stop(self) -> None:
         """Have `run` return when everything is committed."""

@@ -7,6 +7,7 @@
     result/TASK                  Payload
     checkpoint/TASK              Payload
     event/TASK/SEQUENCE          Event
+    dead/TASK                    (empty)          dead letters
     request/REQUEST_ID           RequestRecord
     session/SESSION              SessionRecord
     item/SESSION/NUMBER          SessionItem
@@ -19,9 +20,12 @@ they sort too. A session's name may hold any character, so in `item/` it is foll
 
 from typing import Final
 
+from hundredfold.internal.v1 import records_pb2
+
 LEASE: Final = b"lease"
 LIVE: Final = b"live/"
 TASK: Final = b"task/"
+DEAD: Final = b"dead/"
 HOST: Final = b"host/"
 ENVIRONMENT: Final = b"environment/"
 
@@ -59,6 +63,19 @@ def events_of(task_id: str) -> bytes:
 def event(task_id: str, sequence: int) -> bytes:
     """Return the key of one event."""
     return events_of(task_id) + sequence.to_bytes(8)
+
+
+def dead(task_id: str) -> bytes:
+    """Return the key that marks a dead letter."""
+    return DEAD + task_id.encode()
+
+
+def all_of(record: records_pb2.TaskRecord) -> list[bytes]:
+    """Return every key that a task may have."""
+    task_id = record.task.id
+    found = [task(task_id), input_of(task_id), result_of(task_id), checkpoint_of(task_id), live(task_id), dead(task_id)]
+    found += [event(task_id, sequence) for sequence in range(1, record.task.last_sequence + 1)]
+    return [*found, request(record.request_id)] if record.request_id else found
 
 
 def request(request_id: str) -> bytes:

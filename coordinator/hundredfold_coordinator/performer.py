@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from hundredfold.identity import kill_tree
-
+from hundredfold_coordinator.burials import Burials
 from hundredfold_coordinator.core import effects
 from hundredfold_coordinator.core.events import Event
 from hundredfold_coordinator.hosts import Hosts
@@ -13,21 +12,24 @@ from hundredfold_coordinator.hub import Hub
 
 
 class Performer:
-    """Performs effects with `hosts` and `hub`; `post` takes the events of reminders."""
+    """Performs effects with `hosts`, `hub` and `burials`; `post` takes the events of alarms."""
 
-    def __init__(self, hosts: Hosts, hub: Hub, post: Callable[[Event], None]) -> None:
+    def __init__(self, hosts: Hosts, hub: Hub, burials: Burials, post: Callable[[Event], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._post = post
+        self._alarms: dict[effects.AlarmKey, asyncio.TimerHandle] = {}
         self._actions: dict[type[effects.Effect], Callable[[Any], None]] = {
             effects.Reply: _reply,
             effects.Refuse: _refuse,
             effects.Launch: hosts.launch,
             effects.Kill: hosts.kill,
-            effects.Bury: lambda effect: kill_tree(effect.process),
+            effects.Bury: burials.add,
             effects.Acknowledge: hosts.acknowledge,
             effects.Publish: lambda effect: hub.publish(effect.task_id),
             effects.Announce: hub.announce,
             effects.Remind: self._remind,
+            effects.Dismiss: self._dismiss,
+            effects.EndHost: lambda effect: hosts.end(effect.host),
         }
 
     def perform(self, effect: effects.Effect) -> None:
@@ -35,7 +37,17 @@ class Performer:
         self._actions[type(effect)](effect)
 
     def _remind(self, effect: effects.Remind) -> None:
-        self._loop.call_later(effect.after_seconds, self._post, effect.event)
+        self._dismiss(effect)
+        self._alarms[effect.alarm] = self._loop.call_later(effect.after_seconds, self._ring, effect)
+
+    def _dismiss(self, effect: effects.Remind | effects.Dismiss) -> None:
+        alarm = self._alarms.pop(effect.alarm, None)
+        if alarm:
+            alarm.cancel()
+
+    def _ring(self, effect: effects.Remind) -> None:
+        del self._alarms[effect.alarm]
+        self._post(effect.event)
 
 
 def _reply(effect: effects.Reply) -> None:

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from hundredfold.context import Context, SyncContext
     from hundredfold.errors import HundredfoldError
     from hundredfold.hooks import hookimpl
+    from hundredfold.policy import Limits, NonRetryable, Retry
 
 __all__ = [
     "Behaviour",
     "Client",
     "Context",
     "HundredfoldError",
+    "Limits",
+    "NonRetryable",
+    "Retry",
     "Submission",
     "SyncClient",
     "SyncContext",
@@ -32,6 +36,9 @@ _HOMES: Final = {
     "Client": "hundredfold.client",
     "Context": "hundredfold.context",
     "HundredfoldError": "hundredfold.errors",
+    "Limits": "hundredfold.policy",
+    "NonRetryable": "hundredfold.policy",
+    "Retry": "hundredfold.policy",
     "Submission": "hundredfold.client",
     "SyncClient": "hundredfold.client",
     "SyncContext": "hundredfold.context",

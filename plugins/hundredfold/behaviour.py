@@ -27,6 +27,7 @@ from typing import (
 )
 
 from hundredfold.errors import InvalidInput
+from hundredfold.policy import Limits, Retry
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -51,6 +52,8 @@ class Behaviour(Generic[P, R]):
         name: lower case; the function's name by default.
         warm_up: called once in the zygote before it forks, to import and build what every run needs. It may not
             start threads.
+        limits: what each attempt may use, unless its task says otherwise.
+        retry: when its tasks are tried again, unless they say otherwise.
 
     Raises:
         ValueError: the name is not made of lower-case letters, digits, `_`, `.` and `-`.
@@ -63,8 +66,12 @@ class Behaviour(Generic[P, R]):
         *,
         name: str | None = None,
         warm_up: Callable[[], object] | None = None,
+        limits: Limits | None = None,
+        retry: Retry | None = None,
     ) -> None:
         self.function = function
+        self.limits = limits
+        self.retry = retry
         self.name = name or str(getattr(function, "__name__", ""))
         self.module = function.__module__
         self.plugin = ""
@@ -153,7 +160,11 @@ class Behaviour(Generic[P, R]):
 def behaviour(function: Callable[P, R], /) -> Behaviour[P, R]: ...
 @overload
 def behaviour(
-    *, name: str | None = None, warm_up: Callable[[], object] | None = None
+    *,
+    name: str | None = None,
+    warm_up: Callable[[], object] | None = None,
+    limits: Limits | None = None,
+    retry: Retry | None = None,
 ) -> Callable[[Callable[P, R]], Behaviour[P, R]]: ...
 def behaviour(
     function: Callable[P, R] | None = None,
@@ -161,11 +172,13 @@ def behaviour(
     *,
     name: str | None = None,
     warm_up: Callable[[], object] | None = None,
+    limits: Limits | None = None,
+    retry: Retry | None = None,
 ) -> Behaviour[P, R] | Callable[[Callable[P, R]], Behaviour[P, R]]:
     """Register a function as a behaviour; see `Behaviour` for the arguments and for how inputs are passed."""
     if function is not None:
         return Behaviour(function)
-    return lambda wrapped: Behaviour(wrapped, name=name, warm_up=warm_up)
+    return lambda wrapped: Behaviour(wrapped, name=name, warm_up=warm_up, limits=limits, retry=retry)
 
 
 def describe(error: "ValidationError") -> tuple[str, str]:

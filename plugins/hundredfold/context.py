@@ -7,6 +7,7 @@ sent at once.
 
 import json
 import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -117,13 +118,28 @@ class BaseContext:
 
     """
 
-    def __init__(self, port: Port, *, task_id: str, attempt: int, session: Session, saved: Json = None) -> None:
+    def __init__(
+        self,
+        port: Port,
+        *,
+        task_id: str,
+        attempt: int,
+        session: Session,
+        saved: Json = None,
+        remaining_seconds: float | None = None,
+    ) -> None:
         self._port = port
+        self._end = None if remaining_seconds is None else time.monotonic() + remaining_seconds
         self.task_id = task_id
         self.attempt = attempt
         self.session = session
         self.saved = saved
         self.log = _LOG
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until this attempt is ended for taking too long, never below zero; None if it never is."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
 
     def emit(self, value: Json) -> None:
         """Tell watchers of the task something: any JSON value. Durable, sent in batches, does not wait."""

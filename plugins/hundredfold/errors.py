@@ -89,6 +89,25 @@ class UnknownTask(HundredfoldError):
 
 
 @dataclass(eq=False)
+class TaskNotEnded(HundredfoldError):
+    """Task {task_id} is {state} and has not ended. Wait for its end, or cancel it first."""
+
+    task_id: str
+    state: str
+    code = "FAILED_PRECONDITION"
+    reason = "TASK_NOT_ENDED"
+
+
+@dataclass(eq=False)
+class TaskHasResult(HundredfoldError):
+    """Task {task_id} has a result, and a task has one only. Submit another task for a second one."""
+
+    task_id: str
+    code = "FAILED_PRECONDITION"
+    reason = "TASK_HAS_RESULT"
+
+
+@dataclass(eq=False)
 class UnknownBehaviour(HundredfoldError):
     """There is no behaviour '{behaviour}' in environment '{environment}'; it has: {known}.
 

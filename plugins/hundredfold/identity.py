@@ -6,7 +6,7 @@ Wall-clock times would not do: the clock can be set back. See proc_pid_stat(5) a
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from hundredfold.internal.v1 import records_pb2
 
 _STAT_BYTES: Final = 4096
 _STATE, _PARENT = 0, 1
+_DEAD: Final = (b"Z", b"X")
 _LOOKS: Final = 20
 _START: Final = 19
 """Position of the start time behind the command name in /proc/PID/stat."""
@@ -59,45 +60,68 @@ def open_process(wanted: records_pb2.ProcessIdentity) -> int | None:
     return None
 
 
-def kill_tree(wanted: records_pb2.ProcessIdentity) -> None:
-    """Send SIGKILL to exactly this process and everything below it; do nothing if it is gone.
+def has_ended(wanted: records_pb2.ProcessIdentity) -> bool:
+    """Return whether exactly this process has ended, although nobody may have reaped it yet."""
+    fields = stat_fields(wanted.pid)
+    return fields is None or int(fields[_START]) != wanted.start_ticks or fields[_STATE] in _DEAD
 
-    The process is stopped first. If it is a subreaper, as workers are, nothing of its tree can leave it then, and what
-    its tree starts meanwhile is found by looking again.
+
+def kill_trees(wanted: Iterable[records_pb2.ProcessIdentity]) -> dict[int, int]:
+    """Send SIGKILL to exactly these processes and everything below them; those that are gone are left out.
+
+    Each process is stopped first. If it is a subreaper, as workers are, nothing of its tree can leave it then; what is
+    below it is stopped, too, until nothing new appears, and killed only then.
+
+    Returns:
+        by the pid of each process that was there, how many were killed below it.
+
     """
-    descriptor = open_process(wanted)
-    if descriptor is None:
-        return
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        signal.pidfd_send_signal(descriptor, signal.SIGSTOP)
-        for _ in range(_LOOKS):
-            below = [found for pid in _descendants(wanted.pid) if (found := identity(pid))]
-            if not below:
-                break
-            for process in below:
-                _kill(process)
-        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-    os.close(descriptor)
-
-
-def _kill(wanted: records_pb2.ProcessIdentity) -> None:
-    descriptor = open_process(wanted)
-    if descriptor is not None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    roots = {process.pid: found for process in wanted if (found := open_process(process)) is not None}
+    below: dict[int, set[int]] = {pid: set() for pid in roots}
+    for descriptor in roots.values():
+        _signal(descriptor, signal.SIGSTOP)
+    for _ in range(_LOOKS):
+        seen = _descendants(roots)
+        fresh = {pid: seen[pid] - below[pid] for pid in roots}
+        if not any(fresh.values()):
+            break
+        for pid, new in fresh.items():
+            below[pid] |= new
+            for one in new:
+                _signal_pid(one, signal.SIGSTOP)
+    for pid in set().union(*below.values()):
+        _signal_pid(pid, signal.SIGKILL)
+    for descriptor in roots.values():
+        _signal(descriptor, signal.SIGKILL)
         os.close(descriptor)
+    return {pid: len(found) for pid, found in below.items()}
 
 
-def _descendants(root: int) -> Iterator[int]:
-    """Yield all that descend from a process and have not ended."""
-    parents: dict[int, list[int]] = {}
+def _signal(descriptor: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        signal.pidfd_send_signal(descriptor, number)
+
+
+def _signal_pid(pid: int, number: signal.Signals) -> None:
+    """Signal a process that has just been seen below a stopped one, which keeps its pid from being anybody else's."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def _descendants(roots: Iterable[int]) -> dict[int, set[int]]:
+    """Return for each process all that descend from it and have not ended."""
+    families: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         fields = stat_fields(int(name)) if name.isdigit() else None
-        if fields and fields[_STATE] not in (b"Z", b"X"):
-            parents.setdefault(int(fields[_PARENT]), []).append(int(name))
+        if fields and fields[_STATE] not in _DEAD:
+            families.setdefault(int(fields[_PARENT]), []).append(int(name))
+    return {root: set(_below(root, families)) for root in roots}
+
+
+def _below(root: int, families: Mapping[int, list[int]]) -> Iterator[int]:
     pending = [root]
     while pending:
-        children = parents.get(pending.pop(), [])
+        children = families.get(pending.pop(), [])
         yield from children
         pending += children
 

@@ -195,7 +195,7 @@ def test_a_host_that_hangs_does_not_hold_up_the_end(start: Start, tmp_path: Path
     with start().client() as client:
         task = client.wait(task_id)
         assert task.state == task_pb2.TASK_STATE_SUCCEEDED
-        assert task.attempts[0].outcome == attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST
+        assert task.attempts[0].outcome == attempt_pb2.ATTEMPT_OUTCOME_DRAINED
 
 
 def test_the_end_of_a_host_is_the_end_of_its_agents_trees(start: Start, tmp_path: Path) -> None:

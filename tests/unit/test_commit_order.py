@@ -37,7 +37,7 @@ class House:
 
     def __init__(self) -> None:
         self.storage = RecordingStorage()
-        self.state = State(Limits(), lambda: "secret")
+        self.state = State(Limits(), lambda: "secret", lambda: 1.0)
         self.state.hosts["h"] = HostState("h", environments={"default"})
         self.journal = Journal(self.state, self.storage, self._perform)  # type: ignore[arg-type]  # a fake
         self.writer = asyncio.ensure_future(self.journal.run())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hundredfold.identity import boot_id, identity, kill_tree, open_process, stat_fields
+from hundredfold.identity import boot_id, identity, kill_trees, open_process, stat_fields
 from hundredfold.internal.v1 import records_pb2
 
 
@@ -66,7 +66,7 @@ def test_a_dead_process_is_nobody(child: "subprocess.Popen[bytes]") -> None:
     assert stat_fields(child.pid) is None
     assert identity(child.pid) is None
     assert open_process(wanted) is None
-    kill_tree(wanted)
+    kill_trees([wanted])
 
 
 def test_a_process_that_is_not_reaped_yet_still_has_its_name(child: "subprocess.Popen[bytes]") -> None:
@@ -85,7 +85,7 @@ def test_exactly_this_process_can_be_opened(child: "subprocess.Popen[bytes]") ->
 
 
 def test_exactly_this_process_is_killed(child: "subprocess.Popen[bytes]") -> None:
-    kill_tree(changed(child.pid))
+    kill_trees([changed(child.pid)])
     assert child.wait() == -signal.SIGKILL
 
 
@@ -97,7 +97,7 @@ def test_a_stranger_of_the_same_pid_is_left_alone(
 ) -> None:
     stranger = changed(child.pid, **difference)
     assert open_process(stranger) is None
-    kill_tree(stranger)
+    kill_trees([stranger])
     assert child.poll() is None
     assert child.stdin
     child.stdin.close()
@@ -108,7 +108,7 @@ def test_a_stranger_of_the_same_pid_is_left_alone(
 def test_what_is_no_process_is_not_opened(pid: int) -> None:
     unknown = records_pb2.ProcessIdentity(pid=pid)
     assert open_process(unknown) is None
-    kill_tree(unknown)
+    kill_trees([unknown])
 
 
 TREE = """
@@ -132,7 +132,7 @@ def test_what_is_below_a_subreaper_goes_with_it() -> None:
     daemon = int(parent.stdout.readline())
     tree = [parent.pid, daemon, *(child.pid for child in psutil.Process(parent.pid).children(recursive=True))]
     assert len(set(tree)) >= 3
-    kill_tree(changed(parent.pid))
+    kill_trees([changed(parent.pid)])
     parent.stdout.close()
     assert parent.wait() == -signal.SIGKILL
     deadline = time.monotonic() + 10

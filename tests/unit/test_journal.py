@@ -52,7 +52,7 @@ class House:
     """A journal with its state, its storage and a list of what it has done."""
 
     def __init__(self) -> None:
-        self.state = State(Limits(), lambda: "secret")
+        self.state = State(Limits(), lambda: "secret", lambda: 1.0)
         self.storage = HeldStorage()
         self.done: list[effects.Effect] = []
         self.journal = Journal(self.state, cast("Storage", self.storage), self._perform)

@@ -9,9 +9,11 @@ from hundredfold_coordinator.core import lifecycle
 from hundredfold_coordinator.core.lifecycle import (
     CANCELLED,
     ENDED,
+    EXPIRED,
     FAILED,
     LAUNCHING,
     QUEUED,
+    RETRIABLE,
     RUNNING,
     SUCCEEDED,
     TRANSITIONS,
@@ -43,6 +45,8 @@ def legal_paths(state: State, *, requeues: int) -> list[list[State]]:
         [QUEUED, CANCELLED],
         [QUEUED, LAUNCHING, CANCELLED],
         [QUEUED, LAUNCHING, FAILED],
+        [QUEUED, EXPIRED],
+        [QUEUED, LAUNCHING, RUNNING, EXPIRED, QUEUED, LAUNCHING, RUNNING, SUCCEEDED],
         [QUEUED, LAUNCHING, QUEUED, LAUNCHING, RUNNING, QUEUED, LAUNCHING, RUNNING, SUCCEEDED],
     ],
     ids=lambda path: "-".join(task_pb2.TaskState.Name(state).removeprefix("TASK_STATE_") for state in path),
@@ -56,11 +60,19 @@ def test_every_state_of_the_api_has_its_ways() -> None:
     assert sorted(TRANSITIONS) == sorted(STATES)
 
 
-@pytest.mark.parametrize("state", sorted(ENDED))
-def test_an_end_is_an_end(state: State) -> None:
+def test_a_result_is_the_last_word() -> None:
     for after in STATES:
         with pytest.raises(IllegalTransition):
-            lifecycle.check(state, after)
+            lifecycle.check(SUCCEEDED, after)
+
+
+@pytest.mark.parametrize("state", sorted(RETRIABLE))
+def test_from_any_other_end_only_a_retry_leads_back(state: State) -> None:
+    assert TRANSITIONS[state] == {QUEUED}
+
+
+def test_all_ends_but_a_result_can_be_retried() -> None:
+    assert ENDED - {SUCCEEDED} == RETRIABLE
 
 
 def test_every_state_is_an_end_or_leads_to_all_ends() -> None:

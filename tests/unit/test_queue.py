@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-ENV = "default"
+ENV = ("default", 0)
 
 
 def queue_of(*tasks: tuple[str, str]) -> Queue:
@@ -51,11 +51,11 @@ def test_an_empty_queue_has_nothing() -> None:
 
 def test_only_environments_that_are_ready_are_served() -> None:
     queue = Queue()
-    queue.add("a", "slow", "")
-    queue.add("b", "fast", "")
-    assert drained(queue, "fast") == ["b"]
+    queue.add("a", ("slow", 0), "")
+    queue.add("b", ("fast", 0), "")
+    assert drained(queue, ("fast", 0)) == ["b"]
     assert queue.pop([]) is None
-    assert drained(queue, "fast", "slow") == ["a"]
+    assert drained(queue, ("fast", 0), ("slow", 0)) == ["a"]
 
 
 def test_the_oldest_over_all_environments_is_next() -> None:

@@ -76,6 +76,8 @@ def manifest(
                 plugin=behaviour.plugin,
                 input_schema=behaviour.input_schema,
                 output_schema=behaviour.output_schema,
+                limits=behaviour.limits.message() if behaviour.limits else None,
+                retry=behaviour.retry.message() if behaviour.retry else None,
             )
             for name, behaviour in sorted(behaviours.items())
         ],

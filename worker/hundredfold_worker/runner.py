@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from hundredfold.behaviour import Behaviour
 from hundredfold.context import BaseContext, Context, Item, Session, SyncContext
 from hundredfold.errors import HundredfoldError, InvalidInput, PayloadTooLarge
+from hundredfold.policy import NonRetryable
 from hundredfold.v1 import attempt_pb2, payload_pb2, session_pb2
 from hundredfold.v1 import worker_service_pb2 as pb
 
@@ -116,7 +117,14 @@ def _context(behaviour: Behaviour[..., Any], assignment: pb.NextAttemptResponse,
             state={key: json.loads(value) for key, value in session.state.items()},
         ),
         saved=json.loads(assignment.checkpoint.data) if assignment.HasField("checkpoint") else None,
+        remaining_seconds=_remaining(assignment),
     )
+
+
+def _remaining(assignment: pb.NextAttemptResponse) -> float | None:
+    if not assignment.HasField("remaining_time"):
+        return None
+    return assignment.remaining_time.ToNanoseconds() / 1e9
 
 
 def _run(behaviour: Behaviour[..., Any], context: BaseContext, arguments: dict[str, Any]) -> object:
@@ -158,6 +166,7 @@ def _failure(error: BaseException) -> attempt_pb2.Failure:
     name = _text(type(error).__name__)[:_NAME_LIMIT]
     failure = attempt_pb2.Failure(outcome=attempt_pb2.ATTEMPT_OUTCOME_RAISED, type=name)
     failure.message = _text(_said(error))[:_MESSAGE_LIMIT] or name
+    failure.non_retryable = isinstance(error, NonRetryable)
     if isinstance(error, InvalidInput):
         failure.outcome = attempt_pb2.ATTEMPT_OUTCOME_INVALID_INPUT
         failure.field = _text(error.field)[:_MESSAGE_LIMIT]

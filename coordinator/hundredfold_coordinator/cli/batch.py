@@ -8,7 +8,7 @@ import json
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import accumulate
@@ -33,7 +33,8 @@ from hundredfold_coordinator.cli.lines import OrderedWriter, refused_row, result
 _FAILURES_SHOWN: Final = 5
 _CANCEL_AT_ONCE: Final = 50
 _QUEUE_FULL_SECONDS: Final = 0.5
-_UNSUCCESSFUL: Final = (task_pb2.TASK_STATE_FAILED, task_pb2.TASK_STATE_CANCELLED)
+_FAILED: Final = (task_pb2.TASK_STATE_FAILED, task_pb2.TASK_STATE_EXPIRED)
+_UNSUCCESSFUL: Final = (*_FAILED, task_pb2.TASK_STATE_CANCELLED)
 
 
 @dataclass(slots=True)
@@ -92,6 +93,7 @@ class Plan:
         session: of each task; `{field}` stands for a field of its input.
         labels: for every task.
         lanes: most tasks of this run at once; 0 means as many as the coordinator takes.
+        policy: further fields of every `Submission`.
 
     """
 
@@ -101,6 +103,7 @@ class Plan:
     session: str
     labels: dict[str, str]
     lanes: int = 0
+    policy: Mapping[str, Any] = field(default_factory=dict)
 
     def submission(self, index: int, value: Any) -> Submission:
         """Return the wish for one line."""
@@ -112,6 +115,7 @@ class Plan:
             environment=self.environment,
             labels={"run": self.name[:100], **self.labels},
             request_id=f"{self.name[:100]}/{index}/{digest}",
+            **self.policy,
         )
 
 
@@ -207,7 +211,7 @@ class Batch:
         accepted, failed_before, full = [], [], []
         for index, outcome in zip(indices, outcomes, strict=True):
             if isinstance(outcome, RequestIdReused):
-                # The same line of an earlier run, but with another version of its plugin, or other labels.
+                # The same line of an earlier run, but with another version of its plugin, other labels or limits.
                 outcome = await self._client.get(outcome.task_id)  # noqa: PLW2901
             if isinstance(outcome, QueueFull) and not self.summary.interrupted:
                 full.append(index)
@@ -231,13 +235,13 @@ class Batch:
     def _finish(self, task: task_pb2.Task) -> None:
         index = self._pending.pop(task.id)
         self.summary.succeeded += task.state == task_pb2.TASK_STATE_SUCCEEDED
-        self.summary.failed += task.state == task_pb2.TASK_STATE_FAILED
+        self.summary.failed += task.state in _FAILED
         self.summary.cancelled += task.state == task_pb2.TASK_STATE_CANCELLED
         if task.id not in self._reused:
             started = [attempt for attempt in task.attempts if attempt.pid]
             self.summary.pids |= {(attempt.host, attempt.pid) for attempt in started}
             self.summary.spans += [(one.start_time.ToNanoseconds(), one.end_time.ToNanoseconds()) for one in started]
-        if task.state == task_pb2.TASK_STATE_FAILED:
+        if task.state in _FAILED:
             self._remember(f"line {index + 1}: task {task.id}: {task.failure.type}: {task.failure.message}")
         self._writer.put(index, result_row(task))
 

@@ -47,6 +47,8 @@ def _show(task: task_pb2.Task) -> None:
             click.echo(f"{name:<10} {value}")
     for attempt in task.attempts:
         click.echo(f"attempt {attempt.number}  {describe_attempt(attempt)}")
+        if attempt.HasField("failure"):
+            click.echo(f"{'':<10} {attempt.failure.message.splitlines()[0]}")
     if task.failure.traceback:
         click.echo("\n" + task.failure.traceback.rstrip())
 

@@ -15,6 +15,7 @@ from hundredfold_coordinator.cli.batch import Batch, Plan, Summary, run_name
 from hundredfold_coordinator.cli.embedded import Embedded, embedded_coordinator
 from hundredfold_coordinator.cli.lines import OrderedWriter, open_results, read_lines
 from hundredfold_coordinator.cli.options import setting
+from hundredfold_coordinator.cli.policy_options import policy_options, take_policy
 from hundredfold_coordinator.cli.progress import Observed, observing
 from hundredfold_coordinator.cli.serve import check_plugins, environment_options, parse_commands
 from hundredfold_coordinator.cli.submit import parse_labels
@@ -34,6 +35,7 @@ from hundredfold_coordinator.cli.submit import parse_labels
     "--session", default="", metavar="TEXT", help="Session of each task; {field} stands for a field of its input."
 )
 @click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Label for every task.")
+@policy_options
 @click.option("--fresh", is_flag=True, help="Run everything again, whatever an earlier run of this name has done.")
 @options.asynchronous
 async def command(
@@ -60,6 +62,7 @@ async def command(
         plugin_files=[str(path) for path in check_plugins(plugin_files)],
         commands=[behaviour_pb2.Command(name=key, argv=argv) for key, argv in parse_commands(commands).items()],
     )
+    policy = take_policy(where)
     values = list(read_lines(input_file))
     input_name = getattr(input_file, "name", "")
     async with AsyncExitStack() as stack:
@@ -77,6 +80,7 @@ async def command(
             parse_labels(labels),
             # An embedded coordinator was started with this limit; another one's is not for this run to set.
             lanes=0 if embedded else concurrency or 0,
+            policy=policy,
         )
         batch = Batch(client, plan, values, OrderedWriter(results))
         async with observing(client, behaviour, batch.summary) as observed:

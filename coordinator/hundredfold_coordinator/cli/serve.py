@@ -51,6 +51,30 @@ def environment_options(command: Any) -> Any:
     show_default=True,
     help="Start nothing while the machine has less memory available.",
 )
+@setting("--hosts", type=int, default=1, show_default=True, help="Host processes to keep.")
+@setting(
+    "--wall-limit-seconds",
+    type=float,
+    default=3600,
+    show_default=True,
+    help="Longest time of an attempt, unless its task or behaviour says otherwise; 0 for any.",
+)
+@setting(
+    "--process-limit",
+    type=int,
+    default=1000,
+    show_default=True,
+    help="Most processes and threads of an attempt, unless its task or behaviour says otherwise; 0 for any.",
+)
+@setting("--retention-tasks", type=int, default=100_000, show_default=True, help="Most ended tasks to keep.")
+@setting("--retention-seconds", type=float, default=7 * 86_400, show_default=True, help="How long to keep ended tasks.")
+@setting(
+    "--dead-letter-retention-seconds",
+    type=float,
+    default=30 * 86_400,
+    show_default=True,
+    help="How long to keep dead letters.",
+)
 @setting("--grace-seconds", type=float, default=5, show_default=True, help="Time from SIGTERM to SIGKILL.")
 @setting("--drain-seconds", type=float, default=30, show_default=True, help="How long running tasks may go on at stop.")
 @setting(

@@ -9,6 +9,7 @@ from hundredfold import Client
 from hundredfold.errors import InvalidArgument
 
 from hundredfold_coordinator.cli import options, output
+from hundredfold_coordinator.cli.policy_options import policy_options, take_policy
 
 
 @click.command("submit")
@@ -19,6 +20,7 @@ from hundredfold_coordinator.cli import options, output
 @click.option("--session", default="", help="Session the task belongs to.")
 @click.option("--environment", default="", help="Environment that has the behaviour.")
 @click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Label; can be given several times.")
+@policy_options
 @click.option("--request-id", default="", help="The same id never makes a second task.")
 @options.asynchronous
 async def command(
@@ -29,6 +31,7 @@ async def command(
     INPUT is JSON, or - to read it from stdin; {} by default.
     """
     where = options.target(fields)
+    fields |= take_policy(fields)
     value = parse_input(sys.stdin.read() if input_text == "-" else input_text)
     async with Client(**where) as client:
         task = await client.submit(behaviour, value, labels=parse_labels(labels), **fields)

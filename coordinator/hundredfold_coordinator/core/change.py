@@ -4,9 +4,11 @@ from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, payload_pb2, task_pb2
 
 from hundredfold_coordinator import keys
-from hundredfold_coordinator.core import lifecycle
-from hundredfold_coordinator.core.effects import Announce
-from hundredfold_coordinator.core.state import State, attempt_id, current_attempt
+from hundredfold_coordinator.core import alarms, lifecycle
+from hundredfold_coordinator.core.effects import Announce, Dismiss, EndHost, Remind
+from hundredfold_coordinator.core.events import Matured
+from hundredfold_coordinator.core.retry import losses
+from hundredfold_coordinator.core.state import AttemptId, State, attempt_id, current_attempt
 from hundredfold_coordinator.core.transaction import Transaction
 
 
@@ -25,11 +27,19 @@ def move(
     tx.tell(record, task_pb2.Event(attempt=len(record.task.attempts), state_change=change))
 
 
-def end_attempt(tx: Transaction, record: records_pb2.TaskRecord, outcome: attempt_pb2.AttemptOutcome.ValueType) -> None:
+def end_attempt(
+    tx: Transaction,
+    record: records_pb2.TaskRecord,
+    outcome: attempt_pb2.AttemptOutcome.ValueType,
+    failure: attempt_pb2.Failure | None = None,
+) -> None:
     """Note how the newest attempt ended."""
     attempt = current_attempt(record)
     attempt.outcome = outcome
     attempt.end_time.FromNanoseconds(tx.now_ns)
+    if failure:
+        attempt.failure.CopyFrom(failure)
+    record.ClearField("end_request")
     tx.touch(record)
 
 
@@ -39,48 +49,105 @@ def end_task(
     record: records_pb2.TaskRecord,
     after: task_pb2.TaskState.ValueType,
     *,
-    reason: str = "",
+    failure: attempt_pb2.Failure | None = None,
+    dead: task_pb2.DeadLetterCause.ValueType = task_pb2.DEAD_LETTER_CAUSE_UNSPECIFIED,
     result: payload_pb2.Payload | None = None,
 ) -> None:
     """End a task: its session is free, its waiters are told; its process may still be there."""
-    record.task.end_time.FromNanoseconds(tx.now_ns)
-    move(tx, record, after, reason)
+    task = record.task
+    task.end_time.FromNanoseconds(tx.now_ns)
+    _dismiss_deadlines(tx, task)
+    if failure:
+        task.failure.CopyFrom(failure)
+    if dead:
+        task.dead_letter_cause = dead
+        state.dead += 1
+        tx.put(keys.dead(task.id))
+    move(tx, record, after, summary(failure) if failure else "")
     state.ended[after] += 1
-    spec = record.task.spec
-    state.queue.remove(record.task.id, spec.session)
-    tx.delete(keys.checkpoint_of(record.task.id))
+    state.queue.remove(task.id, task.spec.session)
+    if after == lifecycle.SUCCEEDED:
+        tx.delete(keys.checkpoint_of(task.id))
     snapshot = task_pb2.Task()
-    snapshot.CopyFrom(record.task)
+    snapshot.CopyFrom(task)
     tx.then(Announce(snapshot, result))
     forget_if_gone(state, tx, record)
 
 
-def cancelled(reason: str) -> attempt_pb2.Failure:
-    """Return the failure of a task that somebody wanted to end."""
-    return attempt_pb2.Failure(outcome=attempt_pb2.ATTEMPT_OUTCOME_CANCELLED, type="Cancelled", message=reason)
+def summary(failure: attempt_pb2.Failure) -> str:
+    """Return a failure in one sentence."""
+    named = failure.outcome == attempt_pb2.ATTEMPT_OUTCOME_RAISED
+    return f"{failure.type}: {failure.message}" if named else failure.message
 
 
-def forget_attempt(state: State, record: records_pb2.TaskRecord) -> None:
-    """Free what the newest attempt held: its process is gone, and its secrets with it."""
-    key = attempt_id(record)
+def forget_attempt(state: State, tx: Transaction, record: records_pb2.TaskRecord, key: AttemptId) -> None:
+    """Free what an attempt held: its process is gone, and its secrets with it."""
     host = state.hosts.get(state.alive.pop(key, ""))
     if host:
         host.attempts.discard(key)
+        if host.retiring and not host.attempts:
+            tx.then(EndHost(host.id))
+    state.suspects.discard(key)
+    record.alive.pop(key[1], None)
+    if attempt_id(record) == key:
+        forget_credential(state, record)
+        state.tokens.pop(record.token_hash, None)
+        record.ClearField("token_hash")
+    else:  # it was given up before; its token was known only so that what it still says is refused
+        state.tokens = {token: owner for token, owner in state.tokens.items() if owner != key}
+    tx.then(Dismiss(alarms.attempt(key)))
+    tx.touch(record)
+
+
+def forget_credential(state: State, record: records_pb2.TaskRecord) -> None:
+    """Let nobody take the newest attempt any more."""
     state.credentials.pop(record.credential_hash, None)
-    state.tokens.pop(record.token_hash, None)
     record.ClearField("credential_hash")
-    record.ClearField("token_hash")
 
 
 def forget_if_gone(state: State, tx: Transaction, record: records_pb2.TaskRecord) -> None:
-    """Take a task out of memory and out of recovery's way, once it has ended and its process is gone."""
-    alive = record.task.attempts and attempt_id(record) in state.alive
-    if record.task.state in lifecycle.ENDED and not alive:
+    """Take a task out of memory and out of recovery's way, once it has ended and its processes are gone."""
+    if record.task.state in lifecycle.ENDED and not record.alive:
         state.tasks.pop(record.task.id, None)
         tx.delete(keys.live(record.task.id))
 
 
-def requeue(state: State, tx: Transaction, record: records_pb2.TaskRecord, reason: str) -> None:
-    """Give a task back to the queue, in its old place."""
+def requeue(
+    state: State, tx: Transaction, record: records_pb2.TaskRecord, reason: str, *, after_seconds: float = 0
+) -> None:
+    """Give a task back to the queue, in its old place; it keeps its session while it waits for its time."""
+    forget_credential(state, record)
     move(tx, record, lifecycle.QUEUED, reason)
-    state.queue.add(record.task.id, record.task.spec.environment, record.task.spec.session)
+    if after_seconds > 0:
+        if record.task.spec.session:
+            state.queue.reserve(record.task.id, record.task.spec.session)
+        hold(state, tx, record, after_seconds)
+    else:
+        enqueue(state, record)
+
+
+def hold(state: State, tx: Transaction, record: records_pb2.TaskRecord, seconds: float) -> None:
+    """Let a task wait for its time."""
+    task = record.task
+    task.next_attempt_time.FromNanoseconds(tx.now_ns + int(seconds * 1e9))
+    state.queue.hold(task.id)
+    tx.then(Remind(alarms.ready(task.id), seconds, Matured(now_ns=tx.now_ns, task_id=task.id)))
+    tx.touch(record)
+
+
+def enqueue(state: State, record: records_pb2.TaskRecord) -> None:
+    """Put a task where the scheduler finds it."""
+    spec = record.task.spec
+    record.task.ClearField("next_attempt_time")
+    state.queue.add(record.task.id, (spec.environment, losses(record)), spec.session, spec.priority)
+
+
+def _dismiss_deadlines(tx: Transaction, task: task_pb2.Task) -> None:
+    """Let no alarm ring for a task that has ended. Most have none, and no dismissal is to be paid for."""
+    if task.spec.HasField("schedule_to_start_timeout"):
+        tx.then(Dismiss(alarms.start(task.id)))
+    if task.spec.HasField("schedule_to_close_timeout"):
+        tx.then(Dismiss(alarms.close(task.id)))
+    if task.HasField("next_attempt_time"):
+        task.ClearField("next_attempt_time")
+        tx.then(Dismiss(alarms.ready(task.id)))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from hundredfold_coordinator.core import draining, events, hosting, running, submission
+from hundredfold_coordinator.core import draining, events, hosting, reviving, running, submission, timing
 from hundredfold_coordinator.core.scheduler import dispatch
 from hundredfold_coordinator.core.state import State
 from hundredfold_coordinator.core.transaction import Decision, Transaction
@@ -17,15 +17,23 @@ _HANDLERS: Final[Mapping[type[events.Event], Callable[[State, Transaction, Any],
     {
         events.Submitted: submission.submit,
         events.CancelRequested: submission.cancel,
+        events.RetryRequested: reviving.retry,
+        events.DeleteRequested: reviving.delete,
+        events.Matured: timing.matured,
+        events.StartOverdue: timing.start_overdue,
+        events.CloseOverdue: timing.close_overdue,
         events.Taken: running.take,
         events.Emitted: running.emit,
         events.CheckpointSaved: running.save_checkpoint,
         events.Completed: running.complete,
         events.Failed: running.fail,
         events.Overstayed: running.overstay,
+        events.Unresponsive: timing.unresponsive,
         events.HostAttached: hosting.attach,
         events.HostDetached: hosting.detach,
         events.HostLost: hosting.lose,
+        events.HostHeard: hosting.heard,
+        events.Buried: hosting.buried,
         events.EnvironmentChanged: hosting.change_environment,
         events.MachineMeasured: hosting.measure,
         events.Launched: hosting.launched,

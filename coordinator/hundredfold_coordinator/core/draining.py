@@ -3,9 +3,9 @@
 from hundredfold.internal.v1 import records_pb2
 
 from hundredfold_coordinator.core import lifecycle
-from hundredfold_coordinator.core.effects import Kill
 from hundredfold_coordinator.core.events import DrainBegan, DrainExpired
-from hundredfold_coordinator.core.state import State
+from hundredfold_coordinator.core.state import State, attempt_id
+from hundredfold_coordinator.core.timing import kill
 from hundredfold_coordinator.core.transaction import Transaction
 
 
@@ -17,10 +17,11 @@ def begin(state: State, tx: Transaction, event: DrainBegan) -> None:
 
 def expire(state: State, tx: Transaction, event: DrainExpired) -> None:
     """End what still runs; each task goes back to the queue when its process is gone."""
-    for key, host in state.alive.items():
+    for key in state.alive:
         record = state.tasks[key[0]]
-        if record.task.state not in lifecycle.ENDED and not record.HasField("end_request"):
+        running = attempt_id(record) == key and record.task.state in (lifecycle.LAUNCHING, lifecycle.RUNNING)
+        if running and not record.HasField("end_request"):
             record.end_request.cause = records_pb2.END_CAUSE_DRAIN
             record.end_request.reason = "the coordinator stopped"
             tx.touch(record)
-        tx.then(Kill(host, key, event.grace_seconds))
+        kill(state, tx, key, event.grace_seconds)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hundredfold.errors import HundredfoldError
 from hundredfold.internal.v1 import records_pb2
-from hundredfold.v1 import payload_pb2, task_pb2
+from hundredfold.v1 import payload_pb2, policy_pb2, task_pb2
 
 from hundredfold_coordinator.core.events import Event
 from hundredfold_coordinator.core.state import AttemptId
@@ -35,6 +35,8 @@ class Launch:
     environment: str
     behaviour: str
     credential: str
+    limits: policy_pb2.Limits
+    grace_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,9 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Bury:
-    """Kill a worker whose host is dead, and its tree, if it is still exactly this process."""
+    """Kill a worker whose host is dead, and its tree, if it is still exactly this process; `Buried` follows."""
 
+    attempt: AttemptId
     process: records_pb2.ProcessIdentity
 
 
@@ -76,12 +79,31 @@ class Announce:
     result: payload_pb2.Payload | None
 
 
+AlarmKey = tuple[str, *tuple[str | int, ...]]
+"""What an alarm is about: `("close", task_id)`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Remind:
-    """Bring an event up later."""
+    """Bring an event up later, instead of whatever the same alarm was set for before."""
 
+    alarm: AlarmKey
     after_seconds: float
     event: Event
 
 
-Effect = Reply | Refuse | Launch | Kill | Bury | Acknowledge | Publish | Announce | Remind
+@dataclass(frozen=True, slots=True)
+class Dismiss:
+    """Bring nothing up for this alarm any more."""
+
+    alarm: AlarmKey
+
+
+@dataclass(frozen=True, slots=True)
+class EndHost:
+    """Have a host end that runs nothing."""
+
+    host: str
+
+
+Effect = Reply | Refuse | Launch | Kill | Bury | Acknowledge | Publish | Announce | Remind | Dismiss | EndHost

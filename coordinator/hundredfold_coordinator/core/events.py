@@ -42,6 +42,44 @@ class CancelRequested(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetryRequested(Event):
+    """A client wants a task to be tried again. `stored` is what the store has of it, after all that was decided."""
+
+    task_id: str
+    stored: records_pb2.TaskRecord
+    reply: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteRequested(Event):
+    """Tasks are not wanted any more. `stored` is what the store has of them, after all that was decided."""
+
+    stored: Sequence[records_pb2.TaskRecord]
+    reply: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matured(Event):
+    """A task that had to wait for a time may start from now on."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartOverdue(Event):
+    """A task should have started by now."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseOverdue(Event):
+    """A task should have ended by now."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Taken(Event):
     """A worker takes its attempt; `pid` is what it says its process is."""
 
@@ -103,11 +141,19 @@ class Overstayed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unresponsive(Event):
+    """A worker should have been ended by its host by now."""
+
+    attempt: AttemptId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostAttached(Event):
-    """A host has attached; its earlier reports have been told already."""
+    """A host has attached; its earlier reports have been told already. `retiring`: it is to start nothing more."""
 
     host: str
     inventory: Sequence[host_service_pb2.Launched]
+    retiring: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +168,22 @@ class HostLost(Event):
     """A host's process is gone, and its workers with it or soon."""
 
     host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostHeard(Event):
+    """A host has been heard of again, or has not been for some seconds."""
+
+    host: str
+    silent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buried(Event):
+    """What was left of an attempt whose host is dead has been killed; `receipt` says what that was."""
+
+    attempt: AttemptId
+    receipt: attempt_pb2.Receipt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

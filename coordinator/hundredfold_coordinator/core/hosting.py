@@ -1,60 +1,56 @@
 """What hosts say: that they are there, what they hold, and how attempts ended."""
 
-import signal
 from typing import Final
 
 from hundredfold.internal.v1 import records_pb2
-from hundredfold.v1 import attempt_pb2, task_pb2
+from hundredfold.v1 import attempt_pb2
 
 from hundredfold_coordinator import keys
-from hundredfold_coordinator.core import lifecycle
-from hundredfold_coordinator.core.change import (
-    cancelled,
-    end_attempt,
-    end_task,
-    forget_attempt,
-    forget_if_gone,
-    requeue,
-)
-from hundredfold_coordinator.core.effects import Acknowledge, Bury, Kill, Remind
+from hundredfold_coordinator.core import alarms, lifecycle
+from hundredfold_coordinator.core.change import forget_attempt, forget_if_gone, requeue
+from hundredfold_coordinator.core.conclusion import conclude
+from hundredfold_coordinator.core.effects import Acknowledge, Bury, EndHost, Kill, Remind
 from hundredfold_coordinator.core.events import (
+    Buried,
     EnvironmentChanged,
     Exited,
     HostAttached,
     HostDetached,
+    HostHeard,
     HostLost,
     HostRested,
     Launched,
     LaunchFailed,
     MachineMeasured,
 )
-from hundredfold_coordinator.core.state import AttemptId, HostState, State, attempt_id, current_attempt
+from hundredfold_coordinator.core.exit import failure_of
+from hundredfold_coordinator.core.state import AttemptId, HostState, State, attempt_id
+from hundredfold_coordinator.core.timing import kill, watch_limit
 from hundredfold_coordinator.core.transaction import Transaction
 
-_BLAMELESS: Final = frozenset({attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST, attempt_pb2.ATTEMPT_OUTCOME_LAUNCH_FAILED})
 REST_SECONDS: Final = 1.0
 """How long nothing is launched on a host that could make no process."""
-
-BLAMELESS_LIMIT: Final = 5
-"""How many attempts a task may lose to hosts and launches, which are not its fault, before it fails."""
 
 
 def attach(state: State, tx: Transaction, event: HostAttached) -> None:
     """Take up a host: adopt what both sides know, end what only it knows, start again what only this side knows."""
     here = {key for key, host in state.alive.items() if host == event.host}
     there = {(launched.attempt.task_id, launched.attempt.number): launched for launched in event.inventory}
-    state.hosts[event.host] = HostState(event.host, attempts=here)
-    for key in there.keys() - here:
+    state.hosts[event.host] = HostState(event.host, attempts=set(here), retiring=event.retiring)
+    for key in sorted(there.keys() - here):
         tx.then(Kill(event.host, key, 0))
     for key in sorted(there.keys() & here):
         record = state.tasks[key[0]]
-        record.process.CopyFrom(there[key].process)
-        # Whoever wanted it to end may have said so while the host could not hear it.
-        if record.HasField("end_request") or record.task.state in lifecycle.ENDED:
-            tx.then(Kill(event.host, key, state.limits.grace_seconds))
+        _note_process(tx, record, key, there[key].process)
+        if _is_running(record, key) and not record.HasField("end_request"):
+            watch_limit(state, tx, record)
+        else:  # whoever wanted it to end may have said so while the host could not hear it
+            kill(state, tx, key, state.limits.grace_seconds)
     for key in sorted(here - there.keys()):
         tx.then(Kill(event.host, key, 0))  # in case it is being forked at this very moment
         _lose(state, tx, key, attempt_pb2.ATTEMPT_OUTCOME_LAUNCH_FAILED, "the host never started it")
+    if event.retiring and not state.hosts[event.host].attempts:
+        tx.then(EndHost(event.host))
 
 
 def detach(state: State, _tx: Transaction, event: HostDetached) -> None:
@@ -62,16 +58,38 @@ def detach(state: State, _tx: Transaction, event: HostDetached) -> None:
     state.hosts.pop(event.host, None)
 
 
+def heard(state: State, _tx: Transaction, event: HostHeard) -> None:
+    """Start nothing on a host that says nothing, until it does again."""
+    host = state.hosts.get(event.host)
+    if host:
+        host.silent = event.silent
+
+
 def lose(state: State, tx: Transaction, event: HostLost) -> None:
     """Give up everything that a dead host ran, and the host itself, in one commit."""
     state.hosts.pop(event.host, None)
     tx.delete(keys.host(event.host))
     for key in sorted(key for key, host in state.alive.items() if host == event.host):
+        record = state.tasks[key[0]]
+        if _is_running(record, key):
+            message = f"host {event.host} is gone"
+            outcome = attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST
+            conclude(state, tx, record, attempt_pb2.Failure(outcome=outcome, type="HostLost", message=message))
         process = records_pb2.ProcessIdentity()
-        process.CopyFrom(state.tasks[key[0]].process)
+        process.CopyFrom(record.alive[key[1]].process)
         if process.pid:
-            tx.then(Bury(process))
-        _lose(state, tx, key, attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST, f"host {event.host} is gone")
+            tx.then(Bury(key, process))  # it counts as alive until it has been found and killed
+        else:
+            forget_attempt(state, tx, record, key)
+            forget_if_gone(state, tx, record)
+
+
+def buried(state: State, tx: Transaction, event: Buried) -> None:
+    """Write what can still be said of an attempt whose host was lost."""
+    record = state.tasks.get(event.attempt[0])
+    if record and event.attempt in state.alive:
+        _write_receipt(state, tx, record, event.attempt, event.receipt)
+        forget_if_gone(state, tx, record)
 
 
 def change_environment(state: State, _tx: Transaction, event: EnvironmentChanged) -> None:
@@ -93,10 +111,10 @@ def measure(state: State, _tx: Transaction, event: MachineMeasured) -> None:
 def launched(state: State, tx: Transaction, event: Launched) -> None:
     """Note the process of an attempt."""
     record = _alive(state, event.attempt)
-    if record:
-        record.process.CopyFrom(event.process)
-        current_attempt(record).pid = event.process.pid
-        tx.touch(record)
+    if record and _is_running(record, event.attempt):
+        _note_process(tx, record, event.attempt, event.process)
+        if not record.HasField("end_request"):
+            watch_limit(state, tx, record)
     else:
         tx.then(Kill(event.host, event.attempt, 0))
     tx.then(Acknowledge(event.host, event.number))
@@ -106,9 +124,9 @@ def launch_failed(state: State, tx: Transaction, event: LaunchFailed) -> None:
     """Queue a task again whose process could not be made; if that will pass, it has cost the task no attempt."""
     record = _alive(state, event.attempt)
     waiting = record and record.task.state == lifecycle.LAUNCHING and not record.HasField("end_request")
-    if record and event.transient and waiting:
+    if record and event.transient and waiting and attempt_id(record) == event.attempt:
         _rest(state, tx, event)
-        forget_attempt(state, record)
+        forget_attempt(state, tx, record, event.attempt)
         del record.task.attempts[-1]
         requeue(state, tx, record, event.reason)
     elif record:
@@ -127,93 +145,53 @@ def _rest(state: State, tx: Transaction, event: LaunchFailed) -> None:
     host = state.hosts.get(event.host)
     if host and not host.exhausted:
         host.exhausted = event.reason
-        tx.then(Remind(REST_SECONDS, HostRested(now_ns=tx.now_ns, host=event.host)))
+        rested_then = HostRested(now_ns=tx.now_ns, host=event.host)
+        tx.then(Remind(alarms.host(event.host), REST_SECONDS, rested_then))
 
 
 def exited(state: State, tx: Transaction, event: Exited) -> None:
-    """Write the receipt of an attempt; if the task has not ended before, this is its end."""
+    """Write the receipt of an attempt; if nothing has ended it before, this is its end."""
     record = _alive(state, event.attempt)
     if record:
-        current_attempt(record).receipt.CopyFrom(event.receipt)
-        tx.touch(record)
-        forget_attempt(state, record)
-        if record.task.state not in lifecycle.ENDED:
-            _end_by_exit(state, tx, record, event.receipt)
+        running = _is_running(record, event.attempt)
+        _write_receipt(state, tx, record, event.attempt, event.receipt)
+        if running:
+            conclude(state, tx, record, failure_of(event.receipt, record.task.spec.limits))
         forget_if_gone(state, tx, record)
     tx.then(Acknowledge(event.host, event.number))
-
-
-def _end_by_exit(state: State, tx: Transaction, record: records_pb2.TaskRecord, receipt: attempt_pb2.Receipt) -> None:
-    cause, reason = record.end_request.cause, record.end_request.reason
-    if cause == records_pb2.END_CAUSE_DRAIN:
-        end_attempt(tx, record, attempt_pb2.ATTEMPT_OUTCOME_DRAINED)
-        requeue(state, tx, record, reason)
-    elif cause == records_pb2.END_CAUSE_CANCEL:
-        _end_with(state, tx, record, cancelled(reason), lifecycle.CANCELLED)
-    elif receipt.kill_signals:
-        give_up(state, tx, record, attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST, "its host was told to end")
-    else:
-        _end_with(state, tx, record, _describe_exit(receipt), lifecycle.FAILED)
-
-
-def _end_with(
-    state: State,
-    tx: Transaction,
-    record: records_pb2.TaskRecord,
-    failure: attempt_pb2.Failure,
-    after: task_pb2.TaskState.ValueType,
-) -> None:
-    record.task.failure.CopyFrom(failure)
-    end_attempt(tx, record, failure.outcome)
-    end_task(state, tx, record, after, reason=failure.message)
-
-
-def _describe_exit(receipt: attempt_pb2.Receipt) -> attempt_pb2.Failure:
-    last = receipt.stderr_tail.decode(errors="replace").strip().rsplit("\n", 1)[-1][:200]
-    said = f"; its last words: {last}" if last else ""
-    if receipt.signal:
-        name = signal.Signals(receipt.signal).name if receipt.signal in set(signal.Signals) else str(receipt.signal)
-        message = f"the agent was ended by {name}, which Hundredfold did not send{said}"
-        return attempt_pb2.Failure(outcome=attempt_pb2.ATTEMPT_OUTCOME_SIGNALLED, type=name, message=message)
-    code = receipt.exit_code if receipt.HasField("exit_code") else "unknown"
-    message = f"the agent exited with code {code} before it delivered a result{said}"
-    return attempt_pb2.Failure(outcome=attempt_pb2.ATTEMPT_OUTCOME_EXITED, type="Exited", message=message)
 
 
 def _lose(
     state: State, tx: Transaction, key: AttemptId, outcome: attempt_pb2.AttemptOutcome.ValueType, reason: str
 ) -> None:
-    """End an attempt whose process is lost."""
+    """End an attempt that has no process."""
     record = state.tasks[key[0]]
-    forget_attempt(state, record)
-    if record.task.state in lifecycle.ENDED:
-        forget_if_gone(state, tx, record)
-        return
-    give_up(state, tx, record, outcome, reason)
+    running = _is_running(record, key)
+    forget_attempt(state, tx, record, key)
+    if running:
+        conclude(state, tx, record, attempt_pb2.Failure(outcome=outcome, type="LaunchFailed", message=reason))
+    forget_if_gone(state, tx, record)
 
 
-def give_up(
-    state: State,
-    tx: Transaction,
-    record: records_pb2.TaskRecord,
-    outcome: attempt_pb2.AttemptOutcome.ValueType,
-    reason: str,
+def _write_receipt(
+    state: State, tx: Transaction, record: records_pb2.TaskRecord, key: AttemptId, receipt: attempt_pb2.Receipt
 ) -> None:
-    """End an attempt for a reason that is not its own: the task is queued again, a limited number of times."""
-    end_attempt(tx, record, outcome)
-    if record.end_request.cause == records_pb2.END_CAUSE_CANCEL:
-        record.task.failure.CopyFrom(cancelled(record.end_request.reason))
-        end_task(state, tx, record, lifecycle.CANCELLED, reason=record.end_request.reason)
-    elif sum(attempt.outcome in _BLAMELESS for attempt in record.task.attempts) < BLAMELESS_LIMIT:
-        requeue(state, tx, record, reason)
-    else:
-        failure = attempt_pb2.Failure(
-            outcome=outcome, type="Lost", message=f"{BLAMELESS_LIMIT} times in vain: {reason}"
-        )
-        record.task.failure.CopyFrom(failure)
-        end_task(state, tx, record, lifecycle.FAILED, reason=failure.message)
+    record.task.attempts[key[1] - 1].receipt.CopyFrom(receipt)
+    forget_attempt(state, tx, record, key)
+
+
+def _note_process(
+    tx: Transaction, record: records_pb2.TaskRecord, key: AttemptId, process: records_pb2.ProcessIdentity
+) -> None:
+    record.alive[key[1]].process.CopyFrom(process)
+    record.task.attempts[key[1] - 1].pid = process.pid
+    tx.touch(record)
+
+
+def _is_running(record: records_pb2.TaskRecord, key: AttemptId) -> bool:
+    """Whether an attempt is what its task is waiting for; it may also have delivered, or have been given up."""
+    return attempt_id(record) == key and record.task.state in (lifecycle.LAUNCHING, lifecycle.RUNNING)
 
 
 def _alive(state: State, key: AttemptId) -> records_pb2.TaskRecord | None:
-    record = state.tasks.get(key[0])
-    return record if record and key in state.alive and attempt_id(record) == key else None
+    return state.tasks.get(key[0]) if key in state.alive else None

@@ -11,19 +11,24 @@ RUNNING: Final = task_pb2.TASK_STATE_RUNNING
 SUCCEEDED: Final = task_pb2.TASK_STATE_SUCCEEDED
 FAILED: Final = task_pb2.TASK_STATE_FAILED
 CANCELLED: Final = task_pb2.TASK_STATE_CANCELLED
+EXPIRED: Final = task_pb2.TASK_STATE_EXPIRED
 
-ENDED: Final = frozenset({SUCCEEDED, FAILED, CANCELLED})
-"""States that a task never leaves."""
+ENDED: Final = frozenset({SUCCEEDED, FAILED, CANCELLED, EXPIRED})
+"""States in which a task has no process to come, unless somebody has it tried again."""
+
+RETRIABLE: Final = frozenset({FAILED, CANCELLED, EXPIRED})
+"""States from which somebody can have a task tried again. A result that is recorded stays the only one."""
 
 TRANSITIONS: Final = MappingProxyType(
     {
-        QUEUED: frozenset({LAUNCHING, CANCELLED}),
+        QUEUED: frozenset({LAUNCHING, CANCELLED, EXPIRED}),
         # A worker can take its task before the host has reported its launch, but never without LAUNCHING.
-        LAUNCHING: frozenset({RUNNING, QUEUED, FAILED, CANCELLED}),
-        RUNNING: frozenset({SUCCEEDED, FAILED, CANCELLED, QUEUED}),
+        LAUNCHING: frozenset({RUNNING, QUEUED, FAILED, CANCELLED, EXPIRED}),
+        RUNNING: frozenset({SUCCEEDED, FAILED, CANCELLED, EXPIRED, QUEUED}),
         SUCCEEDED: frozenset(),
-        FAILED: frozenset(),
-        CANCELLED: frozenset(),
+        FAILED: frozenset({QUEUED}),
+        CANCELLED: frozenset({QUEUED}),
+        EXPIRED: frozenset({QUEUED}),
     }
 )
 """For every state, the states that may follow."""

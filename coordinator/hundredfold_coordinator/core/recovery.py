@@ -5,30 +5,44 @@ from collections.abc import Iterable
 from hundredfold.internal.v1 import records_pb2
 
 from hundredfold_coordinator.core import lifecycle
-from hundredfold_coordinator.core.state import State, attempt_id, current_attempt
+from hundredfold_coordinator.core.effects import Effect
+from hundredfold_coordinator.core.state import State, attempt_id
+from hundredfold_coordinator.core.timing import hold_until, set_deadlines
+from hundredfold_coordinator.core.transaction import Transaction
 
 
-def recover(state: State, records: Iterable[records_pb2.TaskRecord]) -> None:
-    """Take up the live tasks of an earlier coordinator, in the order of their submission.
+def recover(state: State, records: Iterable[records_pb2.TaskRecord], now_ns: int) -> list[Effect]:
+    """Take up the live tasks of an earlier coordinator, in the order of their submission; return the alarms to set.
 
     Tasks with an attempt wait for its host to attach, or to be found dead. Sessions of running tasks are marked busy
     before any task is queued, so that none overtakes another.
     """
-    ordered = sorted(records, key=lambda record: (record.task.state == lifecycle.QUEUED, record.task.id))
+    tx = Transaction(now_ns)
+    ordered = sorted(records, key=lambda record: (not _has_session(record), record.task.id))
     for record in ordered:
         task = record.task
         state.tasks[task.id] = record
+        _readopt(state, record)
+        if _has_session(record):
+            state.queue.reserve(task.id, task.spec.session)
         if task.state == lifecycle.QUEUED:
-            state.queue.add(task.id, task.spec.environment, task.spec.session)
-        else:
-            _readopt(state, record)
+            hold_until(state, tx, record, task.next_attempt_time)
+        if task.state not in lifecycle.ENDED:
+            set_deadlines(tx, record)
+    return tx.decision().effects
+
+
+def _has_session(record: records_pb2.TaskRecord) -> bool:
+    """Whether a task has its session to itself: it has begun, and is not over."""
+    begun = len(record.task.attempts) > record.pardoned_attempts
+    return bool(record.task.spec.session) and begun and record.task.state not in lifecycle.ENDED
 
 
 def _readopt(state: State, record: records_pb2.TaskRecord) -> None:
     task = record.task
-    state.alive[attempt_id(record)] = current_attempt(record).host
-    state.credentials[record.credential_hash] = task.id
+    for number in record.alive:
+        state.alive[task.id, number] = task.attempts[number - 1].host
+    if record.credential_hash:
+        state.credentials[record.credential_hash] = task.id
     if record.token_hash:
-        state.tokens[record.token_hash] = task.id
-    if task.spec.session and task.state not in lifecycle.ENDED:
-        state.queue.reserve(task.id, task.spec.session)
+        state.tokens[record.token_hash] = attempt_id(record)

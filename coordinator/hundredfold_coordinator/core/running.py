@@ -9,11 +9,13 @@ from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, session_pb2, task_pb2
 
 from hundredfold_coordinator import keys
-from hundredfold_coordinator.core import lifecycle
+from hundredfold_coordinator.core import alarms, lifecycle
 from hundredfold_coordinator.core.change import end_attempt, end_task, move
-from hundredfold_coordinator.core.effects import Kill, Remind
+from hundredfold_coordinator.core.conclusion import conclude
+from hundredfold_coordinator.core.effects import Remind
 from hundredfold_coordinator.core.events import CheckpointSaved, Completed, Emitted, Failed, Overstayed, Taken
 from hundredfold_coordinator.core.state import AttemptId, State, attempt_id, current_attempt
+from hundredfold_coordinator.core.timing import kill
 from hundredfold_coordinator.core.transaction import Transaction
 
 OVERSTAY_SECONDS: Final = 5.0
@@ -31,7 +33,7 @@ def take(state: State, tx: Transaction, event: Taken) -> None:
         if record.task.state == lifecycle.LAUNCHING:
             _begin(tx, record)
             current_attempt(record).pid = current_attempt(record).pid or event.pid
-        state.tokens[event.token_hash] = record.task.id
+        state.tokens[event.token_hash] = attempt_id(record)
         record.token_hash = event.token_hash
         tx.touch(record)
         tx.reply(event.reply, record)
@@ -77,7 +79,7 @@ def complete(state: State, tx: Transaction, event: Completed) -> None:
     tx.put(keys.result_of(record.task.id), event.result)
     end_attempt(tx, record, attempt_pb2.ATTEMPT_OUTCOME_COMPLETED)
     end_task(state, tx, record, lifecycle.SUCCEEDED, result=event.result)
-    tx.then(Remind(OVERSTAY_SECONDS, Overstayed(now_ns=tx.now_ns, attempt=event.attempt)))
+    _expect_exit(tx, event.attempt)
     tx.reply(event.reply)
 
 
@@ -93,18 +95,19 @@ def fail(state: State, tx: Transaction, event: Failed) -> None:
         tx.reply(event.reply)  # what it raises because it is being ended is not its end: its exit is
         return
     record.result_digest = digest
-    record.task.failure.CopyFrom(event.failure)
-    end_attempt(tx, record, event.failure.outcome)
-    end_task(state, tx, record, lifecycle.FAILED, reason=f"{event.failure.type}: {event.failure.message}")
-    tx.then(Remind(OVERSTAY_SECONDS, Overstayed(now_ns=tx.now_ns, attempt=event.attempt)))
+    _expect_exit(tx, event.attempt)
+    conclude(state, tx, record, event.failure)
     tx.reply(event.reply)
 
 
 def overstay(state: State, tx: Transaction, event: Overstayed) -> None:
     """Kill a worker that has delivered and does not end."""
-    host = state.alive.get(event.attempt)
-    if host:
-        tx.then(Kill(host, event.attempt, 0))
+    if event.attempt in state.alive:
+        kill(state, tx, event.attempt, 0)
+
+
+def _expect_exit(tx: Transaction, key: AttemptId) -> None:
+    tx.then(Remind(alarms.attempt(key), OVERSTAY_SECONDS, Overstayed(now_ns=tx.now_ns, attempt=key)))
 
 
 def _begin(tx: Transaction, record: records_pb2.TaskRecord) -> None:

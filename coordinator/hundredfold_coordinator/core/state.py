@@ -25,6 +25,8 @@ class Limits:
     event_quota: int = 10_000
     memory_reserve_bytes: int = 0
     grace_seconds: float = 5
+    wall_limit_seconds: float = 3600
+    process_limit: int = 1000
 
 
 @dataclass(slots=True)
@@ -36,6 +38,8 @@ class HostState:
         attempts: those alive on it.
         memory_available_bytes: of its machine, at the last sample; None before the first.
         exhausted: why it could make no process just now; empty if it could.
+        silent: whether it has not been heard of for some seconds.
+        retiring: whether it is to run what it has to its end, and no more.
 
     """
 
@@ -44,6 +48,8 @@ class HostState:
     attempts: set[AttemptId] = field(default_factory=set)
     memory_available_bytes: int | None = None
     exhausted: str = ""
+    silent: bool = False
+    retiring: bool = False
 
 
 @dataclass(slots=True)
@@ -52,37 +58,41 @@ class State:
 
     Attributes:
         limits: see `Limits`.
-        mint: makes a new secret; the only source of randomness.
+        mint: makes a new secret.
+        chance: gives a random number from 0 to 1; beside `mint` the only source of randomness.
         tasks: those that have not ended, and ended ones whose process is not gone yet.
         queue: those of them that wait.
         alive: attempts from their launch to their receipt, with the host of each.
         requests: request ids of recent submissions, with task id and digest.
-        credentials: tasks by the SHA-256 of their live attempt's credential.
-        tokens: tasks by the SHA-256 of their live attempt's token.
+        credentials: tasks by the SHA-256 of their newest attempt's credential.
+        tokens: attempts by the SHA-256 of their token.
+        suspects: those of the live attempts whose tasks have lost their hosts several times.
         hosts: those that are attached, by id.
         ended: tasks that ended since the start, by state.
+        kept: tasks in the store, as far as they are counted; see `retention`.
+        dead: those of them that are dead letters.
         draining: whether nothing more is accepted and started.
 
     """
 
     limits: Limits
     mint: Callable[[], str]
+    chance: Callable[[], float]
     tasks: dict[str, records_pb2.TaskRecord] = field(default_factory=dict)
     queue: Queue = field(default_factory=Queue)
     alive: dict[AttemptId, str] = field(default_factory=dict)
     requests: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     credentials: dict[bytes, str] = field(default_factory=dict)
-    tokens: dict[bytes, str] = field(default_factory=dict)
+    tokens: dict[bytes, AttemptId] = field(default_factory=dict)
+    suspects: set[AttemptId] = field(default_factory=set)
     hosts: dict[str, HostState] = field(default_factory=dict)
     ended: Counter[task_pb2.TaskState.ValueType] = field(default_factory=Counter)
+    kept: int = 0
+    dead: int = 0
     draining: bool = False
 
-    def by_token(self, token_hash: bytes) -> records_pb2.TaskRecord | None:
-        """Return the task whose current attempt has this token."""
-        return self.tasks.get(self.tokens.get(token_hash, ""))
-
     def by_credential(self, credential_hash: bytes) -> records_pb2.TaskRecord | None:
-        """Return the task whose current attempt has this credential."""
+        """Return the task whose newest attempt has this credential."""
         return self.tasks.get(self.credentials.get(credential_hash, ""))
 
 

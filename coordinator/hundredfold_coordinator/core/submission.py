@@ -8,14 +8,16 @@ from hundredfold.v1 import task_pb2
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import lifecycle
-from hundredfold_coordinator.core.change import cancelled, end_task
-from hundredfold_coordinator.core.effects import Kill
+from hundredfold_coordinator.core.change import end_task
+from hundredfold_coordinator.core.conclusion import cancelled
 from hundredfold_coordinator.core.events import CancelRequested, Submitted
-from hundredfold_coordinator.core.state import State, attempt_id
+from hundredfold_coordinator.core.state import State
+from hundredfold_coordinator.core.timing import ask_to_end, hold_until, set_deadlines
 from hundredfold_coordinator.core.transaction import Transaction
 
 _REMEMBERED_REQUESTS: Final = 100_000
-_RETRY_SECONDS: Final = 1
+RETRY_SECONDS: Final = 1
+"""When to try again what was refused for want of room."""
 
 
 def submit(state: State, tx: Transaction, event: Submitted) -> None:
@@ -30,7 +32,7 @@ def submit(state: State, tx: Transaction, event: Submitted) -> None:
     elif state.draining:
         tx.refuse(event.reply, Draining())
     elif len(state.queue) >= state.limits.queue_limit:
-        tx.refuse(event.reply, QueueFull(state.limits.queue_limit, _RETRY_SECONDS))
+        tx.refuse(event.reply, QueueFull(state.limits.queue_limit, RETRY_SECONDS))
     else:
         _accept(state, tx, event)
 
@@ -41,14 +43,9 @@ def cancel(state: State, tx: Transaction, event: CancelRequested) -> None:
     if record and record.task.state not in lifecycle.ENDED:
         reason = event.reason or "cancelled by a client"
         if record.task.state == lifecycle.QUEUED:
-            record.task.failure.CopyFrom(cancelled(reason))
-            end_task(state, tx, record, lifecycle.CANCELLED, reason=reason)
+            end_task(state, tx, record, lifecycle.CANCELLED, failure=cancelled(reason))
         elif record.end_request.cause != records_pb2.END_CAUSE_CANCEL:
-            record.end_request.cause = records_pb2.END_CAUSE_CANCEL
-            record.end_request.reason = reason
-            tx.touch(record)
-            key = attempt_id(record)
-            tx.then(Kill(state.alive[key], key, state.limits.grace_seconds))
+            ask_to_end(state, tx, record, records_pb2.END_CAUSE_CANCEL, reason)
     tx.reply(event.reply)
 
 
@@ -65,6 +62,7 @@ def _accept(state: State, tx: Transaction, event: Submitted) -> None:
     record.task.spec.CopyFrom(event.spec)
     record.task.spec.ClearField("input")
     record.task.create_time.FromNanoseconds(tx.now_ns)
+    record.deadlines_from.FromNanoseconds(tx.now_ns)
     record.task.state = lifecycle.QUEUED
     tx.tell(record, task_pb2.Event(state_change=task_pb2.StateChange(state=lifecycle.QUEUED)))
     tx.put(keys.live(task_id), new=True)
@@ -76,5 +74,7 @@ def _accept(state: State, tx: Transaction, event: Submitted) -> None:
         if len(state.requests) > _REMEMBERED_REQUESTS:
             del state.requests[next(iter(state.requests))]
     state.tasks[task_id] = record
-    state.queue.add(task_id, event.spec.environment, event.spec.session)
+    state.kept += 1
+    hold_until(state, tx, record, event.spec.not_before)
+    set_deadlines(tx, record)
     tx.reply(event.reply, task_id)

@@ -3,12 +3,12 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 from hundredfold.errors import BrokenEnvironment, PermissionDenied
+from hundredfold.internal.v1 import records_pb2
 from hundredfold.stores.contract import Batch, Write
 from hundredfold.v1 import behaviour_pb2, coordinator_service_pb2_grpc
 from hundredfold.v1 import coordinator_service_pb2 as pb
@@ -21,6 +21,7 @@ from hundredfold_coordinator.environments import DEFAULT, Environments, broken_p
 from hundredfold_coordinator.hosts import Hosts
 from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.services.durations import seconds_of
+from hundredfold_coordinator.services.host_view import host_view
 from hundredfold_coordinator.storage import Storage
 
 
@@ -45,6 +46,8 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
         journal: Journal,
         hosts: Hosts,
         environments: Environments,
+        host_records: Callable[[], Sequence[records_pb2.HostRecord]],
+        version: str,
         stop: Callable[[DrainOrder], None],
     ) -> None:
         self._config = config
@@ -54,13 +57,15 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
         self._journal = journal
         self._hosts = hosts
         self._environments = environments
+        self._host_records = host_records
+        self._version = version
         self._stop = stop
         self._started_ns = time.time_ns()
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Any) -> pb.GetStatusResponse:
         """See the proto."""
         response = pb.GetStatusResponse(
-            version=metadata.version("hundredfold"),
+            version=self._version,
             pid=os.getpid(),
             epoch=self._epoch,
             draining=self._state.draining,
@@ -75,6 +80,10 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
         )
         response.start_time.FromNanoseconds(self._started_ns)
         return response
+
+    async def ListHosts(self, request: pb.ListHostsRequest, context: Any) -> pb.ListHostsResponse:
+        """See the proto."""
+        return pb.ListHostsResponse(hosts=self._host_views())
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> pb.ListWorkersResponse:
         """See the proto."""
@@ -130,13 +139,7 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
         return [pb.GateCount(gate=gate, count=count) for gate, count in sorted(counts.items())]
 
     def _host_views(self) -> list[pb.Host]:
-        views = []
-        for host in self._hosts.all():
-            view = pb.Host()
-            view.CopyFrom(host)
-            view.workers = sum(owner == host.id for owner in self._state.alive.values())
-            views.append(view)
-        return views
+        return [host_view(record, self._hosts, self._state) for record in self._host_records()]
 
     def _alive(self) -> list[tuple[tuple[str, int], str]]:
         return sorted(self._state.alive.items())

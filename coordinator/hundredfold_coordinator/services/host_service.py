@@ -7,7 +7,7 @@ from typing import Any
 
 from hundredfold.errors import InvalidArgument, Unauthenticated
 from hundredfold.internal.v1 import host_service_pb2 as pb
-from hundredfold.internal.v1 import host_service_pb2_grpc
+from hundredfold.internal.v1 import host_service_pb2_grpc, records_pb2
 from hundredfold.v1 import behaviour_pb2
 
 from hundredfold_coordinator.core import events
@@ -22,7 +22,8 @@ from hundredfold_coordinator.services.edge import bearer
 class HostService(host_service_pb2_grpc.HostServiceServicer):
     """See `proto/hundredfold/internal/v1/host_service.proto`.
 
-    `authenticate` returns the id of the host that has a secret, or None.
+    `authenticate` returns the record of the host that has a secret, or None; a host that is of another `version` than
+    this coordinator is given nothing new.
     """
 
     def __init__(
@@ -31,8 +32,9 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
         hosts: Hosts,
         hub: Hub,
         environments: Environments,
-        authenticate: Callable[[str], str | None],
+        authenticate: Callable[[str], records_pb2.HostRecord | None],
         epoch: int,
+        version: str,
     ) -> None:
         self._journal = journal
         self._hosts = hosts
@@ -40,18 +42,20 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
         self._environments = environments
         self._authenticate = authenticate
         self._epoch = epoch
+        self._version = version
 
     async def Attach(
         self, request_iterator: AsyncIterator[pb.AttachRequest], context: Any
     ) -> AsyncIterator[pb.AttachResponse]:
         """See the proto."""
-        host_id = self._authenticate(bearer(context))
-        if host_id is None:
+        record = self._authenticate(bearer(context))
+        if record is None:
             raise Unauthenticated
         first = await anext(aiter(request_iterator))
         if not first.reports or first.reports[0].WhichOneof("kind") != "hello":
             raise InvalidArgument("reports[0]", "must be hello")
-        line = self._welcome(host_id, first)
+        host_id = record.host_id
+        line = self._welcome(host_id, first, retiring=record.version != self._version)
         reader = asyncio.ensure_future(self._read(host_id, line, request_iterator))
         try:
             async for response in line.batches():
@@ -60,7 +64,7 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
             reader.cancel()
             self._detach(host_id, line)
 
-    def _welcome(self, host_id: str, first: pb.AttachRequest) -> HostLine:
+    def _welcome(self, host_id: str, first: pb.AttachRequest, *, retiring: bool) -> HostLine:
         hello = first.reports[0].hello
         line = self._hosts.attach(host_id, hello.process.pid)
         line.send(pb.HostCommand(welcome=pb.Welcome(epoch=self._epoch)))
@@ -68,13 +72,17 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
             line.send(self._environments.opening(environment.name))
         # What ended while nobody listened comes first: an attempt that is in neither list was never started.
         self._translate(host_id, first.reports[1:])
-        self._journal.post(events.HostAttached(now_ns=time.time_ns(), host=host_id, inventory=list(hello.inventory)))
+        attached = events.HostAttached(
+            now_ns=time.time_ns(), host=host_id, inventory=list(hello.inventory), retiring=retiring
+        )
+        self._journal.post(attached)
         return line
 
     async def _read(self, host_id: str, line: HostLine, requests: AsyncIterator[pb.AttachRequest]) -> None:
         # The end of this loop says only that the stream has ended; the host's pidfd knows whether the host has.
         try:
             async for request in requests:
+                self._hosts.heard(host_id)
                 self._translate(host_id, request.reports)
         finally:
             self._detach(host_id, line)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from hundredfold.errors import InvalidArgument
+from hundredfold.stores.contract import Entry
 from hundredfold.v1 import task_pb2
 from hundredfold.v1 import task_service_pb2 as pb
 
@@ -29,17 +30,19 @@ async def list_tasks(
     size = request.page_size or _DEFAULT_PAGE
     if not 1 <= size <= _LARGEST_PAGE:
         raise InvalidArgument("page_size", f"is {size} and must be from 1 to {_LARGEST_PAGE}")
-    after = _after(request.page_token)
+    prefix = keys.DEAD if request.dead_letters else keys.TASK
+    after = _after(request.page_token, prefix)
     response = pb.ListTasksResponse()
-    while entries := await storage.scan(keys.TASK, after=after, limit=_SCAN, reverse=True):
-        for entry in entries:
+    while entries := await storage.scan(prefix, after=after, limit=_SCAN, reverse=True):
+        for entry in await _records(storage, entries, prefix):
             task = view(entry.record.value)
-            after = entry.key
+            after = prefix + task.id.encode()
             if _matches(task, request):
                 response.tasks.append(_shortened(task))
             if len(response.tasks) == size:
                 response.next_page_token = base64.urlsafe_b64encode(after).decode()
                 return response
+        after = entries[-1].key
     return response
 
 
@@ -48,18 +51,29 @@ def _shortened(task: task_pb2.Task) -> task_pb2.Task:
     if task.HasField("failure"):
         task.failure.ClearField("traceback")
     for attempt in task.attempts:
+        if attempt.HasField("failure"):
+            attempt.failure.ClearField("traceback")
         if attempt.HasField("receipt"):
             attempt.receipt.ClearField("stdout_tail")
             attempt.receipt.ClearField("stderr_tail")
     return task
 
 
-def _after(token: str) -> bytes:
+async def _records(storage: Storage, entries: list[Entry], prefix: bytes) -> list[Entry]:
+    """Return the tasks that entries of an index are about."""
+    if prefix == keys.TASK:
+        return entries
+    wanted = [keys.TASK + entry.key.removeprefix(prefix) for entry in entries]
+    found = await storage.get(wanted)
+    return [Entry(key, record) for key, record in zip(wanted, found, strict=True) if record]
+
+
+def _after(token: str, prefix: bytes) -> bytes:
     try:
         after = base64.urlsafe_b64decode(token)
     except (binascii.Error, ValueError):
         after = b"?"
-    if after and not after.startswith(keys.TASK):
+    if after and not after.startswith(prefix):
         raise InvalidArgument("page_token", "is not one that this call returned")
     return after
 

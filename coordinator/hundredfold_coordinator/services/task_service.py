@@ -14,8 +14,9 @@ from hundredfold.v1 import task_service_pb2 as pb
 from ulid import ULID
 
 from hundredfold_coordinator import keys
-from hundredfold_coordinator.core import events, lifecycle
+from hundredfold_coordinator.core import events, lifecycle, policy
 from hundredfold_coordinator.core.state import State
+from hundredfold_coordinator.ended import EndedTasks
 from hundredfold_coordinator.environments import DEFAULT, Environments
 from hundredfold_coordinator.hub import Hub, Mailbox
 from hundredfold_coordinator.inputs import RecentInputs
@@ -45,6 +46,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         hub: Hub,
         environments: Environments,
         inputs: RecentInputs,
+        ended: EndedTasks,
         max_payload_bytes: int,
     ) -> None:
         self._state = state
@@ -55,6 +57,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         self._inputs = inputs
         self._max_payload_bytes = max_payload_bytes
         self._tasks = Tasks(state, storage)
+        self._ended = ended
 
     async def SubmitTask(self, request: pb.SubmitTaskRequest, context: Any) -> pb.SubmitTaskResponse:
         """See the proto."""
@@ -85,6 +88,16 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         await self._tasks.load(request.task_id)
         await self._journal.ask(events.CancelRequested, task_id=request.task_id, reason=request.reason)
         return pb.CancelTaskResponse(task=await self._tasks.load(request.task_id, with_result=True))
+
+    async def RetryTask(self, request: pb.RetryTaskRequest, context: Any) -> pb.RetryTaskResponse:
+        """See the proto."""
+        await self._ended.retry(request.task_id)
+        return pb.RetryTaskResponse(task=await self._tasks.load(request.task_id))
+
+    async def DeleteTask(self, request: pb.DeleteTaskRequest, context: Any) -> pb.DeleteTaskResponse:
+        """See the proto."""
+        await self._ended.delete(request.task_id)
+        return pb.DeleteTaskResponse()
 
     async def WatchTask(self, request: pb.WatchTaskRequest, context: Any) -> AsyncIterator[pb.WatchTaskResponse]:
         """See the proto."""
@@ -124,7 +137,9 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         try:
             self._check(request)
             request.spec.environment = request.spec.environment or DEFAULT
-            await self._environments.check(request.spec)
+            digest = sha256(request.spec.SerializeToString(deterministic=True)).digest()
+            behaviour = await self._environments.check(request.spec)
+            policy.fill_in(request.spec, behaviour, self._state.limits)
         except HundredfoldError as error:
             return error
         return self._journal.ask(
@@ -132,7 +147,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
             task_id=str(ULID()),
             spec=request.spec,
             request_id=request.request_id,
-            digest=sha256(request.spec.SerializeToString(deterministic=True)).digest(),
+            digest=digest,
             stored=stored,
         )
 
@@ -177,6 +192,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         for field, text in texts.items():
             if len(text) > _TEXT_LIMIT or "\0" in text:
                 raise InvalidArgument(field, f"may have at most {_TEXT_LIMIT} characters and no NUL")
+        policy.check(spec)
 
     # Watching and waiting ---------------------------------------------------------------------------------------------
 

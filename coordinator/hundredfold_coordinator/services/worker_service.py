@@ -1,6 +1,7 @@
 """`WorkerService`: what workers say about their attempts. Served on the worker socket only."""
 
 import hmac
+import time
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Final
@@ -13,6 +14,7 @@ from hundredfold.v1 import worker_service_pb2 as pb
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import events
 from hundredfold_coordinator.core.state import AttemptId, State, attempt_id
+from hundredfold_coordinator.core.timing import remaining_seconds
 from hundredfold_coordinator.inputs import RecentInputs
 from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.services.edge import bearer
@@ -56,6 +58,9 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         await taken
         response.token = token
         response.attempt = key[1]
+        remaining = remaining_seconds(record, time.time_ns())
+        if remaining is not None:
+            response.remaining_time.FromNanoseconds(int(remaining * 1e9))
         return response
 
     async def EmitEvents(self, request: pb.EmitEventsRequest, context: Any) -> pb.EmitEventsResponse:
@@ -105,10 +110,10 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         return pb.FailAttemptResponse()
 
     def _authenticate(self, context: Any) -> AttemptId:
-        record = self._state.by_token(sha256(bearer(context).encode()).digest())
-        if record is None:
+        key = self._state.tokens.get(sha256(bearer(context).encode()).digest())
+        if key is None:
             raise Unauthenticated
-        return attempt_id(record)
+        return key
 
     def _check_events(self, emitted: Sequence[task_pb2.Emitted]) -> None:
         for index, event in enumerate(emitted):

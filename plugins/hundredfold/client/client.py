@@ -14,13 +14,13 @@ from google.protobuf import duration_pb2
 from hundredfold.client.address import CHANNEL_OPTIONS, Address
 from hundredfold.client.rpc_error import from_rpc_error
 from hundredfold.client.submission import NO_INPUT, Submission, batches, outcomes, result_of
-from hundredfold.errors import HundredfoldError, InvalidArgument, TimedOut
+from hundredfold.errors import HundredfoldError, TimedOut
+from hundredfold.policy import duration
 from hundredfold.v1 import behaviour_pb2, coordinator_service_pb2_grpc, task_pb2, task_service_pb2_grpc
 from hundredfold.v1 import coordinator_service_pb2 as cpb
 from hundredfold.v1 import task_service_pb2 as pb
 
 _Response = TypeVar("_Response")
-_LONGEST_SECONDS: Final = 366 * 86_400.0
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -77,9 +77,10 @@ class Client:
         states: Sequence[task_pb2.TaskState.ValueType] = (),
         behaviour: str = "",
         labels: Mapping[str, str] = _NONE,
+        dead_letters: bool = False,
     ) -> AsyncIterator[task_pb2.Task]:
         """Yield tasks, newest first, without input and result."""
-        request = pb.ListTasksRequest(states=states, behaviour=behaviour, labels=labels)
+        request = pb.ListTasksRequest(states=states, behaviour=behaviour, labels=labels, dead_letters=dead_letters)
         while True:
             page = await self._call(self._tasks.ListTasks, request)
             for task in page.tasks:
@@ -130,6 +131,14 @@ class Client:
         request = pb.CancelTaskRequest(task_id=task_id, reason=reason)
         return (await self._call(self._tasks.CancelTask, request)).task
 
+    async def retry(self, task_id: str) -> task_pb2.Task:
+        """Queue a task again that has ended without a result; returns it as it is then."""
+        return (await self._call(self._tasks.RetryTask, pb.RetryTaskRequest(task_id=task_id))).task
+
+    async def delete(self, task_id: str) -> None:
+        """Delete a task that has ended, with everything that is known of it."""
+        await self._call(self._tasks.DeleteTask, pb.DeleteTaskRequest(task_id=task_id))
+
     async def map(self, behaviour: str, inputs: Iterable[Any], **fields: Any) -> AsyncIterator[Any]:
         """Run a behaviour on many inputs at once, and yield the results in their order.
 
@@ -151,6 +160,10 @@ class Client:
     async def status(self) -> cpb.GetStatusResponse:
         """Return what the coordinator is doing."""
         return await self._call(self._coordinator.GetStatus, cpb.GetStatusRequest())
+
+    async def hosts(self) -> "Sequence[cpb.Host]":
+        """Return the hosts whose processes live."""
+        return (await self._call(self._coordinator.ListHosts, cpb.ListHostsRequest())).hosts
 
     async def workers(self) -> "Sequence[cpb.Worker]":
         """Return the live workers."""
@@ -204,10 +217,4 @@ def _accepted(outcome: task_pb2.Task | HundredfoldError) -> task_pb2.Task:
 
 
 def _duration(seconds: float | None) -> duration_pb2.Duration | None:
-    if seconds is None:
-        return None
-    if not 0 <= seconds <= _LONGEST_SECONDS:
-        raise InvalidArgument("seconds", f"is {seconds} and must be from 0 to {_LONGEST_SECONDS:g}")
-    duration = duration_pb2.Duration()
-    duration.FromNanoseconds(int(seconds * 1e9))
-    return duration
+    return None if seconds is None else duration("seconds", seconds)

@@ -3,9 +3,11 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from hundredfold.errors import HundredfoldError, InvalidArgument, TaskFailed
+from hundredfold.policy import Limits, Retry, duration
 from hundredfold.status import from_status
 from hundredfold.v1 import payload_pb2, task_pb2
 from hundredfold.v1 import task_service_pb2 as pb
@@ -31,6 +33,12 @@ class Submission:
         session: session it belongs to; empty for none.
         environment: where the behaviour is; empty for the default one.
         labels: for finding it again.
+        priority: order among the tasks that wait, -100 to 100, higher first.
+        not_before: when it may start at the earliest, with a time zone; None for at once.
+        schedule_to_start_seconds: how long it may wait for its first attempt; None for any time.
+        schedule_to_close_seconds: how long it may take until its end, all attempts together; None for any time.
+        limits: what each attempt may use; None for what the behaviour or the coordinator says.
+        retry: when it is tried again; None for what the behaviour says, or the defaults.
         request_id: the same in every repetition of this wish; empty if a repetition shall make another task.
 
     """
@@ -40,6 +48,12 @@ class Submission:
     session: str = ""
     environment: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    priority: int = 0
+    not_before: datetime | None = None
+    schedule_to_start_seconds: float | None = None
+    schedule_to_close_seconds: float | None = None
+    limits: Limits | None = None
+    retry: Retry | None = None
     request_id: str = ""
 
     def request(self) -> pb.SubmitTaskRequest:
@@ -50,7 +64,16 @@ class Submission:
             input=encode(self.input),
             session=self.session,
             labels=self.labels,
+            priority=self.priority,
+            limits=self.limits.message() if self.limits else None,
+            retry=self.retry.message() if self.retry else None,
         )
+        if self.not_before:
+            spec.not_before.FromDatetime(self.not_before.astimezone(UTC))
+        for name in ("schedule_to_start", "schedule_to_close"):
+            seconds = getattr(self, f"{name}_seconds")
+            if seconds is not None:
+                getattr(spec, f"{name}_timeout").CopyFrom(duration(f"{name}_seconds", seconds))
         return pb.SubmitTaskRequest(spec=spec, request_id=self.request_id)
 
 

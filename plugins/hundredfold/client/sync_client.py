@@ -65,9 +65,12 @@ class SyncClient:
         states: Sequence[task_pb2.TaskState.ValueType] = (),
         behaviour: str = "",
         labels: Mapping[str, str] = _NONE,
+        dead_letters: bool = False,
     ) -> Iterator[task_pb2.Task]:
         """See `Client.list`."""
-        return self._iterate(self._client.list(states=states, behaviour=behaviour, labels=labels))
+        return self._iterate(
+            self._client.list(states=states, behaviour=behaviour, labels=labels, dead_letters=dead_letters)
+        )
 
     def as_ended(self, task_ids: Iterable[str], *, timeout_seconds: float | None = None) -> Iterator[task_pb2.Task]:
         """See `Client.as_ended`."""
@@ -85,6 +88,14 @@ class SyncClient:
         """See `Client.cancel`."""
         return self._run(self._client.cancel(task_id, reason=reason))
 
+    def retry(self, task_id: str) -> task_pb2.Task:
+        """See `Client.retry`."""
+        return self._run(self._client.retry(task_id))
+
+    def delete(self, task_id: str) -> None:
+        """See `Client.delete`."""
+        self._run(self._client.delete(task_id))
+
     def map(self, behaviour: str, inputs: Iterable[Any], **fields: Any) -> Iterator[Any]:
         """See `Client.map`."""
         return self._iterate(self._client.map(behaviour, inputs, **fields))
@@ -92,6 +103,10 @@ class SyncClient:
     def status(self) -> cpb.GetStatusResponse:
         """See `Client.status`."""
         return self._run(self._client.status())
+
+    def hosts(self) -> "Sequence[cpb.Host]":
+        """See `Client.hosts`."""
+        return self._run(self._client.hosts())
 
     def workers(self) -> Sequence[cpb.Worker]:
         """See `Client.workers`."""

@@ -208,6 +208,7 @@ class Attempt(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Which try of its task, from 1."""
     host: _builtins.str
@@ -234,6 +235,10 @@ class Attempt(_message.Message):
         gone, which can be a moment after the task itself has ended.
         """
 
+    @_builtins.property
+    def failure(self) -> Global___Failure:
+        """Why it did not complete; absent if it did, or has not ended."""
+
     def __init__(
         self,
         *,
@@ -245,10 +250,11 @@ class Attempt(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         outcome: Global___AttemptOutcome.ValueType = ...,
         receipt: Global___Receipt | None = ...,
+        failure: Global___Failure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "launch_time", b"launch_time", "receipt", b"receipt", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "failure", b"failure", "launch_time", b"launch_time", "receipt", b"receipt", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "host", b"host", "launch_time", b"launch_time", "number", b"number", "outcome", b"outcome", "pid", b"pid", "receipt", b"receipt", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "failure", b"failure", "host", b"host", "launch_time", b"launch_time", "number", b"number", "outcome", b"outcome", "pid", b"pid", "receipt", b"receipt", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -29,7 +29,7 @@ from hundredfold.v1 import behaviour_pb2 as hundredfold_dot_v1_dot_behaviour__pb
 from hundredfold.v1 import task_pb2 as hundredfold_dot_v1_dot_task__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(hundredfold/v1/coordinator_service.proto\x12\x0ehundredfold.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ehundredfold/v1/behaviour.proto\x1a\x19hundredfold/v1/task.proto\"\x12\n\x10GetStatusRequest\"\xb1\x03\n\x11GetStatusResponse\x12\x15\n\x07version\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03pid\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05\x65poch\x18\x03 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\x34\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x16\n\x08\x64raining\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x34\n\x0btask_counts\x18\x06 \x03(\x0b\x32\x19.hundredfold.v1.TaskCountB\x04\xe2\x41\x01\x03\x12\x34\n\x0bgate_counts\x18\x07 \x03(\x0b\x32\x19.hundredfold.v1.GateCountB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x63oncurrency\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0bqueue_limit\x18\t \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05store\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x64urable\x18\x0b \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08\x64\x61ta_dir\x18\x0c \x01(\tB\x04\xe2\x41\x01\x03\x12)\n\x05hosts\x18\r \x03(\x0b\x32\x14.hundredfold.v1.HostB\x04\xe2\x41\x01\x03\"P\n\tTaskCount\x12.\n\x05state\x18\x01 \x01(\x0e\x32\x19.hundredfold.v1.TaskStateB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x63ount\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\"N\n\tGateCount\x12,\n\x04gate\x18\x01 \x01(\x0e\x32\x18.hundredfold.v1.GateKindB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x63ount\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\"r\n\x04Host\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03pid\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07workers\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12.\n\x07machine\x18\x04 \x01(\x0b\x32\x17.hundredfold.v1.MachineB\x04\xe2\x41\x01\x03\"\xd6\x01\n\x07Machine\x12.\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12 \n\x12memory_total_bytes\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12$\n\x16memory_available_bytes\x18\x03 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\x17\n\tcpu_count\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x63pu_percent\x18\x05 \x01(\x02\x42\x04\xe2\x41\x01\x03\x12\x1f\n\x11workers_pss_bytes\x18\x06 \x01(\x04\x42\x04\xe2\x41\x01\x03\"\x14\n\x12ListWorkersRequest\"D\n\x13ListWorkersResponse\x12-\n\x07workers\x18\x01 \x03(\x0b\x32\x16.hundredfold.v1.WorkerB\x04\xe2\x41\x01\x03\"\xc2\x02\n\x06Worker\x12\x11\n\x03pid\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04host\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07task_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61ttempt\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x17\n\tbehaviour\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12.\n\x05state\x18\x06 \x01(\x0e\x32\x19.hundredfold.v1.TaskStateB\x04\xe2\x41\x01\x03\x12\x35\n\x0blaunch_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x17\n\tpss_bytes\x18\x08 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\x31\n\x08\x63pu_time\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x17\n\tprocesses\x18\n \x01(\x05\x42\x04\xe2\x41\x01\x03\"2\n\x15ListBehavioursRequest\x12\x19\n\x0b\x65nvironment\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\"M\n\x16ListBehavioursResponse\x12\x33\n\nbehaviours\x18\x01 \x03(\x0b\x32\x19.hundredfold.v1.BehaviourB\x04\xe2\x41\x01\x03\"\x19\n\x17ListEnvironmentsRequest\"S\n\x18ListEnvironmentsResponse\x12\x37\n\x0c\x65nvironments\x18\x01 \x03(\x0b\x32\x1b.hundredfold.v1.EnvironmentB\x04\xe2\x41\x01\x03\"M\n\x16OpenEnvironmentRequest\x12\x33\n\x04spec\x18\x01 \x01(\x0b\x32\x1f.hundredfold.v1.EnvironmentSpecB\x04\xe2\x41\x01\x02\"Q\n\x17OpenEnvironmentResponse\x12\x36\n\x0b\x65nvironment\x18\x01 \x01(\x0b\x32\x1b.hundredfold.v1.EnvironmentB\x04\xe2\x41\x01\x03\"\x89\x01\n\x0c\x44rainRequest\x12.\n\x05\x64rain\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12.\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x19\n\x0bkeep_agents\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"O\n\rDrainResponse\x12\x11\n\x03pid\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07running\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06queued\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x32\xb0\x04\n\x12\x43oordinatorService\x12P\n\tGetStatus\x12 .hundredfold.v1.GetStatusRequest\x1a!.hundredfold.v1.GetStatusResponse\x12V\n\x0bListWorkers\x12\".hundredfold.v1.ListWorkersRequest\x1a#.hundredfold.v1.ListWorkersResponse\x12_\n\x0eListBehaviours\x12%.hundredfold.v1.ListBehavioursRequest\x1a&.hundredfold.v1.ListBehavioursResponse\x12\x65\n\x10ListEnvironments\x12\'.hundredfold.v1.ListEnvironmentsRequest\x1a(.hundredfold.v1.ListEnvironmentsResponse\x12\x62\n\x0fOpenEnvironment\x12&.hundredfold.v1.OpenEnvironmentRequest\x1a\'.hundredfold.v1.OpenEnvironmentResponse\x12\x44\n\x05\x44rain\x12\x1c.hundredfold.v1.DrainRequest\x1a\x1d.hundredfold.v1.DrainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(hundredfold/v1/coordinator_service.proto\x12\x0ehundredfold.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ehundredfold/v1/behaviour.proto\x1a\x19hundredfold/v1/task.proto\"\x12\n\x10GetStatusRequest\"\xb1\x03\n\x11GetStatusResponse\x12\x15\n\x07version\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03pid\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05\x65poch\x18\x03 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\x34\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x16\n\x08\x64raining\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x34\n\x0btask_counts\x18\x06 \x03(\x0b\x32\x19.hundredfold.v1.TaskCountB\x04\xe2\x41\x01\x03\x12\x34\n\x0bgate_counts\x18\x07 \x03(\x0b\x32\x19.hundredfold.v1.GateCountB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x63oncurrency\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0bqueue_limit\x18\t \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05store\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x64urable\x18\x0b \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08\x64\x61ta_dir\x18\x0c \x01(\tB\x04\xe2\x41\x01\x03\x12)\n\x05hosts\x18\r \x03(\x0b\x32\x14.hundredfold.v1.HostB\x04\xe2\x41\x01\x03\"P\n\tTaskCount\x12.\n\x05state\x18\x01 \x01(\x0e\x32\x19.hundredfold.v1.TaskStateB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x63ount\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\"N\n\tGateCount\x12,\n\x04gate\x18\x01 \x01(\x0e\x32\x18.hundredfold.v1.GateKindB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x63ount\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\"\xeb\x01\n\x04Host\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03pid\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07workers\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12.\n\x07machine\x18\x04 \x01(\x0b\x32\x17.hundredfold.v1.MachineB\x04\xe2\x41\x01\x03\x12.\n\x05state\x18\x05 \x01(\x0e\x32\x19.hundredfold.v1.HostStateB\x04\xe2\x41\x01\x03\x12\x15\n\x07version\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x65nvironments\x18\x07 \x03(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x64\x65tail\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\"\xd6\x01\n\x07Machine\x12.\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12 \n\x12memory_total_bytes\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12$\n\x16memory_available_bytes\x18\x03 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\x17\n\tcpu_count\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x63pu_percent\x18\x05 \x01(\x02\x42\x04\xe2\x41\x01\x03\x12\x1f\n\x11workers_pss_bytes\x18\x06 \x01(\x04\x42\x04\xe2\x41\x01\x03\"\x12\n\x10ListHostsRequest\">\n\x11ListHostsResponse\x12)\n\x05hosts\x18\x01 \x03(\x0b\x32\x14.hundredfold.v1.HostB\x04\xe2\x41\x01\x03\"\x14\n\x12ListWorkersRequest\"D\n\x13ListWorkersResponse\x12-\n\x07workers\x18\x01 \x03(\x0b\x32\x16.hundredfold.v1.WorkerB\x04\xe2\x41\x01\x03\"\xc2\x02\n\x06Worker\x12\x11\n\x03pid\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04host\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07task_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61ttempt\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x17\n\tbehaviour\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12.\n\x05state\x18\x06 \x01(\x0e\x32\x19.hundredfold.v1.TaskStateB\x04\xe2\x41\x01\x03\x12\x35\n\x0blaunch_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x17\n\tpss_bytes\x18\x08 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\x31\n\x08\x63pu_time\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x17\n\tprocesses\x18\n \x01(\x05\x42\x04\xe2\x41\x01\x03\"2\n\x15ListBehavioursRequest\x12\x19\n\x0b\x65nvironment\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\"M\n\x16ListBehavioursResponse\x12\x33\n\nbehaviours\x18\x01 \x03(\x0b\x32\x19.hundredfold.v1.BehaviourB\x04\xe2\x41\x01\x03\"\x19\n\x17ListEnvironmentsRequest\"S\n\x18ListEnvironmentsResponse\x12\x37\n\x0c\x65nvironments\x18\x01 \x03(\x0b\x32\x1b.hundredfold.v1.EnvironmentB\x04\xe2\x41\x01\x03\"M\n\x16OpenEnvironmentRequest\x12\x33\n\x04spec\x18\x01 \x01(\x0b\x32\x1f.hundredfold.v1.EnvironmentSpecB\x04\xe2\x41\x01\x02\"Q\n\x17OpenEnvironmentResponse\x12\x36\n\x0b\x65nvironment\x18\x01 \x01(\x0b\x32\x1b.hundredfold.v1.EnvironmentB\x04\xe2\x41\x01\x03\"\x89\x01\n\x0c\x44rainRequest\x12.\n\x05\x64rain\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12.\n\x05grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x19\n\x0bkeep_agents\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"O\n\rDrainResponse\x12\x11\n\x03pid\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07running\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06queued\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03*\xa0\x01\n\tHostState\x12\x1a\n\x16HOST_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13HOST_STATE_DETACHED\x10\x01\x12\x14\n\x10HOST_STATE_READY\x10\x02\x12\x18\n\x14HOST_STATE_EXHAUSTED\x10\x03\x12\x15\n\x11HOST_STATE_SILENT\x10\x04\x12\x17\n\x13HOST_STATE_RETIRING\x10\x05\x32\x82\x05\n\x12\x43oordinatorService\x12P\n\tGetStatus\x12 .hundredfold.v1.GetStatusRequest\x1a!.hundredfold.v1.GetStatusResponse\x12P\n\tListHosts\x12 .hundredfold.v1.ListHostsRequest\x1a!.hundredfold.v1.ListHostsResponse\x12V\n\x0bListWorkers\x12\".hundredfold.v1.ListWorkersRequest\x1a#.hundredfold.v1.ListWorkersResponse\x12_\n\x0eListBehaviours\x12%.hundredfold.v1.ListBehavioursRequest\x1a&.hundredfold.v1.ListBehavioursResponse\x12\x65\n\x10ListEnvironments\x12\'.hundredfold.v1.ListEnvironmentsRequest\x1a(.hundredfold.v1.ListEnvironmentsResponse\x12\x62\n\x0fOpenEnvironment\x12&.hundredfold.v1.OpenEnvironmentRequest\x1a\'.hundredfold.v1.OpenEnvironmentResponse\x12\x44\n\x05\x44rain\x12\x1c.hundredfold.v1.DrainRequest\x1a\x1d.hundredfold.v1.DrainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -78,6 +78,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HOST'].fields_by_name['workers']._serialized_options = b'\342A\001\003'
   _globals['_HOST'].fields_by_name['machine']._loaded_options = None
   _globals['_HOST'].fields_by_name['machine']._serialized_options = b'\342A\001\003'
+  _globals['_HOST'].fields_by_name['state']._loaded_options = None
+  _globals['_HOST'].fields_by_name['state']._serialized_options = b'\342A\001\003'
+  _globals['_HOST'].fields_by_name['version']._loaded_options = None
+  _globals['_HOST'].fields_by_name['version']._serialized_options = b'\342A\001\003'
+  _globals['_HOST'].fields_by_name['environments']._loaded_options = None
+  _globals['_HOST'].fields_by_name['environments']._serialized_options = b'\342A\001\003'
+  _globals['_HOST'].fields_by_name['detail']._loaded_options = None
+  _globals['_HOST'].fields_by_name['detail']._serialized_options = b'\342A\001\003'
   _globals['_MACHINE'].fields_by_name['time']._loaded_options = None
   _globals['_MACHINE'].fields_by_name['time']._serialized_options = b'\342A\001\003'
   _globals['_MACHINE'].fields_by_name['memory_total_bytes']._loaded_options = None
@@ -90,6 +98,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MACHINE'].fields_by_name['cpu_percent']._serialized_options = b'\342A\001\003'
   _globals['_MACHINE'].fields_by_name['workers_pss_bytes']._loaded_options = None
   _globals['_MACHINE'].fields_by_name['workers_pss_bytes']._serialized_options = b'\342A\001\003'
+  _globals['_LISTHOSTSRESPONSE'].fields_by_name['hosts']._loaded_options = None
+  _globals['_LISTHOSTSRESPONSE'].fields_by_name['hosts']._serialized_options = b'\342A\001\003'
   _globals['_LISTWORKERSRESPONSE'].fields_by_name['workers']._loaded_options = None
   _globals['_LISTWORKERSRESPONSE'].fields_by_name['workers']._serialized_options = b'\342A\001\003'
   _globals['_WORKER'].fields_by_name['pid']._loaded_options = None
@@ -134,6 +144,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DRAINRESPONSE'].fields_by_name['running']._serialized_options = b'\342A\001\003'
   _globals['_DRAINRESPONSE'].fields_by_name['queued']._loaded_options = None
   _globals['_DRAINRESPONSE'].fields_by_name['queued']._serialized_options = b'\342A\001\003'
+  _globals['_HOSTSTATE']._serialized_start=2418
+  _globals['_HOSTSTATE']._serialized_end=2578
   _globals['_GETSTATUSREQUEST']._serialized_start=217
   _globals['_GETSTATUSREQUEST']._serialized_end=235
   _globals['_GETSTATUSRESPONSE']._serialized_start=238
@@ -142,32 +154,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TASKCOUNT']._serialized_end=753
   _globals['_GATECOUNT']._serialized_start=755
   _globals['_GATECOUNT']._serialized_end=833
-  _globals['_HOST']._serialized_start=835
-  _globals['_HOST']._serialized_end=949
-  _globals['_MACHINE']._serialized_start=952
-  _globals['_MACHINE']._serialized_end=1166
-  _globals['_LISTWORKERSREQUEST']._serialized_start=1168
-  _globals['_LISTWORKERSREQUEST']._serialized_end=1188
-  _globals['_LISTWORKERSRESPONSE']._serialized_start=1190
-  _globals['_LISTWORKERSRESPONSE']._serialized_end=1258
-  _globals['_WORKER']._serialized_start=1261
-  _globals['_WORKER']._serialized_end=1583
-  _globals['_LISTBEHAVIOURSREQUEST']._serialized_start=1585
-  _globals['_LISTBEHAVIOURSREQUEST']._serialized_end=1635
-  _globals['_LISTBEHAVIOURSRESPONSE']._serialized_start=1637
-  _globals['_LISTBEHAVIOURSRESPONSE']._serialized_end=1714
-  _globals['_LISTENVIRONMENTSREQUEST']._serialized_start=1716
-  _globals['_LISTENVIRONMENTSREQUEST']._serialized_end=1741
-  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_start=1743
-  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_end=1826
-  _globals['_OPENENVIRONMENTREQUEST']._serialized_start=1828
-  _globals['_OPENENVIRONMENTREQUEST']._serialized_end=1905
-  _globals['_OPENENVIRONMENTRESPONSE']._serialized_start=1907
-  _globals['_OPENENVIRONMENTRESPONSE']._serialized_end=1988
-  _globals['_DRAINREQUEST']._serialized_start=1991
-  _globals['_DRAINREQUEST']._serialized_end=2128
-  _globals['_DRAINRESPONSE']._serialized_start=2130
-  _globals['_DRAINRESPONSE']._serialized_end=2209
-  _globals['_COORDINATORSERVICE']._serialized_start=2212
-  _globals['_COORDINATORSERVICE']._serialized_end=2772
+  _globals['_HOST']._serialized_start=836
+  _globals['_HOST']._serialized_end=1071
+  _globals['_MACHINE']._serialized_start=1074
+  _globals['_MACHINE']._serialized_end=1288
+  _globals['_LISTHOSTSREQUEST']._serialized_start=1290
+  _globals['_LISTHOSTSREQUEST']._serialized_end=1308
+  _globals['_LISTHOSTSRESPONSE']._serialized_start=1310
+  _globals['_LISTHOSTSRESPONSE']._serialized_end=1372
+  _globals['_LISTWORKERSREQUEST']._serialized_start=1374
+  _globals['_LISTWORKERSREQUEST']._serialized_end=1394
+  _globals['_LISTWORKERSRESPONSE']._serialized_start=1396
+  _globals['_LISTWORKERSRESPONSE']._serialized_end=1464
+  _globals['_WORKER']._serialized_start=1467
+  _globals['_WORKER']._serialized_end=1789
+  _globals['_LISTBEHAVIOURSREQUEST']._serialized_start=1791
+  _globals['_LISTBEHAVIOURSREQUEST']._serialized_end=1841
+  _globals['_LISTBEHAVIOURSRESPONSE']._serialized_start=1843
+  _globals['_LISTBEHAVIOURSRESPONSE']._serialized_end=1920
+  _globals['_LISTENVIRONMENTSREQUEST']._serialized_start=1922
+  _globals['_LISTENVIRONMENTSREQUEST']._serialized_end=1947
+  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_start=1949
+  _globals['_LISTENVIRONMENTSRESPONSE']._serialized_end=2032
+  _globals['_OPENENVIRONMENTREQUEST']._serialized_start=2034
+  _globals['_OPENENVIRONMENTREQUEST']._serialized_end=2111
+  _globals['_OPENENVIRONMENTRESPONSE']._serialized_start=2113
+  _globals['_OPENENVIRONMENTRESPONSE']._serialized_end=2194
+  _globals['_DRAINREQUEST']._serialized_start=2197
+  _globals['_DRAINREQUEST']._serialized_end=2334
+  _globals['_DRAINRESPONSE']._serialized_start=2336
+  _globals['_DRAINRESPONSE']._serialized_end=2415
+  _globals['_COORDINATORSERVICE']._serialized_start=2581
+  _globals['_COORDINATORSERVICE']._serialized_end=3223
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from hundredfold.v1 import behaviour_pb2 as _behaviour_pb2
 from hundredfold.v1 import task_pb2 as _task_pb2
 import builtins as _builtins
@@ -21,6 +22,46 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _HostState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HostStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HostState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOST_STATE_UNSPECIFIED: _HostState.ValueType  # 0
+    """Not a state."""
+    HOST_STATE_DETACHED: _HostState.ValueType  # 1
+    """Its process lives and is not connected: it is starting, or looking for its
+    coordinator.
+    """
+    HOST_STATE_READY: _HostState.ValueType  # 2
+    """It can."""
+    HOST_STATE_EXHAUSTED: _HostState.ValueType  # 3
+    """It could make no process just now."""
+    HOST_STATE_SILENT: _HostState.ValueType  # 4
+    """It has not been heard of for some seconds."""
+    HOST_STATE_RETIRING: _HostState.ValueType  # 5
+    """It ends when what it runs has ended."""
+
+class HostState(_HostState, metaclass=_HostStateEnumTypeWrapper):
+    """Whether a host can be given work."""
+
+HOST_STATE_UNSPECIFIED: HostState.ValueType  # 0
+"""Not a state."""
+HOST_STATE_DETACHED: HostState.ValueType  # 1
+"""Its process lives and is not connected: it is starting, or looking for its
+coordinator.
+"""
+HOST_STATE_READY: HostState.ValueType  # 2
+"""It can."""
+HOST_STATE_EXHAUSTED: HostState.ValueType  # 3
+"""It could make no process just now."""
+HOST_STATE_SILENT: HostState.ValueType  # 4
+"""It has not been heard of for some seconds."""
+HOST_STATE_RETIRING: HostState.ValueType  # 5
+"""It ends when what it runs has ended."""
+Global___HostState: _TypeAlias = HostState  # noqa: Y015
 
 @_typing.final
 class GetStatusRequest(_message.Message):
@@ -179,15 +220,31 @@ class Host(_message.Message):
     PID_FIELD_NUMBER: _builtins.int
     WORKERS_FIELD_NUMBER: _builtins.int
     MACHINE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ENVIRONMENTS_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identity, new for every host process."""
     pid: _builtins.int
     """Process id of the host."""
     workers: _builtins.int
     """Workers alive."""
+    state: Global___HostState.ValueType
+    """Whether it can be given work."""
+    version: _builtins.str
+    """Version of Hundredfold it is."""
+    detail: _builtins.str
+    """Why its state is what it is, in one sentence; empty where the state says it
+    all.
+    """
     @_builtins.property
     def machine(self) -> Global___Machine:
         """What the machine has and gives."""
+
+    @_builtins.property
+    def environments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the environments that are ready on it."""
 
     def __init__(
         self,
@@ -196,10 +253,14 @@ class Host(_message.Message):
         pid: _builtins.int = ...,
         workers: _builtins.int = ...,
         machine: Global___Machine | None = ...,
+        state: Global___HostState.ValueType = ...,
+        version: _builtins.str = ...,
+        environments: _abc.Iterable[_builtins.str] | None = ...,
+        detail: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["machine", b"machine"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "machine", b"machine", "pid", b"pid", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "environments", b"environments", "id", b"id", "machine", b"machine", "pid", b"pid", "state", b"state", "version", b"version", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -250,6 +311,47 @@ class Machine(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Machine: _TypeAlias = Machine  # noqa: Y015
+
+@_typing.final
+class ListHostsRequest(_message.Message):
+    """Request of `ListHosts`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHostsRequest: _TypeAlias = ListHostsRequest  # noqa: Y015
+
+@_typing.final
+class ListHostsResponse(_message.Message):
+    """Answer of `ListHosts`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOSTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Host]:
+        """The hosts, by id."""
+
+    def __init__(
+        self,
+        *,
+        hosts: _abc.Iterable[Global___Host] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHostsResponse: _TypeAlias = ListHostsResponse  # noqa: Y015
 
 @_typing.final
 class ListWorkersRequest(_message.Message):

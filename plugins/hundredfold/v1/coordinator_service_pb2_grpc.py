@@ -42,6 +42,11 @@ class CoordinatorServiceStub:
                 request_serializer=hundredfold_dot_v1_dot_coordinator__service__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=hundredfold_dot_v1_dot_coordinator__service__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.ListHosts = channel.unary_unary(
+                '/hundredfold.v1.CoordinatorService/ListHosts',
+                request_serializer=hundredfold_dot_v1_dot_coordinator__service__pb2.ListHostsRequest.SerializeToString,
+                response_deserializer=hundredfold_dot_v1_dot_coordinator__service__pb2.ListHostsResponse.FromString,
+                _registered_method=True)
         self.ListWorkers = channel.unary_unary(
                 '/hundredfold.v1.CoordinatorService/ListWorkers',
                 request_serializer=hundredfold_dot_v1_dot_coordinator__service__pb2.ListWorkersRequest.SerializeToString,
@@ -77,6 +82,14 @@ class CoordinatorServiceServicer:
 
     def GetStatus(self, request, context):
         """Returns what the coordinator is doing now. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListHosts(self, request, context):
+        """Lists the hosts whose processes live, those that are not connected
+        included. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,6 +154,11 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     request_deserializer=hundredfold_dot_v1_dot_coordinator__service__pb2.GetStatusRequest.FromString,
                     response_serializer=hundredfold_dot_v1_dot_coordinator__service__pb2.GetStatusResponse.SerializeToString,
             ),
+            'ListHosts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHosts,
+                    request_deserializer=hundredfold_dot_v1_dot_coordinator__service__pb2.ListHostsRequest.FromString,
+                    response_serializer=hundredfold_dot_v1_dot_coordinator__service__pb2.ListHostsResponse.SerializeToString,
+            ),
             'ListWorkers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListWorkers,
                     request_deserializer=hundredfold_dot_v1_dot_coordinator__service__pb2.ListWorkersRequest.FromString,
@@ -197,6 +215,33 @@ class CoordinatorService:
             '/hundredfold.v1.CoordinatorService/GetStatus',
             hundredfold_dot_v1_dot_coordinator__service__pb2.GetStatusRequest.SerializeToString,
             hundredfold_dot_v1_dot_coordinator__service__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHosts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hundredfold.v1.CoordinatorService/ListHosts',
+            hundredfold_dot_v1_dot_coordinator__service__pb2.ListHostsRequest.SerializeToString,
+            hundredfold_dot_v1_dot_coordinator__service__pb2.ListHostsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,6 +38,10 @@ class CoordinatorServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CoordinatorServiceAsyncStub: ...
     GetStatus: _grpc.UnaryUnaryMultiCallable[_coordinator_service_pb2.GetStatusRequest, _coordinator_service_pb2.GetStatusResponse]
     """Returns what the coordinator is doing now. Idempotent."""
+    ListHosts: _grpc.UnaryUnaryMultiCallable[_coordinator_service_pb2.ListHostsRequest, _coordinator_service_pb2.ListHostsResponse]
+    """Lists the hosts whose processes live, those that are not connected
+    included. Idempotent.
+    """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_coordinator_service_pb2.ListWorkersRequest, _coordinator_service_pb2.ListWorkersResponse]
     """Lists the live workers and what each uses. Idempotent."""
     ListBehaviours: _grpc.UnaryUnaryMultiCallable[_coordinator_service_pb2.ListBehavioursRequest, _coordinator_service_pb2.ListBehavioursResponse]
@@ -79,6 +83,10 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_coordinator_service_pb2.GetStatusRequest, _coordinator_service_pb2.GetStatusResponse]  # type: ignore[assignment]
     """Returns what the coordinator is doing now. Idempotent."""
+    ListHosts: _aio.UnaryUnaryMultiCallable[_coordinator_service_pb2.ListHostsRequest, _coordinator_service_pb2.ListHostsResponse]  # type: ignore[assignment]
+    """Lists the hosts whose processes live, those that are not connected
+    included. Idempotent.
+    """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_coordinator_service_pb2.ListWorkersRequest, _coordinator_service_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """Lists the live workers and what each uses. Idempotent."""
     ListBehaviours: _aio.UnaryUnaryMultiCallable[_coordinator_service_pb2.ListBehavioursRequest, _coordinator_service_pb2.ListBehavioursResponse]  # type: ignore[assignment]
@@ -123,6 +131,16 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_service_pb2.GetStatusResponse, _abc.Awaitable[_coordinator_service_pb2.GetStatusResponse]]:
         """Returns what the coordinator is doing now. Idempotent."""
+
+    @_abc_1.abstractmethod
+    def ListHosts(
+        self,
+        request: _coordinator_service_pb2.ListHostsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_service_pb2.ListHostsResponse, _abc.Awaitable[_coordinator_service_pb2.ListHostsResponse]]:
+        """Lists the hosts whose processes live, those that are not connected
+        included. Idempotent.
+        """
 
     @_abc_1.abstractmethod
     def ListWorkers(

@@ -41,7 +41,7 @@ class _RetryCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RetryCause
     unless a rule says otherwise.
     """
     RETRY_CAUSE_HOST_LOST: _RetryCause.ValueType  # 6
-    """Its host is gone, or no process could be made. Not the task's own doing: 5
+    """Its host is gone, or no process could be made. Not the task's own doing: 10
     attempts unless a rule says otherwise.
     """
 
@@ -63,7 +63,7 @@ RETRY_CAUSE_EVICTED: RetryCause.ValueType  # 5
 unless a rule says otherwise.
 """
 RETRY_CAUSE_HOST_LOST: RetryCause.ValueType  # 6
-"""Its host is gone, or no process could be made. Not the task's own doing: 5
+"""Its host is gone, or no process could be made. Not the task's own doing: 10
 attempts unless a rule says otherwise.
 """
 Global___RetryCause: _TypeAlias = RetryCause  # noqa: Y015

@@ -76,6 +76,16 @@ class TaskServiceStub:
                 request_serializer=hundredfold_dot_v1_dot_task__service__pb2.CancelTaskRequest.SerializeToString,
                 response_deserializer=hundredfold_dot_v1_dot_task__service__pb2.CancelTaskResponse.FromString,
                 _registered_method=True)
+        self.RetryTask = channel.unary_unary(
+                '/hundredfold.v1.TaskService/RetryTask',
+                request_serializer=hundredfold_dot_v1_dot_task__service__pb2.RetryTaskRequest.SerializeToString,
+                response_deserializer=hundredfold_dot_v1_dot_task__service__pb2.RetryTaskResponse.FromString,
+                _registered_method=True)
+        self.DeleteTask = channel.unary_unary(
+                '/hundredfold.v1.TaskService/DeleteTask',
+                request_serializer=hundredfold_dot_v1_dot_task__service__pb2.DeleteTaskRequest.SerializeToString,
+                response_deserializer=hundredfold_dot_v1_dot_task__service__pb2.DeleteTaskResponse.FromString,
+                _registered_method=True)
 
 
 class TaskServiceServicer:
@@ -180,6 +190,34 @@ class TaskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryTask(self, request, context):
+        """Queues a task again that has ended without a result: all of its retry
+        policy is before it once more, its checkpoint is still there, its deadlines
+        count from now.
+
+        Not idempotent: a repetition finds a task that has not ended.
+
+        `NOT_FOUND`: no such task.
+        `FAILED_PRECONDITION`: it has not ended, or it has a result; submit another
+        task for a second one.
+        `RESOURCE_EXHAUSTED`: the queue is full. Wait as `RetryInfo` says.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTask(self, request, context):
+        """Deletes a task that has ended, with everything that is known of it: how a
+        dead letter is discarded. Its request id is free again. Idempotent, but for
+        the error.
+
+        `NOT_FOUND`: no such task.
+        `FAILED_PRECONDITION`: it has not ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TaskServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -217,6 +255,16 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.CancelTask,
                     request_deserializer=hundredfold_dot_v1_dot_task__service__pb2.CancelTaskRequest.FromString,
                     response_serializer=hundredfold_dot_v1_dot_task__service__pb2.CancelTaskResponse.SerializeToString,
+            ),
+            'RetryTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryTask,
+                    request_deserializer=hundredfold_dot_v1_dot_task__service__pb2.RetryTaskRequest.FromString,
+                    response_serializer=hundredfold_dot_v1_dot_task__service__pb2.RetryTaskResponse.SerializeToString,
+            ),
+            'DeleteTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTask,
+                    request_deserializer=hundredfold_dot_v1_dot_task__service__pb2.DeleteTaskRequest.FromString,
+                    response_serializer=hundredfold_dot_v1_dot_task__service__pb2.DeleteTaskResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -415,6 +463,60 @@ class TaskService:
             '/hundredfold.v1.TaskService/CancelTask',
             hundredfold_dot_v1_dot_task__service__pb2.CancelTaskRequest.SerializeToString,
             hundredfold_dot_v1_dot_task__service__pb2.CancelTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hundredfold.v1.TaskService/RetryTask',
+            hundredfold_dot_v1_dot_task__service__pb2.RetryTaskRequest.SerializeToString,
+            hundredfold_dot_v1_dot_task__service__pb2.RetryTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hundredfold.v1.TaskService/DeleteTask',
+            hundredfold_dot_v1_dot_task__service__pb2.DeleteTaskRequest.SerializeToString,
+            hundredfold_dot_v1_dot_task__service__pb2.DeleteTaskResponse.FromString,
             options,
             channel_credentials,
             insecure,

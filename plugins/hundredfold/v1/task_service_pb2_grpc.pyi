@@ -104,6 +104,26 @@ class TaskServiceStub:
 
     `NOT_FOUND`: no such task.
     """
+    RetryTask: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.RetryTaskRequest, _task_service_pb2.RetryTaskResponse]
+    """Queues a task again that has ended without a result: all of its retry
+    policy is before it once more, its checkpoint is still there, its deadlines
+    count from now.
+
+    Not idempotent: a repetition finds a task that has not ended.
+
+    `NOT_FOUND`: no such task.
+    `FAILED_PRECONDITION`: it has not ended, or it has a result; submit another
+    task for a second one.
+    `RESOURCE_EXHAUSTED`: the queue is full. Wait as `RetryInfo` says.
+    """
+    DeleteTask: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.DeleteTaskRequest, _task_service_pb2.DeleteTaskResponse]
+    """Deletes a task that has ended, with everything that is known of it: how a
+    dead letter is discarded. Its request id is free again. Idempotent, but for
+    the error.
+
+    `NOT_FOUND`: no such task.
+    `FAILED_PRECONDITION`: it has not ended.
+    """
 
 @_typing.type_check_only
 class TaskServiceAsyncStub(TaskServiceStub):
@@ -180,6 +200,26 @@ class TaskServiceAsyncStub(TaskServiceStub):
     result that it commits before that counts.
 
     `NOT_FOUND`: no such task.
+    """
+    RetryTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.RetryTaskRequest, _task_service_pb2.RetryTaskResponse]  # type: ignore[assignment]
+    """Queues a task again that has ended without a result: all of its retry
+    policy is before it once more, its checkpoint is still there, its deadlines
+    count from now.
+
+    Not idempotent: a repetition finds a task that has not ended.
+
+    `NOT_FOUND`: no such task.
+    `FAILED_PRECONDITION`: it has not ended, or it has a result; submit another
+    task for a second one.
+    `RESOURCE_EXHAUSTED`: the queue is full. Wait as `RetryInfo` says.
+    """
+    DeleteTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.DeleteTaskRequest, _task_service_pb2.DeleteTaskResponse]  # type: ignore[assignment]
+    """Deletes a task that has ended, with everything that is known of it: how a
+    dead letter is discarded. Its request id is free again. Idempotent, but for
+    the error.
+
+    `NOT_FOUND`: no such task.
+    `FAILED_PRECONDITION`: it has not ended.
     """
 
 class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -296,6 +336,38 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         result that it commits before that counts.
 
         `NOT_FOUND`: no such task.
+        """
+
+    @_abc_1.abstractmethod
+    def RetryTask(
+        self,
+        request: _task_service_pb2.RetryTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_service_pb2.RetryTaskResponse, _abc.Awaitable[_task_service_pb2.RetryTaskResponse]]:
+        """Queues a task again that has ended without a result: all of its retry
+        policy is before it once more, its checkpoint is still there, its deadlines
+        count from now.
+
+        Not idempotent: a repetition finds a task that has not ended.
+
+        `NOT_FOUND`: no such task.
+        `FAILED_PRECONDITION`: it has not ended, or it has a result; submit another
+        task for a second one.
+        `RESOURCE_EXHAUSTED`: the queue is full. Wait as `RetryInfo` says.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteTask(
+        self,
+        request: _task_service_pb2.DeleteTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_service_pb2.DeleteTaskResponse, _abc.Awaitable[_task_service_pb2.DeleteTaskResponse]]:
+        """Deletes a task that has ended, with everything that is known of it: how a
+        dead letter is discarded. Its request id is free again. Idempotent, but for
+        the error.
+
+        `NOT_FOUND`: no such task.
+        `FAILED_PRECONDITION`: it has not ended.
         """
 
 def add_TaskServiceServicer_to_server(servicer: TaskServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -30,7 +30,7 @@ from hundredfold.v1 import session_pb2 as hundredfold_dot_v1_dot_session__pb2
 from hundredfold.v1 import task_pb2 as hundredfold_dot_v1_dot_task__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#hundredfold/v1/worker_service.proto\x12\x0ehundredfold.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1chundredfold/v1/attempt.proto\x1a\x1chundredfold/v1/payload.proto\x1a\x1chundredfold/v1/session.proto\x1a\x19hundredfold/v1/task.proto\"G\n\x12NextAttemptRequest\x12\x1e\n\x10protocol_version\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x11\n\x03pid\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\"\xbe\x02\n\x13NextAttemptResponse\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61ttempt\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tbehaviour\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12,\n\x05input\x18\x05 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x03\x12.\n\x07session\x18\x06 \x01(\x0b\x32\x17.hundredfold.v1.SessionB\x04\xe2\x41\x01\x03\x12\x31\n\ncheckpoint\x18\x07 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x03\x12\x1f\n\x11max_payload_bytes\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x65vent_quota\x18\t \x01(\rB\x04\xe2\x41\x01\x03\"B\n\x11\x45mitEventsRequest\x12-\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.hundredfold.v1.EmittedB\x04\xe2\x41\x01\x02\"K\n\x12\x45mitEventsResponse\x12\x35\n\x0cmin_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\"J\n\x15SaveCheckpointRequest\x12\x31\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x02\"\x18\n\x16SaveCheckpointResponse\"\xb3\x01\n\x16\x43ompleteAttemptRequest\x12-\n\x06result\x18\x01 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x02\x12;\n\x0esession_writes\x18\x02 \x01(\x0b\x32\x1d.hundredfold.v1.SessionWritesB\x04\xe2\x41\x01\x01\x12-\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x17.hundredfold.v1.EmittedB\x04\xe2\x41\x01\x01\"\x19\n\x17\x43ompleteAttemptResponse\"s\n\x12\x46\x61ilAttemptRequest\x12.\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x17.hundredfold.v1.FailureB\x04\xe2\x41\x01\x02\x12-\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x17.hundredfold.v1.EmittedB\x04\xe2\x41\x01\x01\"\x15\n\x13\x46\x61ilAttemptResponse2\xd9\x03\n\rWorkerService\x12V\n\x0bNextAttempt\x12\".hundredfold.v1.NextAttemptRequest\x1a#.hundredfold.v1.NextAttemptResponse\x12S\n\nEmitEvents\x12!.hundredfold.v1.EmitEventsRequest\x1a\".hundredfold.v1.EmitEventsResponse\x12_\n\x0eSaveCheckpoint\x12%.hundredfold.v1.SaveCheckpointRequest\x1a&.hundredfold.v1.SaveCheckpointResponse\x12\x62\n\x0f\x43ompleteAttempt\x12&.hundredfold.v1.CompleteAttemptRequest\x1a\'.hundredfold.v1.CompleteAttemptResponse\x12V\n\x0b\x46\x61ilAttempt\x12\".hundredfold.v1.FailAttemptRequest\x1a#.hundredfold.v1.FailAttemptResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#hundredfold/v1/worker_service.proto\x12\x0ehundredfold.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1chundredfold/v1/attempt.proto\x1a\x1chundredfold/v1/payload.proto\x1a\x1chundredfold/v1/session.proto\x1a\x19hundredfold/v1/task.proto\"G\n\x12NextAttemptRequest\x12\x1e\n\x10protocol_version\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x11\n\x03pid\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\"\xf7\x02\n\x13NextAttemptResponse\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61ttempt\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tbehaviour\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12,\n\x05input\x18\x05 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x03\x12.\n\x07session\x18\x06 \x01(\x0b\x32\x17.hundredfold.v1.SessionB\x04\xe2\x41\x01\x03\x12\x31\n\ncheckpoint\x18\x07 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x03\x12\x1f\n\x11max_payload_bytes\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x65vent_quota\x18\t \x01(\rB\x04\xe2\x41\x01\x03\x12\x37\n\x0eremaining_time\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\"B\n\x11\x45mitEventsRequest\x12-\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.hundredfold.v1.EmittedB\x04\xe2\x41\x01\x02\"K\n\x12\x45mitEventsResponse\x12\x35\n\x0cmin_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\"J\n\x15SaveCheckpointRequest\x12\x31\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x02\"\x18\n\x16SaveCheckpointResponse\"\xb3\x01\n\x16\x43ompleteAttemptRequest\x12-\n\x06result\x18\x01 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x02\x12;\n\x0esession_writes\x18\x02 \x01(\x0b\x32\x1d.hundredfold.v1.SessionWritesB\x04\xe2\x41\x01\x01\x12-\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x17.hundredfold.v1.EmittedB\x04\xe2\x41\x01\x01\"\x19\n\x17\x43ompleteAttemptResponse\"s\n\x12\x46\x61ilAttemptRequest\x12.\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x17.hundredfold.v1.FailureB\x04\xe2\x41\x01\x02\x12-\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x17.hundredfold.v1.EmittedB\x04\xe2\x41\x01\x01\"\x15\n\x13\x46\x61ilAttemptResponse2\xd9\x03\n\rWorkerService\x12V\n\x0bNextAttempt\x12\".hundredfold.v1.NextAttemptRequest\x1a#.hundredfold.v1.NextAttemptResponse\x12S\n\nEmitEvents\x12!.hundredfold.v1.EmitEventsRequest\x1a\".hundredfold.v1.EmitEventsResponse\x12_\n\x0eSaveCheckpoint\x12%.hundredfold.v1.SaveCheckpointRequest\x1a&.hundredfold.v1.SaveCheckpointResponse\x12\x62\n\x0f\x43ompleteAttempt\x12&.hundredfold.v1.CompleteAttemptRequest\x1a\'.hundredfold.v1.CompleteAttemptResponse\x12V\n\x0b\x46\x61ilAttempt\x12\".hundredfold.v1.FailAttemptRequest\x1a#.hundredfold.v1.FailAttemptResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,6 +59,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NEXTATTEMPTRESPONSE'].fields_by_name['max_payload_bytes']._serialized_options = b'\342A\001\003'
   _globals['_NEXTATTEMPTRESPONSE'].fields_by_name['event_quota']._loaded_options = None
   _globals['_NEXTATTEMPTRESPONSE'].fields_by_name['event_quota']._serialized_options = b'\342A\001\003'
+  _globals['_NEXTATTEMPTRESPONSE'].fields_by_name['remaining_time']._loaded_options = None
+  _globals['_NEXTATTEMPTRESPONSE'].fields_by_name['remaining_time']._serialized_options = b'\342A\001\003'
   _globals['_EMITEVENTSREQUEST'].fields_by_name['events']._loaded_options = None
   _globals['_EMITEVENTSREQUEST'].fields_by_name['events']._serialized_options = b'\342A\001\002'
   _globals['_EMITEVENTSRESPONSE'].fields_by_name['min_interval']._loaded_options = None
@@ -78,23 +80,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NEXTATTEMPTREQUEST']._serialized_start=237
   _globals['_NEXTATTEMPTREQUEST']._serialized_end=308
   _globals['_NEXTATTEMPTRESPONSE']._serialized_start=311
-  _globals['_NEXTATTEMPTRESPONSE']._serialized_end=629
-  _globals['_EMITEVENTSREQUEST']._serialized_start=631
-  _globals['_EMITEVENTSREQUEST']._serialized_end=697
-  _globals['_EMITEVENTSRESPONSE']._serialized_start=699
-  _globals['_EMITEVENTSRESPONSE']._serialized_end=774
-  _globals['_SAVECHECKPOINTREQUEST']._serialized_start=776
-  _globals['_SAVECHECKPOINTREQUEST']._serialized_end=850
-  _globals['_SAVECHECKPOINTRESPONSE']._serialized_start=852
-  _globals['_SAVECHECKPOINTRESPONSE']._serialized_end=876
-  _globals['_COMPLETEATTEMPTREQUEST']._serialized_start=879
-  _globals['_COMPLETEATTEMPTREQUEST']._serialized_end=1058
-  _globals['_COMPLETEATTEMPTRESPONSE']._serialized_start=1060
-  _globals['_COMPLETEATTEMPTRESPONSE']._serialized_end=1085
-  _globals['_FAILATTEMPTREQUEST']._serialized_start=1087
-  _globals['_FAILATTEMPTREQUEST']._serialized_end=1202
-  _globals['_FAILATTEMPTRESPONSE']._serialized_start=1204
-  _globals['_FAILATTEMPTRESPONSE']._serialized_end=1225
-  _globals['_WORKERSERVICE']._serialized_start=1228
-  _globals['_WORKERSERVICE']._serialized_end=1701
+  _globals['_NEXTATTEMPTRESPONSE']._serialized_end=686
+  _globals['_EMITEVENTSREQUEST']._serialized_start=688
+  _globals['_EMITEVENTSREQUEST']._serialized_end=754
+  _globals['_EMITEVENTSRESPONSE']._serialized_start=756
+  _globals['_EMITEVENTSRESPONSE']._serialized_end=831
+  _globals['_SAVECHECKPOINTREQUEST']._serialized_start=833
+  _globals['_SAVECHECKPOINTREQUEST']._serialized_end=907
+  _globals['_SAVECHECKPOINTRESPONSE']._serialized_start=909
+  _globals['_SAVECHECKPOINTRESPONSE']._serialized_end=933
+  _globals['_COMPLETEATTEMPTREQUEST']._serialized_start=936
+  _globals['_COMPLETEATTEMPTREQUEST']._serialized_end=1115
+  _globals['_COMPLETEATTEMPTRESPONSE']._serialized_start=1117
+  _globals['_COMPLETEATTEMPTRESPONSE']._serialized_end=1142
+  _globals['_FAILATTEMPTREQUEST']._serialized_start=1144
+  _globals['_FAILATTEMPTREQUEST']._serialized_end=1259
+  _globals['_FAILATTEMPTRESPONSE']._serialized_start=1261
+  _globals['_FAILATTEMPTRESPONSE']._serialized_end=1282
+  _globals['_WORKERSERVICE']._serialized_start=1285
+  _globals['_WORKERSERVICE']._serialized_end=1758
 # @@protoc_insertion_point(module_scope)

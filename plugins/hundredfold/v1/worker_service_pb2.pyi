@@ -66,6 +66,7 @@ class NextAttemptResponse(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     MAX_PAYLOAD_BYTES_FIELD_NUMBER: _builtins.int
     EVENT_QUOTA_FIELD_NUMBER: _builtins.int
+    REMAINING_TIME_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """Id of the task."""
     attempt: _builtins.int
@@ -92,6 +93,12 @@ class NextAttemptResponse(_message.Message):
     def checkpoint(self) -> _payload_pb2.Payload:
         """What an earlier attempt saved; absent if nothing was."""
 
+    @_builtins.property
+    def remaining_time(self) -> _duration_pb2.Duration:
+        """Time until the attempt or its task is ended for taking too long; absent if
+        it never is.
+        """
+
     def __init__(
         self,
         *,
@@ -104,10 +111,11 @@ class NextAttemptResponse(_message.Message):
         checkpoint: _payload_pb2.Payload | None = ...,
         max_payload_bytes: _builtins.int = ...,
         event_quota: _builtins.int = ...,
+        remaining_time: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "input", b"input", "session", b"session"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "input", b"input", "remaining_time", b"remaining_time", "session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "behaviour", b"behaviour", "checkpoint", b"checkpoint", "event_quota", b"event_quota", "input", b"input", "max_payload_bytes", b"max_payload_bytes", "session", b"session", "task_id", b"task_id", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "behaviour", b"behaviour", "checkpoint", b"checkpoint", "event_quota", b"event_quota", "input", b"input", "max_payload_bytes", b"max_payload_bytes", "remaining_time", b"remaining_time", "session", b"session", "task_id", b"task_id", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

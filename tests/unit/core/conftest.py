@@ -70,7 +70,7 @@ class Core:
     written: list[Write] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.state = State(Limits(grace_seconds=3), self._mint)
+        self.state = State(Limits(grace_seconds=3), self._mint, lambda: 1.0)
 
     def limit(self, **limits: Any) -> None:
         """Set figures that decisions are made by."""
@@ -84,11 +84,12 @@ class Core:
         self.written += decision.batch.writes
         return Told(decision.batch, decision.effects)
 
-    def restart(self) -> None:
+    def restart(self) -> Told:
         """Forget everything and take up what the store has, as a new coordinator does."""
-        self.state = State(self.state.limits, self._mint)
+        self.state = State(self.state.limits, self._mint, lambda: 1.0)
         live = [entry.key.removeprefix(keys.LIVE).decode() for entry in self.store.scan(keys.LIVE, limit=10_000)]
-        recover(self.state, [self.stored(task_id) for task_id in live])
+        alarms = recover(self.state, [self.stored(task_id) for task_id in live], self.now_ns)
+        return Told(Batch([]), alarms)
 
     # What hosts say ---------------------------------------------------------------------------------------------------
 
@@ -131,6 +132,15 @@ class Core:
         stored = records_pb2.RequestRecord.FromString(found.value) if found else None
         fields = {"spec": wanted, "request_id": request_id, "digest": digest, "stored": stored, "reply": "client"}
         return self.tell(events.Submitted, task_id=task_id, **fields)
+
+    def mature(self, task_id: str = "t1") -> Told:
+        """Let the time come that a task waits for."""
+        return self.tell(events.Matured, task_id=task_id)
+
+    def bury(self, attempt: AttemptId) -> Told:
+        """Report that what a dead host left of an attempt is gone."""
+        receipt = attempt_pb2.Receipt(kill_cause=attempt_pb2.KILL_CAUSE_HOST_ENDED)
+        return self.tell(events.Buried, attempt=attempt, receipt=receipt)
 
     def cancel(self, task_id: str = "t1", reason: str = "") -> Told:
         """Cancel a task."""

@@ -6,7 +6,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import count
 from typing import Any
@@ -57,16 +57,22 @@ class CoreMachine(RuleBasedStateMachine):
         self.ended: dict[str, tuple[int, bytes | None]] = {}
         self.gone: list[AttemptId] = []
         self.session_writes: Counter[str] = Counter()
+        self.alarms: dict[effects.AlarmKey, events.Event] = {}
+        self.burials: list[AttemptId] = []
         self.start()
         self.attach(0)
 
     def start(self) -> None:
         """Start a coordinator on what the store has; no host is attached to it."""
         self.fate = ""
-        self.state = State(LIMITS, lambda: f"secret-{next(self.secrets)}")
-        recover(self.state, [self.stored(task_id) for task_id in self.live()])
+        self.state = State(LIMITS, lambda: f"secret-{next(self.secrets)}", lambda: 1.0)
+        self.alarms, self.burials = {}, []
+        for alarm in recover(self.state, [self.stored(task_id) for task_id in self.live()], self.now_ns):
+            self.perform(alarm)
         for host in self.hosts:
             host.attached = False
+        for host_id in set(self.state.alive.values()) - {host.id for host in self.hosts}:
+            self.tell(events.HostLost, host=host_id)
 
     def tell(self, kind: Callable[..., events.Event], **fields: Any) -> effects.Effect | None:
         """Tell the core something, commit, and do what it wants; return its answer, None if it has crashed."""
@@ -87,7 +93,13 @@ class CoreMachine(RuleBasedStateMachine):
 
     def perform(self, effect: effects.Effect) -> None:
         host = next((h for h in self.hosts if h.attached and h.id == getattr(effect, "host", "")), None)
-        if host and isinstance(effect, effects.Launch):
+        if isinstance(effect, effects.Remind):
+            self.alarms[effect.alarm] = effect.event
+        elif isinstance(effect, effects.Dismiss):
+            self.alarms.pop(effect.alarm, None)
+        elif isinstance(effect, effects.Bury):
+            self.burials.append(effect.attempt)
+        elif host and isinstance(effect, effects.Launch):
             assert effect.attempt not in host.agents
             host.agents[effect.attempt] = Agent(effect.credential)
         elif host and isinstance(effect, effects.Kill) and effect.attempt in host.agents:
@@ -108,6 +120,35 @@ class CoreMachine(RuleBasedStateMachine):
             assert self.accepted.setdefault(request_id, str(answer.value)) == answer.value
             if not cancel:
                 self.cancel(Host("none"), (str(answer.value), 0), Agent(""))
+
+    @precondition(lambda self: self.alarms)
+    @rule(which=st.integers(0, 9))
+    def ring(self, which: int) -> None:
+        """Let the time of an alarm come: it can be any, as clocks and loops may be late."""
+        alarm = sorted(self.alarms)[which % len(self.alarms)]
+        event = self.alarms.pop(alarm)
+        self.tell(lambda now_ns: replace(event, now_ns=now_ns))
+
+    @precondition(lambda self: self.burials)
+    @rule()
+    def bury(self) -> None:
+        self.tell(events.Buried, attempt=self.burials.pop(), receipt=attempt_pb2.Receipt())
+
+    @precondition(lambda self: self.ended)
+    @rule(which=st.integers(0, 9), what=st.sampled_from(["retry", "retry", "delete"]))
+    def revive(self, which: int, what: str) -> None:
+        task_id = sorted(self.ended)[which % len(self.ended)]
+        stored = self.stored(task_id)
+        if what == "delete":
+            self.tell(events.DeleteRequested, stored=[stored], reply="client")
+            if self.store.get([keys.task(task_id)]) == [None]:
+                del self.ended[task_id]
+                self.accepted = {name: known for name, known in self.accepted.items() if known != task_id}
+            return
+        self.tell(events.RetryRequested, task_id=task_id, stored=stored, reply="client")
+        if self.stored(task_id).task.state not in lifecycle.ENDED:
+            assert stored.task.state != lifecycle.SUCCEEDED
+            del self.ended[task_id]
 
     def all_agents(self) -> list[tuple[Host, AttemptId, Agent]]:
         return [(host, key, agent) for host in self.hosts for key, agent in host.agents.items()]
@@ -141,6 +182,8 @@ class CoreMachine(RuleBasedStateMachine):
             self.report(host, events.Launched, attempt=key, process=records_pb2.ProcessIdentity(pid=9))
 
     def complete(self, _host: Host, key: AttemptId, _agent: Agent) -> None:
+        if self.store.get([keys.task(key[0])]) == [None]:
+            return  # deleted
         before = self.stored(key[0]).task
         session, text = self.session(before.spec.session), f"{key}".encode()
         writes = session_pb2.SessionWrites(expected_version=session.version)
@@ -226,10 +269,14 @@ class CoreMachine(RuleBasedStateMachine):
     def attempts_are_in_order(self) -> None:
         alive, tasks = self.state.alive, self.state.tasks
         assert len(alive) <= LIMITS.concurrency
-        # One attempt per task at most, its newest; and exactly those that neither wait nor are forgotten.
-        assert sorted(alive) == sorted(attempt_id(r) for r in tasks.values() if r.task.state != lifecycle.QUEUED)
-        assert sorted(self.state.credentials.values()) == sorted(task_id for task_id, _ in alive)
-        assert set(self.state.tokens.values()) <= {task_id for task_id, _ in alive}
+        assert sorted(alive) == sorted((task_id, number) for task_id, r in tasks.items() for number in r.alive)
+        running = [r for r in tasks.values() if r.task.state in (lifecycle.LAUNCHING, lifecycle.RUNNING)]
+        assert all(attempt_id(record) in alive for record in running)
+        # Whoever can still take a task or speak for it is known to be there.
+        newest = {attempt_id(tasks[task_id]) for task_id in self.state.credentials.values()}
+        assert newest <= set(alive)
+        assert {attempt_id(record) for record in running} <= newest
+        assert set(self.state.tokens.values()) <= set(alive)
         for host in self.state.hosts.values():
             assert host.attempts == {key for key, owner in alive.items() if owner == host.id}
 
@@ -268,6 +315,10 @@ class CoreMachine(RuleBasedStateMachine):
         for _ in range(200 if self.state.tasks else 0):
             self.attach(0)
             self.attach(1)
+            for _ in range(len(self.burials)):
+                self.bury()
+            for _ in range(len(self.alarms)):
+                self.ring(0)
             for host, key, agent in self.all_agents():
                 for step in (self.launched, self.take, self.complete, self.exit):
                     step(host, key, agent)

@@ -76,7 +76,9 @@ def test_the_next_coordinator_starts_it(house: "Core") -> None:
     assert not house.stored("t1").HasField("end_request")
     house.take(told.one(effects.Launch).credential)
     house.exited("t1", exit_code=1)
-    assert house.states("t1")[-1] == "FAILED", "the wish to stop was about the first attempt"
+    outcomes = [attempt.outcome for attempt in house.stored("t1").task.attempts]
+    # The wish to stop was about the first attempt.
+    assert outcomes == [attempt_pb2.ATTEMPT_OUTCOME_DRAINED, attempt_pb2.ATTEMPT_OUTCOME_EXITED]
 
 
 def test_a_drain_that_was_cut_short_is_finished_by_the_next_coordinator(house: "Core") -> None:

@@ -4,10 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hundredfold.internal.v1 import records_pb2
-from hundredfold.v1 import attempt_pb2, task_pb2
+from hundredfold.v1 import attempt_pb2, policy_pb2, task_pb2
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import effects, events, scheduler
-from hundredfold_coordinator.core.hosting import BLAMELESS_LIMIT, REST_SECONDS
+from hundredfold_coordinator.core.hosting import REST_SECONDS
+from hundredfold_coordinator.core.retry import DEFAULT_ATTEMPTS, HOST_LOST
+
+BLAMELESS_LIMIT = DEFAULT_ATTEMPTS[HOST_LOST]
 
 if TYPE_CHECKING:
     from tests.unit.core.conftest import Core
@@ -34,7 +37,7 @@ def test_a_process_is_noted(house: "Core") -> None:
     house.submit("t1")
     told = house.launched("t1", pid=123, number=4)
     record = house.stored("t1")
-    assert (record.process.pid, record.process.start_ticks) == (123, 7)
+    assert (record.alive[1].process.pid, record.alive[1].process.start_ticks) == (123, 7)
     assert record.task.attempts[0].pid == 123
     assert record.task.state == task_pb2.TASK_STATE_LAUNCHING
     assert told.effects == [effects.Acknowledge(HOST, 4)]
@@ -56,7 +59,7 @@ def test_a_launch_that_failed_is_tried_again(house: "Core") -> None:
     assert (second.attempt, second.credential == first.credential) == (("t1", 2), False)
     assert told.one(effects.Acknowledge).number == 1
     assert outcomes(house) == ["LAUNCH_FAILED", "UNSPECIFIED"]
-    assert [e.state_change.reason for e in house.history("t1")][2] == "no fork"
+    assert [e.state_change.reason for e in house.history("t1")][2] == "no fork; tried again"
     assert alive(house) == {("t1", 2)}
 
 
@@ -70,12 +73,14 @@ def test_a_launch_that_failed_long_ago_is_only_acknowledged(house: "Core") -> No
 
 def test_what_cannot_be_launched_fails_in_the_end(house: "Core") -> None:
     house.submit("t1")
-    for _ in range(BLAMELESS_LIMIT - 1):
-        assert house.launch_failed("t1").one(effects.Launch)
+    for number in range(BLAMELESS_LIMIT - 1):
+        told = house.launch_failed("t1")
+        assert (told if number == 0 else house.mature("t1")).one(effects.Launch)
     told = house.launch_failed("t1", "no fork")
     task = told.one(effects.Announce).task
     assert (task.state, len(task.attempts)) == (task_pb2.TASK_STATE_FAILED, BLAMELESS_LIMIT)
-    assert (task.failure.type, task.failure.message) == ("Lost", "5 times in vain: no fork")
+    assert (task.failure.type, task.failure.message) == ("LaunchFailed", "no fork")
+    assert task.dead_letter_cause == task_pb2.DEAD_LETTER_CAUSE_QUARANTINED
     assert not house.has(keys.live("t1"))
     assert alive(house) == set()
 
@@ -98,7 +103,7 @@ def test_a_launch_that_failed_for_want_of_something_costs_no_attempt(house: "Cor
 def test_what_a_host_has_ended_because_it_ended_itself_is_queued_again(house: "Core") -> None:
     house.submit("t1")
     house.launched("t1")
-    told = house.exited("t1", signal=15, kill_signals=["TERM"])
+    told = house.exited("t1", signal=15, kill_cause=attempt_pb2.KILL_CAUSE_HOST_ENDED)
     assert told.one(effects.Launch).attempt == ("t1", 2)
     assert outcomes(house) == ["HOST_LOST", "UNSPECIFIED"]
 
@@ -139,7 +144,7 @@ def test_an_exit_without_a_result_is_a_failure(
     message: str,
     taken: bool,  # noqa: FBT001  # parametrized
 ) -> None:
-    launch = house.submit("t1").one(effects.Launch)
+    launch = house.submit("t1", retry=policy_pb2.RetryPolicy(max_attempts=1)).one(effects.Launch)
     if taken:
         house.take(launch.credential)
     told = house.exited("t1", max_rss_bytes=5, **receipt)
@@ -298,6 +303,7 @@ def test_a_task_that_loses_its_host_too_often_fails(house: "Core") -> None:
     for number in range(BLAMELESS_LIMIT - 1):
         house.tell(events.HostLost, host=f"host-{number + 1}")
         house.attach(f"host-{number + 2}")
+        house.mature("t1")
     told = house.tell(events.HostLost, host=f"host-{BLAMELESS_LIMIT}")
     assert told.one(effects.Announce).task.failure.outcome == attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST
     assert house.states("t1")[-1] == "FAILED"

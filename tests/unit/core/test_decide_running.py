@@ -124,7 +124,7 @@ def test_events_of_a_stale_attempt_are_refused(house: "Core") -> None:
     assert told.writes == {}
 
 
-def test_a_checkpoint_is_kept_until_the_task_ends(house: "Core") -> None:
+def test_a_checkpoint_is_kept_until_there_is_a_result(house: "Core") -> None:
     attempt = house.run("t1")
     saved = payload_pb2.Payload(data=b"42")
     told = house.tell(events.CheckpointSaved, attempt=attempt, checkpoint=saved, reply="w")
@@ -133,6 +133,10 @@ def test_a_checkpoint_is_kept_until_the_task_ends(house: "Core") -> None:
     house.tell(events.HostLost, host="host-1")
     assert house.has(keys.checkpoint_of("t1")), "the next attempt is given it"
     house.cancel("t1")
+    assert house.has(keys.checkpoint_of("t1")), "somebody may want the task tried again"
+    house.tell(events.RetryRequested, task_id="t1", stored=house.stored("t1"), reply="client")
+    house.take(house.attach().one(effects.Launch).credential)
+    house.complete(("t1", 2))
     assert not house.has(keys.checkpoint_of("t1"))
 
 

@@ -31,7 +31,7 @@ def test_a_running_agent_can_speak_before_its_host_is_back(house: "Core") -> Non
     credential = house.minted[-1]
     house.restart()
     assert house.take(credential).reply.task.id == "t1", "it may not have heard the first answer"
-    assert house.state.by_token(house.stored("t1").token_hash)
+    assert house.state.tokens[house.stored("t1").token_hash] == attempt
     house.emit(attempt, 1)
     assert house.complete(attempt).reply is None
 
@@ -94,7 +94,7 @@ def test_what_is_alive_counts(house: "Core") -> None:
 
 
 def test_what_has_ended_is_not_looked_at(house: "Core") -> None:
-    house.run("t1")
+    house.complete(house.run("t1"))
     house.exited("t1")
     house.submit("t2")
     house.cancel("t2")

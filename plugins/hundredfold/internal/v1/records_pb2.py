@@ -22,34 +22,41 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from hundredfold.v1 import task_pb2 as hundredfold_dot_v1_dot_task__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%hundredfold/internal/v1/records.proto\x12\x17hundredfold.internal.v1\x1a\x19hundredfold/v1/task.proto\"\x96\x02\n\nTaskRecord\x12\"\n\x04task\x18\x01 \x01(\x0b\x32\x14.hundredfold.v1.Task\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63redential_hash\x18\x03 \x01(\x0c\x12\x12\n\ntoken_hash\x18\x04 \x01(\x0c\x12\x15\n\rresult_digest\x18\x05 \x01(\x0c\x12\x38\n\x0b\x65nd_request\x18\x06 \x01(\x0b\x32#.hundredfold.internal.v1.EndRequest\x12\x39\n\x07process\x18\x07 \x01(\x0b\x32(.hundredfold.internal.v1.ProcessIdentity\x12\x17\n\x0fworker_sequence\x18\x08 \x01(\x04\"N\n\nEndRequest\x12\x30\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32!.hundredfold.internal.v1.EndCause\x12\x0e\n\x06reason\x18\x02 \x01(\t\"D\n\x0fProcessIdentity\x12\x0b\n\x03pid\x18\x01 \x01(\x05\x12\x13\n\x0bstart_ticks\x18\x02 \x01(\x04\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\"0\n\rRequestRecord\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"V\n\x0bLeaseRecord\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x38\n\x06holder\x18\x02 \x01(\x0b\x32(.hundredfold.internal.v1.ProcessIdentity\"m\n\nHostRecord\x12\x0f\n\x07host_id\x18\x01 \x01(\t\x12\x39\n\x07process\x18\x02 \x01(\x0b\x32(.hundredfold.internal.v1.ProcessIdentity\x12\x13\n\x0bsecret_hash\x18\x03 \x01(\x0c\"\xa4\x01\n\rSessionRecord\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x12\n\nitem_count\x18\x02 \x01(\x04\x12@\n\x05state\x18\x03 \x03(\x0b\x32\x31.hundredfold.internal.v1.SessionRecord.StateEntry\x1a,\n\nStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01*P\n\x08\x45ndCause\x12\x19\n\x15\x45ND_CAUSE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45ND_CAUSE_CANCEL\x10\x01\x12\x13\n\x0f\x45ND_CAUSE_DRAIN\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%hundredfold/internal/v1/records.proto\x12\x17hundredfold.internal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19hundredfold/v1/task.proto\"\xbd\x03\n\nTaskRecord\x12\"\n\x04task\x18\x01 \x01(\x0b\x32\x14.hundredfold.v1.Task\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63redential_hash\x18\x03 \x01(\x0c\x12\x12\n\ntoken_hash\x18\x04 \x01(\x0c\x12\x15\n\rresult_digest\x18\x05 \x01(\x0c\x12\x38\n\x0b\x65nd_request\x18\x06 \x01(\x0b\x32#.hundredfold.internal.v1.EndRequest\x12=\n\x05\x61live\x18\x07 \x03(\x0b\x32..hundredfold.internal.v1.TaskRecord.AliveEntry\x12\x17\n\x0fworker_sequence\x18\x08 \x01(\x04\x12\x19\n\x11pardoned_attempts\x18\t \x01(\x05\x12\x32\n\x0e\x64\x65\x61\x64lines_from\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1aR\n\nAliveEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\x33\n\x05value\x18\x02 \x01(\x0b\x32$.hundredfold.internal.v1.LiveAttempt:\x02\x38\x01\"H\n\x0bLiveAttempt\x12\x39\n\x07process\x18\x01 \x01(\x0b\x32(.hundredfold.internal.v1.ProcessIdentity\"N\n\nEndRequest\x12\x30\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32!.hundredfold.internal.v1.EndCause\x12\x0e\n\x06reason\x18\x02 \x01(\t\"D\n\x0fProcessIdentity\x12\x0b\n\x03pid\x18\x01 \x01(\x05\x12\x13\n\x0bstart_ticks\x18\x02 \x01(\x04\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\"0\n\rRequestRecord\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"V\n\x0bLeaseRecord\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x38\n\x06holder\x18\x02 \x01(\x0b\x32(.hundredfold.internal.v1.ProcessIdentity\"~\n\nHostRecord\x12\x0f\n\x07host_id\x18\x01 \x01(\t\x12\x39\n\x07process\x18\x02 \x01(\x0b\x32(.hundredfold.internal.v1.ProcessIdentity\x12\x13\n\x0bsecret_hash\x18\x03 \x01(\x0c\x12\x0f\n\x07version\x18\x04 \x01(\t\"\xa4\x01\n\rSessionRecord\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x12\n\nitem_count\x18\x02 \x01(\x04\x12@\n\x05state\x18\x03 \x03(\x0b\x32\x31.hundredfold.internal.v1.SessionRecord.StateEntry\x1a,\n\nStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01*f\n\x08\x45ndCause\x12\x19\n\x15\x45ND_CAUSE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45ND_CAUSE_CANCEL\x10\x01\x12\x13\n\x0f\x45ND_CAUSE_DRAIN\x10\x02\x12\x14\n\x10\x45ND_CAUSE_EXPIRE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hundredfold.internal.v1.records_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_TASKRECORD_ALIVEENTRY']._loaded_options = None
+  _globals['_TASKRECORD_ALIVEENTRY']._serialized_options = b'8\001'
   _globals['_SESSIONRECORD_STATEENTRY']._loaded_options = None
   _globals['_SESSIONRECORD_STATEENTRY']._serialized_options = b'8\001'
-  _globals['_ENDCAUSE']._serialized_start=940
-  _globals['_ENDCAUSE']._serialized_end=1020
-  _globals['_TASKRECORD']._serialized_start=94
-  _globals['_TASKRECORD']._serialized_end=372
-  _globals['_ENDREQUEST']._serialized_start=374
-  _globals['_ENDREQUEST']._serialized_end=452
-  _globals['_PROCESSIDENTITY']._serialized_start=454
-  _globals['_PROCESSIDENTITY']._serialized_end=522
-  _globals['_REQUESTRECORD']._serialized_start=524
-  _globals['_REQUESTRECORD']._serialized_end=572
-  _globals['_LEASERECORD']._serialized_start=574
-  _globals['_LEASERECORD']._serialized_end=660
-  _globals['_HOSTRECORD']._serialized_start=662
-  _globals['_HOSTRECORD']._serialized_end=771
-  _globals['_SESSIONRECORD']._serialized_start=774
-  _globals['_SESSIONRECORD']._serialized_end=938
-  _globals['_SESSIONRECORD_STATEENTRY']._serialized_start=894
-  _globals['_SESSIONRECORD_STATEENTRY']._serialized_end=938
+  _globals['_ENDCAUSE']._serialized_start=1231
+  _globals['_ENDCAUSE']._serialized_end=1333
+  _globals['_TASKRECORD']._serialized_start=127
+  _globals['_TASKRECORD']._serialized_end=572
+  _globals['_TASKRECORD_ALIVEENTRY']._serialized_start=490
+  _globals['_TASKRECORD_ALIVEENTRY']._serialized_end=572
+  _globals['_LIVEATTEMPT']._serialized_start=574
+  _globals['_LIVEATTEMPT']._serialized_end=646
+  _globals['_ENDREQUEST']._serialized_start=648
+  _globals['_ENDREQUEST']._serialized_end=726
+  _globals['_PROCESSIDENTITY']._serialized_start=728
+  _globals['_PROCESSIDENTITY']._serialized_end=796
+  _globals['_REQUESTRECORD']._serialized_start=798
+  _globals['_REQUESTRECORD']._serialized_end=846
+  _globals['_LEASERECORD']._serialized_start=848
+  _globals['_LEASERECORD']._serialized_end=934
+  _globals['_HOSTRECORD']._serialized_start=936
+  _globals['_HOSTRECORD']._serialized_end=1062
+  _globals['_SESSIONRECORD']._serialized_start=1065
+  _globals['_SESSIONRECORD']._serialized_end=1229
+  _globals['_SESSIONRECORD_STATEENTRY']._serialized_start=1185
+  _globals['_SESSIONRECORD_STATEENTRY']._serialized_end=1229
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from hundredfold.v1 import task_pb2 as _task_pb2
@@ -32,6 +33,8 @@ class _EndCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EndCause.Val
     """A client cancelled the task."""
     END_CAUSE_DRAIN: _EndCause.ValueType  # 2
     """The coordinator stops; the task goes back to the queue."""
+    END_CAUSE_EXPIRE: _EndCause.ValueType  # 3
+    """The task's time has passed."""
 
 class EndCause(_EndCause, metaclass=_EndCauseEnumTypeWrapper):
     """Who wants an attempt to end."""
@@ -42,6 +45,8 @@ END_CAUSE_CANCEL: EndCause.ValueType  # 1
 """A client cancelled the task."""
 END_CAUSE_DRAIN: EndCause.ValueType  # 2
 """The coordinator stops; the task goes back to the queue."""
+END_CAUSE_EXPIRE: EndCause.ValueType  # 3
+"""The task's time has passed."""
 Global___EndCause: _TypeAlias = EndCause  # noqa: Y015
 
 @_typing.final
@@ -52,14 +57,37 @@ class TaskRecord(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AliveEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.int
+        @_builtins.property
+        def value(self) -> Global___LiveAttempt: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.int = ...,
+            value: Global___LiveAttempt | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     TASK_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     CREDENTIAL_HASH_FIELD_NUMBER: _builtins.int
     TOKEN_HASH_FIELD_NUMBER: _builtins.int
     RESULT_DIGEST_FIELD_NUMBER: _builtins.int
     END_REQUEST_FIELD_NUMBER: _builtins.int
-    PROCESS_FIELD_NUMBER: _builtins.int
+    ALIVE_FIELD_NUMBER: _builtins.int
     WORKER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    PARDONED_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    DEADLINES_FROM_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Request id it was submitted with; empty if none."""
     credential_hash: _builtins.bytes
@@ -72,6 +100,10 @@ class TaskRecord(_message.Message):
     """
     worker_sequence: _builtins.int
     """Highest worker sequence recorded for the current attempt."""
+    pardoned_attempts: _builtins.int
+    """Number of attempts there were when somebody last had the task tried again:
+    those do not count against its retry policy any more.
+    """
     @_builtins.property
     def task(self) -> _task_pb2.Task:
         """The task as clients see it, without input and result."""
@@ -81,8 +113,16 @@ class TaskRecord(_message.Message):
         """Why the running attempt was asked to end; unset while it was not."""
 
     @_builtins.property
-    def process(self) -> Global___ProcessIdentity:
-        """The live attempt's process, once it is known."""
+    def alive(self) -> _containers.MessageMap[_builtins.int, Global___LiveAttempt]:
+        """Attempts whose process is not known to be gone, by number. All but the
+        newest one have been given up.
+        """
+
+    @_builtins.property
+    def deadlines_from(self) -> _timestamp_pb2.Timestamp:
+        """When the task's deadlines began to count: its submission, or the last time
+        somebody had it tried again.
+        """
 
     def __init__(
         self,
@@ -93,16 +133,42 @@ class TaskRecord(_message.Message):
         token_hash: _builtins.bytes = ...,
         result_digest: _builtins.bytes = ...,
         end_request: Global___EndRequest | None = ...,
-        process: Global___ProcessIdentity | None = ...,
+        alive: _abc.Mapping[_builtins.int, Global___LiveAttempt] | None = ...,
         worker_sequence: _builtins.int = ...,
+        pardoned_attempts: _builtins.int = ...,
+        deadlines_from: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_request", b"end_request", "process", b"process", "task", b"task"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadlines_from", b"deadlines_from", "end_request", b"end_request", "task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential_hash", b"credential_hash", "end_request", b"end_request", "process", b"process", "request_id", b"request_id", "result_digest", b"result_digest", "task", b"task", "token_hash", b"token_hash", "worker_sequence", b"worker_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "credential_hash", b"credential_hash", "deadlines_from", b"deadlines_from", "end_request", b"end_request", "pardoned_attempts", b"pardoned_attempts", "request_id", b"request_id", "result_digest", b"result_digest", "task", b"task", "token_hash", b"token_hash", "worker_sequence", b"worker_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TaskRecord: _TypeAlias = TaskRecord  # noqa: Y015
+
+@_typing.final
+class LiveAttempt(_message.Message):
+    """An attempt whose process is not known to be gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROCESS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def process(self) -> Global___ProcessIdentity:
+        """Its process, once it is known."""
+
+    def __init__(
+        self,
+        *,
+        process: Global___ProcessIdentity | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["process", b"process"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["process", b"process"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiveAttempt: _TypeAlias = LiveAttempt  # noqa: Y015
 
 @_typing.final
 class EndRequest(_message.Message):
@@ -223,10 +289,15 @@ class HostRecord(_message.Message):
     HOST_ID_FIELD_NUMBER: _builtins.int
     PROCESS_FIELD_NUMBER: _builtins.int
     SECRET_HASH_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     host_id: _builtins.str
     """Identity of the host."""
     secret_hash: _builtins.bytes
     """SHA-256 of the secret it attaches with."""
+    version: _builtins.str
+    """Version of Hundredfold it is; one of another version runs what it has to
+    its end and starts nothing more.
+    """
     @_builtins.property
     def process(self) -> Global___ProcessIdentity:
         """Its process."""
@@ -237,10 +308,11 @@ class HostRecord(_message.Message):
         host_id: _builtins.str = ...,
         process: Global___ProcessIdentity | None = ...,
         secret_hash: _builtins.bytes = ...,
+        version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["process", b"process"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id", "process", b"process", "secret_hash", b"secret_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id", "process", b"process", "secret_hash", b"secret_hash", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
