@@ -292,9 +292,11 @@ class StoreUnavailable(HundredfoldError):
 
 @dataclass(eq=False)
 class StoreFull(HundredfoldError):
-    """The store at {url} has no room left; nothing was written. Free disk space; try again in {retry_seconds} s."""
+    """The store has no room left, and nothing was written. Free disk space; try again in {retry_seconds} s.
 
-    url: str
+    Tasks that run are finished meanwhile.
+    """
+
     retry_seconds: int
     code = "RESOURCE_EXHAUSTED"
     reason = "STORE_FULL"
@@ -326,7 +328,7 @@ class StoreCannot(HundredfoldError):
 
 @dataclass(eq=False)
 class BackupFailed(HundredfoldError):
-    """No backup was made at {path}: {problem}. Name a new file in a directory with room that the coordinator may write."""
+    """No backup was made at {path}: {problem}. Name a new file, in a directory that has room and may be written."""
 
     path: str
     problem: str

@@ -4,8 +4,8 @@ WAL with `synchronous=FULL` makes every commit durable before it returns; `locki
 processes out and needs no shared-memory file. apsw bundles its SQLite: Debian's has the WAL-reset bug that was fixed
 in 3.51.3 (https://sqlite.org/wal.html#walresetbug).
 
-A commit that finds no room is rolled back and can be tried again. Any other failure of a write or a sync leaves open what
-is on the disk: nobody may go on with this store then, nor close it, see `Store.commit`.
+A commit that finds no room is rolled back and can be tried again. Any other failure of a write or a sync leaves open
+what is on the disk: nobody may go on with this store then, nor close it, see `Store.commit`.
 """
 
 import errno
@@ -45,7 +45,7 @@ _STATEMENTS: Final = 5 * _ROWS
 _CHECKPOINT_PAGES: Final = 1000
 """Length of the log, in pages, at which it is copied into the file: SQLite's own default."""
 
-RETRY_SECONDS: Final = 5
+_RETRY_SECONDS: Final = 5
 """When to try again what was refused for want of room."""
 
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -180,7 +180,7 @@ class SqliteStore:
     def explain(self, error: Exception) -> HundredfoldError:
         """Return the error that says what SQLite or the file system has raised."""
         if isinstance(error, apsw.FullError) or self._lacks_room(error):
-            return StoreFull(self.url, RETRY_SECONDS)
+            return StoreFull(_RETRY_SECONDS)
         cure = next((cure for kind, cure in _CURES.items() if isinstance(error, kind)), "")
         problem = f"{type(error).__name__}: {error}{cure}"
         return StoreUnavailable(url=self.url, problem=problem)
@@ -198,13 +198,16 @@ class SqliteStore:
         if self._connection.readonly("main"):
             raise apsw.ReadOnlyError(f"{path} may not be written")
         self._connection.execute(_PRAGMAS).fetchall()
-        known = next(self._connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'clock'"))[0]
-        found = self._connection.execute("SELECT version FROM clock").fetchall() if known else []
-        self._version = int(found[0][0]) if found else 0
+        self._version = self._stored_version()
         if self._version < self._mark.version:
             raise StoreDamaged(str(path), self._mark.version - self._version)
         self._connection.setwalhook(self._count_log_pages)  # which also ends SQLite's own checkpoints
         self._connection.execute(_SCHEMA).fetchall()
+
+    def _stored_version(self) -> int:
+        tables: Any = self._connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'clock'").fetchall()
+        rows: Any = self._connection.execute("SELECT version FROM clock").fetchall() if tables[0][0] else []
+        return int(rows[0][0]) if rows else 0
 
     def _count_log_pages(self, _connection: object, _name: str, pages: int) -> int:
         self._log_pages = pages
