@@ -1,6 +1,7 @@
 """Behaviours of the storage fault tests."""
 
 import os
+import secrets
 import time
 from pathlib import Path
 
@@ -13,6 +14,12 @@ def hold(path: str, size: int = 0) -> dict[str, str | int]:
     while not Path(path).exists():
         time.sleep(0.02)
     return {"pid": os.getpid(), "text": "x" * size}
+
+
+@behaviour
+def draw() -> str:
+    """Return what nobody else returns, and no second run."""
+    return secrets.token_hex(8)
 
 
 @behaviour

@@ -61,6 +61,8 @@ _CURES: Final[Mapping[type[Exception], str]] = MappingProxyType(
         apsw.CorruptError: "; keep a copy of it and of its log, and restore a backup",
         apsw.ReadOnlyError: "; look at its owner and mode, and at how its file system is mounted",
         apsw.CantOpenError: "; look whether its directory is there and may be written",
+        PermissionError: "; look at its owner and mode",
+        FileNotFoundError: "; make its directory",
     }
 )
 
@@ -115,13 +117,13 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         self.url = f"sqlite:{path}"
         self._closed = False
+        self._mark: HighWaterMark | None = None
         self._version = 0
         self._log_pages = 0
         self._checkpoint_pages = _CHECKPOINT_PAGES
         try:
             os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))  # the log gets the same mode
             self._connection = apsw.Connection(str(path), statementcachesize=_STATEMENTS)
-            self._mark = HighWaterMark(mark_path(path))
         except (apsw.Error, OSError) as error:
             raise self.explain(error) from error
         try:
@@ -163,7 +165,8 @@ class SqliteStore:
             self._write(plan.changes)
             self._connection.execute("UPDATE clock SET version = ?", (plan.version,))
         self._version = plan.version
-        self._mark.note(plan.version)
+        if self._mark:
+            self._mark.note(plan.version)
         if self._log_pages >= self._checkpoint_pages:
             self._checkpoint()
         return plan.results
@@ -191,13 +194,15 @@ class SqliteStore:
             self._closed = True
             self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
             self._connection.close()
-            self._mark.close()
+            if self._mark:
+                self._mark.close()
 
     def abandon(self) -> None:
         """Close without writing anything: not the log into the file, and no sync of any kind. Idempotent."""
         self._closed = True
         self._connection.close()
-        self._mark.abandon()
+        if self._mark:
+            self._mark.abandon()
 
     def explain(self, error: Exception) -> HundredfoldError:
         """Return the error that says what SQLite or the file system has raised."""
@@ -221,6 +226,7 @@ class SqliteStore:
             raise apsw.ReadOnlyError(f"{path} may not be written")
         self._connection.execute(_PRAGMAS).fetchall()
         self._version = self._stored_version()
+        self._mark = HighWaterMark(mark_path(path))
         if self._version < self._mark.version:
             raise StoreDamaged(str(path), self._mark.version - self._version)
         self._connection.setwalhook(self._count_log_pages)  # which also ends SQLite's own checkpoints
