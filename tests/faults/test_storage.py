@@ -3,71 +3,31 @@
 Each test was seen to fail with its protection switched off; a comment says what that was.
 """
 
-import os
-import random
 import re
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 from hundredfold import SyncClient
 from hundredfold.client.submission import result_of
-from hundredfold.errors import HundredfoldError, StoreDamaged, StoreFull, StoreUnavailable
+from hundredfold.errors import HundredfoldError, StoreFull
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.stores.contract import Batch, Write
-from hundredfold.stores.sqlite import SqliteStore, accept_loss, mark_path
+from hundredfold.stores.sqlite import SqliteStore
 from hundredfold.testing.coordinator import READY, CoordinatorProcess, eventually
 from hundredfold.v1 import task_pb2
+from storage_tools import AGENTS, Start, needs_root, second, small_disk
 
-sys.path.append(str(Path(__file__).parent))
-from storage_power_loss import Ledger, Machine  # a neighbour, in a folder that is no package
-
-AGENTS = Path(__file__).with_name("storage_agents.py")
 MIB = 1 << 20
-Start = Callable[..., CoordinatorProcess]
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root; tests/unit/test_room.py needs nothing")
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-
-
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def start(data_dir: Path) -> Iterator[Start]:
-    """Start coordinators on one data directory, one after the other; all are stopped at the end."""
-    started: list[CoordinatorProcess] = []
-
-    def start(*arguments: str) -> CoordinatorProcess:
-        started.append(CoordinatorProcess(data_dir, ["--plugin", str(AGENTS), *arguments]))
-        return started[-1]
-
-    yield start
-    for process in reversed(started):
-        process.stop()
-
-
-@contextmanager
-def small_disk(path: Path, size: int) -> Iterator[None]:
-    """Have a file system of its own, and a small one, at `path`."""
-    path.mkdir(mode=0o700)
-    subprocess.run(["/usr/bin/env", "mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", path], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["/usr/bin/env", "umount", "--lazy", path], check=True)
 
 
 def fill(path: Path) -> None:
@@ -191,169 +151,7 @@ def test_a_failed_write_or_sync_ends_it_at_once(call: str, start: Start, tmp_pat
         assert len({task.id for task in client.list(behaviour="echo")}) == 1
 
 
-# S3: databases that cannot be used, or not be trusted -----------------------------------------------------------------
-
-
-@pytest.fixture
-def written(tmp_path: Path) -> Path:
-    """A database as a killed process leaves it: 50 commits, of which the first ones are not only in the log."""
-    path = tmp_path / "state.db"
-    store = SqliteStore(path)
-    for number in range(50):
-        store.commit([Batch([Write(b"k%02d" % number, b"v" * 1000)])])
-        if number == 20:
-            store._checkpoint()
-    store.abandon()
-    return path
-
-
-def log_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}-wal")
-
-
-def flip(path: Path, offset: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[offset] ^= 1
-    path.write_bytes(data)
-
-
-LOSSES: dict[str, Callable[[Path], object]] = {
-    "flipped log": lambda path: flip(log_of(path), log_of(path).stat().st_size // 2),
-    "truncated log": lambda path: os.truncate(log_of(path), log_of(path).stat().st_size // 2),
-    "deleted log": lambda path: log_of(path).unlink(),
-    "emptied log": lambda path: os.truncate(log_of(path), 0),
-    "deleted": lambda path: (path.unlink(), log_of(path).unlink()),
-    "emptied": lambda path: (os.truncate(path, 0), log_of(path).unlink()),
-    "an old copy": lambda path: shutil.copy(path.with_name("old"), path),
-}
-
-
-@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
-def test_lost_changes_are_noticed_counted_and_touched_by_nobody(loss: Callable[[Path], object], written: Path) -> None:
-    # Off: the comparison with the mark in `SqliteStore._open`; every one of these then opens without a word.
-    shutil.copy(written, written.with_name("old"))
-    if loss is LOSSES["an old copy"]:
-        SqliteStore(written).close()
-    loss(written)
-    log = log_of(written)
-    before = log.read_bytes() if log.exists() else b""
-    with pytest.raises(StoreDamaged) as caught:
-        SqliteStore(written)
-    assert caught.value.file == str(written)
-    assert 1 <= caught.value.missing <= 50
-    assert (log.read_bytes() if log.exists() else b"") == before, "what is left is for somebody to look at"
-    assert accept_loss(written) == caught.value.missing
-    with closing(SqliteStore(written)) as store:
-        assert len(store.scan(b"")) == 50 - caught.value.missing
-        assert store.check() == []
-
-
-def test_nothing_is_lost_by_a_kill(written: Path) -> None:
-    with closing(SqliteStore(written)) as store:
-        assert len(store.scan(b"")) == 50
-    assert accept_loss(written) == 0
-
-
-def test_a_store_without_a_mark_gets_one(written: Path) -> None:
-    mark_path(written).unlink()
-    SqliteStore(written).close()
-    log_of(written).unlink(missing_ok=True)
-    with closing(SqliteStore(written)) as store:
-        assert len(store.scan(b"")) == 50
-
-
-UNUSABLE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no database": (lambda path: path.write_bytes(b"x" * 8192), "NotADB.*restore a backup"),
-    "truncated": (lambda path: os.truncate(path, 4096 * 3), "(?i)corrupt.*restore a backup"),
-    "a directory": (lambda path: (path.unlink(), path.mkdir()), "directory"),
-}
-
-
-@pytest.mark.parametrize(("harm", "told"), UNUSABLE.values(), ids=UNUSABLE)
-def test_what_cannot_be_used_is_refused_with_a_cure(harm: Callable[[Path], object], told: str, written: Path) -> None:
-    # Off: `_CURES` emptied.
-    SqliteStore(written).close()
-    harm(written)
-    with pytest.raises(StoreUnavailable, match=told), closing(SqliteStore(written)) as store:
-        store.scan(b"")  # a part may be found only when it is read
-
-
-def test_a_database_that_somebody_else_has_open_is_refused(written: Path) -> None:
-    with closing(apsw.Connection(str(written))) as other:
-        other.execute("BEGIN; SELECT * FROM record").fetchall()
-        with pytest.raises(StoreUnavailable, match=r"Busy.*another process has it open"):
-            SqliteStore(written)
-
-
-@needs_root
-def test_a_read_only_file_system_is_refused(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    with small_disk(disk, 8 * MIB):
-        SqliteStore(disk / "state.db").close()
-        subprocess.run(["/usr/bin/env", "mount", "-o", "remount,ro", disk], check=True)
-        with pytest.raises(StoreUnavailable, match=r"ReadOnly.*mounted"):
-            SqliteStore(disk / "state.db")
-
-
-def test_a_coordinator_refuses_a_damaged_store_until_the_loss_is_accepted(data_dir: Path, start: Start) -> None:
-    # Off: as above; the coordinator starts, and task and result are gone without a word.
-    process = start()
-    with process.client() as client:
-        client.wait(client.submit("echo", {"number": 1}).id)
-    process.signal(signal.SIGKILL)
-    process.wait()
-    flip(log_of(data_dir / "hundredfold.db"), 5000)
-    with second(data_dir) as refused:
-        _, told = refused.communicate(timeout=20)
-    assert refused.returncode == 5
-    assert "[STORE_DAMAGED]" in told
-    assert "hundredfold store accept-loss" in told
-    store_command(data_dir, "accept-loss")
-    with start().client() as client:
-        assert client.check_store().problem_count == 0
-
-
-def store_command(data_dir: Path, *arguments: str) -> str:
-    argv = [sys.executable, "-m", "hundredfold_coordinator", "store", *arguments, "--data-dir", str(data_dir)]
-    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
-
-
-# S4: power loss -------------------------------------------------------------------------------------------------------
-
-
-def test_no_power_cut_takes_what_was_acknowledged(data_dir: Path, start: Start, request: pytest.FixtureRequest) -> None:
-    # Off: `synchronous`; the next test is this one without it.
-    seed = request.config.getoption("--seed", None) or random.randrange(1 << 32)
-    ledger = Ledger()
-    for run in range(request.config.getoption("--runs", 5)):
-        print(f"replay: ./scripts/test tests/faults/test_storage.py -k no_power_cut --runs 1 --seed {seed + run}")
-        machine = Machine(data_dir, seed + run, "FULL", ["--plugin", str(AGENTS)])
-        ledger.write_until_cut(machine, random.Random(seed + run).uniform(0.1, 1.5))
-    assert ledger.accepted
-    with start().client() as client:
-        assert ledger.losses(client) == []
-
-
-@pytest.mark.parametrize("synchronous", ["OFF", "NORMAL"])
-def test_power_cuts_without_protection_are_noticed(synchronous: str, data_dir: Path, start: Start) -> None:
-    ledger = Ledger()
-    ledger.write_until_cut(Machine(data_dir, 1, synchronous, ["--plugin", str(AGENTS)]), 1.5)
-    with pytest.raises(AssertionError, match="STORE_DAMAGED"):
-        start()
-    store_command(data_dir, "accept-loss")
-    with start().client() as client:
-        losses = ledger.losses(client)
-    assert any("is lost" in loss for loss in losses)
-
-
 # C11, C12: two coordinators, and what one has left behind -------------------------------------------------------------
-
-
-def second(data_dir: Path, *arguments: str) -> "subprocess.Popen[str]":
-    """Start another coordinator on a data directory that has one."""
-    argv = [sys.executable, "-m", "hundredfold_coordinator", "serve", "--data-dir", str(data_dir), *arguments]
-    environment = {key: text for key, text in os.environ.items() if not key.startswith(("HUNDREDFOLD_", "XDG_"))}
-    return subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def read_until(process: "subprocess.Popen[str]", words: str) -> str:
