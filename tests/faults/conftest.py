@@ -1,0 +1,29 @@
+"""Options of the fault tests, and what they share."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hundredfold.testing.coordinator import CoordinatorProcess
+from world import AGENTS
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add how much is tried."""
+    parser.addoption("--points", type=int, default=20, help="places at which the crash sweep kills; 0 for all")
+    parser.addoption("--deep", action="store_true", help="whether the protocol is explored further")
+    parser.addoption("--seed", type=int, default=1, help="which ones, and every other random choice")
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., CoordinatorProcess]]:
+    """Start coordinators on one data directory, one after the other; all are stopped at the end."""
+    started: list[CoordinatorProcess] = []
+
+    def start(*arguments: str, **how: tuple[str, ...]) -> CoordinatorProcess:
+        started.append(CoordinatorProcess(tmp_path / "data", ["--plugin", str(AGENTS), *arguments], **how))
+        return started[-1]
+
+    yield start
+    for process in reversed(started):
+        process.stop()
