@@ -10,7 +10,8 @@ from typing import Final
 
 from hundredfold.identity import stat_fields
 
-_PPID, _SESSION, _UTIME, _STIME = 1, 3, 11, 12  # positions behind the command name in /proc/PID/stat
+# Positions behind the command name in /proc/PID/stat.
+_STATE, _PPID, _SESSION, _UTIME, _STIME, _THREADS, _START = 0, 1, 3, 11, 12, 17, 19
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -22,6 +23,9 @@ class Stat:
         parent: pid of its parent.
         session: id of its session.
         cpu_seconds: CPU time it used itself.
+        threads: how many it has.
+        start_ticks: when it was started, which tells it from a later process with the same pid.
+        ended: whether it only waits to be reaped.
 
     """
 
@@ -29,6 +33,9 @@ class Stat:
     parent: int
     session: int
     cpu_seconds: float
+    threads: int = 1
+    start_ticks: int = 0
+    ended: bool = False
 
 
 def read_stat(pid: int) -> Stat | None:
@@ -37,7 +44,8 @@ def read_stat(pid: int) -> Stat | None:
     if fields is None:
         return None
     cpu = (int(fields[_UTIME]) + int(fields[_STIME])) / _TICKS
-    return Stat(pid, int(fields[_PPID]), int(fields[_SESSION]), cpu)
+    ended = fields[_STATE] in (b"Z", b"X")
+    return Stat(pid, int(fields[_PPID]), int(fields[_SESSION]), cpu, int(fields[_THREADS]), int(fields[_START]), ended)
 
 
 def scan() -> dict[int, Stat]:
