@@ -109,7 +109,7 @@ def test_a_place_that_may_not_be_made_is_an_error() -> None:
 
 @pytest.fixture
 def unified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The cgroup of a daemon below a delegated one; cgroups that are made have their files, as the kernel makes them."""
+    """The cgroup of a daemon below a delegated one; every cgroup has its files, as if the kernel had made them."""
     delegated, make = tmp_path / "service", os.mkdir
 
     def mkdir(path: str | Path, mode: int = 0o777) -> None:
@@ -125,12 +125,20 @@ def unified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return delegated / "daemon"
 
 
+@pytest.fixture
+def second_version(unified: Path) -> Iterator[CgroupV2]:
+    """Cgroups of version 2."""
+    containment = CgroupV2.open({UNIFIED: unified}, "h1")
+    yield containment
+    containment.close()
+
+
 def content(group: cgroup_v2.CgroupV2Group) -> dict[str, str]:
     return {path.name: path.read_text() for path in Path(group._cgroup.path).iterdir()}
 
 
+@pytest.mark.usefixtures("second_version")
 def test_version_2_has_its_place_beside_the_daemon(unified: Path) -> None:
-    CgroupV2.open({UNIFIED: unified}, "h1")
     assert (unified.parent / "cgroup.subtree_control").read_text() == "+pids +memory"
     assert (unified.parent / "hundredfold.h1" / "cgroup.subtree_control").read_text() == "+pids +memory"
 
@@ -143,8 +151,8 @@ def test_version_2_takes_nothing_that_was_not_delegated(unified: Path, monkeypat
         CgroupV2.open({}, "h1")
 
 
-def test_version_2_limits_a_group_and_kills_it_at_once(unified: Path) -> None:
-    group = CgroupV2.open({UNIFIED: unified}, "h1").make(LIMITS)
+def test_version_2_limits_a_group_and_kills_it_at_once(second_version: CgroupV2) -> None:
+    group = second_version.make(LIMITS)
     assert isinstance(group, cgroup_v2.CgroupV2Group)
     written = content(group)
     assert (written["pids.max"], written["memory.max"], written["memory.oom.group"]) == ("7", str(1 << 20), "1")
@@ -159,21 +167,19 @@ def test_version_2_limits_a_group_and_kills_it_at_once(unified: Path) -> None:
     assert content(group)["cgroup.kill"] == "1"
 
 
-def test_version_2_uses_a_group_again_that_had_no_memory_limit(unified: Path) -> None:
-    containment = CgroupV2.open({UNIFIED: unified}, "h1")
-    first = containment.make(policy_pb2.Limits(processes=3))
+def test_version_2_uses_a_group_again_that_had_no_memory_limit(second_version: CgroupV2) -> None:
+    first = second_version.make(policy_pb2.Limits(processes=3))
     first.release()
-    second = containment.make(policy_pb2.Limits())
+    second = second_version.make(policy_pb2.Limits())
     assert isinstance(first, cgroup_v2.CgroupV2Group)
     assert isinstance(second, cgroup_v2.CgroupV2Group)
     assert second._cgroup is first._cgroup
     assert content(second)["pids.max"].startswith("max")
 
 
-def test_a_group_that_cannot_be_made_is_done_without(unified: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    containment = CgroupV2.open({UNIFIED: unified}, "h1")
+def test_a_group_that_cannot_be_made_is_done_without(second_version: CgroupV2, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Home, "take", lambda _home: Cgroup(Path("/nowhere")))
-    group = containment.make(LIMITS)
+    group = second_version.make(LIMITS)
     assert group.kind == attempt_pb2.CONTAINMENT_SESSION
     assert group.memory_enforcer == group.process_enforcer == attempt_pb2.ENFORCER_POLLING
     assert group.limits == LIMITS
