@@ -73,11 +73,20 @@ def tree(root: int, children: dict[int, list[int]]) -> Iterator[int]:
 
 def children_of_this_process() -> set[int]:
     """Return the pids of all children, those adopted as a subreaper included."""
+    return children_of(os.getpid())
+
+
+def children_of(pid: int) -> set[int]:
+    """Return the pids of all children of a process; none if it is gone."""
     found: set[int] = set()
-    for thread in os.listdir("/proc/self/task"):
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except FileNotFoundError:
+        return found
+    for thread in threads:
         try:
-            with open(f"/proc/self/task/{thread}/children", "rb") as file:  # noqa: PTH123  # as above
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:  # noqa: PTH123  # as above
                 found.update(map(int, file.read().split()))
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue  # the thread has ended
     return found

@@ -49,20 +49,32 @@ def _reap(pid: int) -> bool:
 
 
 def _stop_forest(known: Collection[int]) -> list[proc.Stat]:
-    """Stop all strays and what is below them, until nothing new appears; return them."""
+    """Stop all strays and what is below them, until nothing new appears; return them.
+
+    Each is stopped before it is asked for its children: it will have no more of them, and one less is in the way.
+    """
     found: dict[int, proc.Stat] = {}
     for _ in range(_LOOKS):
-        processes = proc.scan()
-        children = proc.families(processes)
-        roots = proc.children_of_this_process() - set(known)
-        forest = {pid for root in roots for pid in proc.tree(root, children) if pid in processes}
-        new = [processes[pid] for pid in forest - found.keys() if not processes[pid].ended]
-        if not new:
+        before = len(found)
+        pending = [(pid, os.getpid()) for pid in proc.children_of_this_process() - set(known)]
+        while pending:
+            pid, parent = pending.pop()
+            stat = found.get(pid) or _stop(pid, parent)
+            if stat:
+                found[pid] = stat
+                pending += [(child, pid) for child in proc.children_of(pid)]
+        if len(found) == before:
             break
-        for stat in new:
-            found[stat.pid] = stat
-            _signal(stat, signal.SIGSTOP)
     return list(found.values())
+
+
+def _stop(pid: int, parent: int) -> proc.Stat | None:
+    """Stop a child of `parent`; return what it was, or None if it had ended, or has another parent by now."""
+    stat = proc.read_stat(pid)
+    if stat is None or stat.ended or stat.parent != parent:
+        return None
+    _signal(stat, signal.SIGSTOP)
+    return stat
 
 
 def _signal(stat: proc.Stat, number: signal.Signals) -> None:

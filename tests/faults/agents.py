@@ -12,6 +12,7 @@ from pathlib import Path
 from hundredfold import behaviour
 
 _BOMB_SIZE = 300
+_BOMB_SECONDS = 15.0
 _HOG_BYTES = 2 << 30
 _LEAK_BYTES = 16 << 20
 _DAEMON = """
@@ -48,9 +49,10 @@ def die(name: str) -> None:
 
 
 @behaviour
-def leave() -> None:
+def leave() -> int:
     """Exit as if all were well."""
     os._exit(0)
+    return 1
 
 
 @behaviour
@@ -86,11 +88,12 @@ def eat(how: str) -> None:
 
 @behaviour
 def bomb() -> None:
-    """Fork in every generation, each in a session of its own, at most so many in all."""
+    """Fork in every generation, each in a session of its own, at most so many in all, for so long."""
+    end = time.monotonic() + _BOMB_SECONDS
     tokens, give = os.pipe()
     os.write(give, bytes(_BOMB_SIZE))
     os.close(give)
-    while True:
+    while time.monotonic() < end:
         try:
             if os.read(tokens, 1) and os.fork() == 0:
                 os.setsid()
@@ -126,8 +129,7 @@ def shout(seconds: float) -> None:
 def exhaust(path: str) -> list[str]:
     """Use up descriptors and a file's allowed size; return the errors."""
     errors = []
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+    resource.prlimit(0, resource.RLIMIT_NOFILE, (512, 512))
     try:
         kept = [os.dup(1) for _ in range(1000)]
     except OSError as error:
@@ -149,6 +151,7 @@ def make_a_mess() -> None:
     os.chdir("/")
     os.umask(0o777)
     os.environ["LANG"] = "xx_XX"
+    resource.prlimit(0, resource.RLIMIT_NOFILE, (100, 100))
     for number in (signal.SIGINT, signal.SIGCHLD, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     os.closerange(0, 1000)
@@ -157,5 +160,5 @@ def make_a_mess() -> None:
 @behaviour
 def look() -> list[str]:
     """Say what a process has of its own."""
-    mask = os.umask(0)
-    return [str(Path.cwd()), oct(mask), os.environ.get("LANG", ""), str(signal.getsignal(signal.SIGCHLD))]
+    figures = [os.umask(0), *resource.getrlimit(resource.RLIMIT_NOFILE)]
+    return [str(Path.cwd()), *map(str, figures), os.environ.get("LANG", ""), str(signal.getsignal(signal.SIGCHLD))]

@@ -51,7 +51,8 @@ def test_a_signal_of_its_own_is_no_kill_of_ours(stage: "Stage", name: str) -> No
 def test_leaving_with_code_0_is_no_result(stage: "Stage") -> None:
     # Red: with `leave` returning instead.
     attempt = stage.launch("leave")
-    assert attempt.wait_receipt().exit_code == 0
+    receipt = attempt.wait_receipt()
+    assert (receipt.HasField("exit_code"), receipt.exit_code) == (True, 0)
     assert attempt.result is None
 
 
@@ -117,7 +118,7 @@ def test_what_ended_while_its_host_was_stopped_was_not_late(stage: "Stage") -> N
 
 @pytest.mark.parametrize("how", ["at once", "slowly", "child"])
 def test_a_hog_ends_at_its_memory_limit(stage: "Stage", how: str) -> None:
-    # Red: with `enforce_memory` and the limit of the cgroup switched off, each on its stage.
+    # Red: without `enforce_memory` (in a session; a child in a cgroup), and with a worker that joins no cgroup.
     receipt = stage.launch("eat", how=how, memory_bytes=150 * MEBIBYTE, wall=10).wait_receipt()
     assert (receipt.kill_cause, receipt.signal) == (MEMORY_LIMIT, signal.SIGKILL)
     assert receipt.effective_limits.memory_bytes == receipt.requested_limits.memory_bytes == 150 * MEBIBYTE
@@ -130,7 +131,7 @@ def test_a_hog_ends_at_its_memory_limit(stage: "Stage", how: str) -> None:
 
 
 def test_a_fork_bomb_is_bounded_and_gone(stage: "Stage") -> None:
-    # Red: with `kill_group` and the sweep switched off, each on its stage (the receipt was never written).
+    # Red: with the sweep switched off, and with a worker that joins no cgroup.
     before = len(psutil.pids())
     attempt = stage.launch("bomb", processes=40, memory_bytes=500 * MEBIBYTE, wall=1.5)
     receipt = attempt.wait_receipt()
@@ -147,7 +148,7 @@ def test_a_fork_bomb_is_bounded_and_gone(stage: "Stage") -> None:
 
 
 def test_a_bomb_that_is_only_killed_leaves_nothing(stage: "Stage") -> None:
-    # Red: as above.
+    # Red: with the sweep switched off (in a session), with group and sweep switched off (in a cgroup).
     attempt = stage.launch("bomb", wall=1)
     receipt = attempt.wait_receipt()
     assert (receipt.kill_cause, receipt.survivors) == (WALL_LIMIT, 0)
@@ -157,7 +158,7 @@ def test_a_bomb_that_is_only_killed_leaves_nothing(stage: "Stage") -> None:
 
 
 def test_a_daemon_does_not_survive_its_attempt(stage: "Stage", tmp_path: Path) -> None:
-    # Red: with `kill_group` and the sweep switched off, each on its stage.
+    # Red: with the sweep switched off.
     attempt = stage.launch("daemonise", path=str(tmp_path / "pid"))
     receipt = attempt.wait_receipt()
     assert is_gone(attempt.wait("result"))
@@ -190,13 +191,13 @@ def test_a_flood_of_output_costs_no_memory_and_no_attention(stage: "Stage") -> N
 
 
 def test_what_a_worker_uses_up_is_its_own(stage: "Stage", tmp_path: Path) -> None:
-    # Red: with the descriptors used up in the zygote (at import of the plugin).
+    # Red: with the zygote's descriptors limited as well.
     assert stage.run("exhaust", path=str(tmp_path / "full")) == ["OSError", "OSError", "0"]
     assert stage.run("nap", seconds=0) > 0
 
 
 def test_what_a_worker_changes_of_itself_changes_nobody_else(stage: "Stage") -> None:
-    # Red: with the mess made at import of the plugin.
+    # Red: with the zygote's descriptors limited instead.
     before = stage.run("look")
     assert stage.launch("make_a_mess").wait_receipt().survivors == 0
     assert stage.run("look") == before
@@ -206,14 +207,15 @@ def test_what_a_worker_changes_of_itself_changes_nobody_else(stage: "Stage") -> 
 
 
 def test_a_killed_zygote_is_replaced_and_its_workers_exit_codes_are_kept(stage: "Stage") -> None:
-    # Red: without `_reap_own` (no receipt).
+    # Red: with `_reap_own` that learns nothing.
     running = stage.launch("nap", seconds=0.5)
     running.wait_pid()
     first = stage.zygote()
     os.kill(first, signal.SIGKILL)
     assert stage.run("nap", seconds=0) > 0
     assert stage.zygote() != first
-    assert running.wait_receipt().exit_code == 0
+    receipt = running.wait_receipt()
+    assert (receipt.HasField("exit_code"), receipt.exit_code) == (True, 0)
 
 
 def test_a_stopped_zygote_is_replaced(stage: "Stage") -> None:

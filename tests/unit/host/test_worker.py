@@ -35,10 +35,10 @@ class KernelGroup(SessionGroup):
 
 
 class Run:
-    """One worker on `sleep`, until it is reaped."""
+    """One worker on a `sleep` that is deaf to SIGTERM, until it is reaped."""
 
     def __init__(self, limits: policy_pb2.Limits, group: type[SessionGroup], grace: int) -> None:
-        pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
+        pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], {}, setsigmask=[signal.SIGTERM])
         launch = host_service_pb2.Launch(limits=limits)
         launch.grace.FromMilliseconds(grace)
         pipes = (OutputPipe(task_pb2.OUTPUT_STREAM_STDOUT), OutputPipe(task_pb2.OUTPUT_STREAM_STDERR))
@@ -72,7 +72,6 @@ def run() -> Callable[..., Run]:
 
 async def test_the_first_cause_counts(run: Callable[..., Run]) -> None:
     one = run()
-    os.kill(one.worker.pid, signal.SIGSTOP)
     one.worker.end(REQUESTED, 60)
     one.worker.end(MEMORY_LIMIT, 0)
     told = await one.receipt()
@@ -90,7 +89,6 @@ async def test_what_comes_after_the_end_is_no_cause(run: Callable[..., Run]) -> 
 
 async def test_being_told_again_is_no_respite(run: Callable[..., Run]) -> None:
     one = run(wall=200, grace=60_000)
-    os.kill(one.worker.pid, signal.SIGSTOP)
     one.worker.end(REQUESTED, 0.4)
     begin = time.monotonic()
     await one.receipt()
