@@ -95,7 +95,7 @@ Step = tuple[str, Callable[[Node], None]]
 
 
 class Explorer:
-    """Walks through all of it; `guarded` and `commit_first` are protections of the journal, which is not part of this."""
+    """Walks through all of it; `guarded` and `commit_first` are what the journal does, which is not part of this."""
 
     def __init__(self, bounds: Bounds, *, guarded: bool = True, commit_first: bool = True) -> None:
         self._bounds = bounds

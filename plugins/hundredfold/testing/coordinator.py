@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +38,7 @@ class CoordinatorProcess:
         self.data_dir = data_dir
         # A file, not a pipe: a host that outlives its coordinator goes on writing to it.
         self._log = os.memfd_create("log")
-        weakref.finalize(self, os.close, self._log)
+        self._last_words = ""
         # Without XDG_RUNTIME_DIR the sockets lie in the data directory, and go with it.
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("HUNDREDFOLD_", "XDG_"))}
         self._process = subprocess.Popen(
@@ -51,7 +50,7 @@ class CoordinatorProcess:
         )
         if not self._becomes_ready():
             self._process.kill()
-            self._process.wait()
+            self.wait()
             raise AssertionError(f"the coordinator is not ready:\n{self.log}")
 
     def _becomes_ready(self) -> bool:
@@ -70,6 +69,8 @@ class CoordinatorProcess:
     @property
     def log(self) -> str:
         """What it has written to its standard error."""
+        if self._log < 0:
+            return self._last_words
         return os.pread(self._log, os.fstat(self._log).st_size, 0).decode(errors="replace")
 
     @property
@@ -92,7 +93,12 @@ class CoordinatorProcess:
 
     def wait(self, seconds: float = _STOP_SECONDS) -> int:
         """Wait for its end, and return its exit code."""
-        return self._process.wait(seconds)
+        code = self._process.wait(seconds)
+        if self._log >= 0:
+            self._last_words = self.log
+            os.close(self._log)
+            self._log = -1
+        return code
 
     def stop(self) -> None:
         """Stop it and all it has started, without waiting for running tasks. Idempotent."""
