@@ -45,6 +45,14 @@ def hold(path: str) -> int:
 
 
 @behaviour
+def hold_attempt(ctx: SyncContext, path: str) -> int:
+    """Wait until there is a file for this very attempt; return its number."""
+    while not Path(f"{path}-{ctx.attempt}").exists():
+        time.sleep(0.02)
+    return ctx.attempt
+
+
+@behaviour
 def kill_parent(levels: int) -> Any:
     """Kill an ancestor, and itself: 1 is the zygote, 2 the host."""
     pid = os.getpid()

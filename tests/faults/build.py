@@ -1,6 +1,7 @@
 """The test build: the real program, with places where it dies and protections that can be switched off.
 
-    python tests/faults/build.py [--crash POINT:N] [--trace FILE] [--off PROTECTION]... -- serve ...
+    python tests/faults/build.py [--crash POINT:N] [--trace FILE] [--off PROTECTION]... [--patch MODULE:NAME=NUMBER]...
+        -- serve ...
 
 Nothing of this is in the program itself: the build wraps what it needs, then runs the ordinary command line.
 """
@@ -9,6 +10,7 @@ import argparse
 import asyncio
 import collections
 import functools
+import importlib
 import os
 import signal
 import sys
@@ -82,7 +84,7 @@ def accept_anybody() -> None:
 
     def current(state: Any, attempt: tuple[str, int]) -> Any:
         record = state.tasks.get(attempt[0])
-        return record if record and not record.HasField("result_digest") else None
+        return record if record and not record.result_digest else None
 
     running._current = current
 
@@ -107,10 +109,17 @@ def main() -> None:
     parser.add_argument("--crash", default="")
     parser.add_argument("--trace", type=argparse.FileType("w"))
     parser.add_argument("--off", action="append", default=[], choices=sorted(PROTECTIONS))
+    parser.add_argument("--patch", action="append", default=[], metavar="MODULE:NAME=NUMBER")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     for name in options.off:
         PROTECTIONS[name]()
+    for patch in options.patch:
+        name, _, value = patch.partition("=")
+        module, _, attribute = name.partition(":")
+        target = importlib.import_module(f"hundredfold_coordinator.{module}")
+        assert hasattr(target, attribute), patch
+        setattr(target, attribute, type(getattr(target, attribute))(float(value)))
     wrap(Points(options.crash, options.trace))
     sys.argv[1:] = options.arguments[1:]
     cli.main()
