@@ -28,13 +28,16 @@ class CoordinatorProcess:
 
     Args:
         program: what is run instead of the `hundredfold` command of this Python.
+        wait: whether to wait until it serves and its plugins are imported.
 
     Raises:
         AssertionError: it does not get ready; the message is its log.
 
     """
 
-    def __init__(self, data_dir: Path, arguments: Sequence[str] = (), *, program: Sequence[str] = PROGRAM) -> None:
+    def __init__(
+        self, data_dir: Path, arguments: Sequence[str] = (), *, program: Sequence[str] = PROGRAM, wait: bool = True
+    ) -> None:
         self.data_dir = data_dir
         # A file, not a pipe: a host that outlives its coordinator goes on writing to it.
         self._log = os.memfd_create("log")
@@ -48,7 +51,7 @@ class CoordinatorProcess:
             stderr=self._log,
             env=environment,
         )
-        if not self._becomes_ready():
+        if wait and not self._becomes_ready():
             self._process.kill()
             self.wait()
             raise AssertionError(f"the coordinator is not ready:\n{self.log}")
