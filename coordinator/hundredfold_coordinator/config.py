@@ -23,6 +23,7 @@ class Config:
         data_dir: everything that outlives it; made with mode 0700.
         runtime_dir: its sockets; made with mode 0700.
         store: URL of the store; `sqlite:PATH` or `memory:`.
+        ballast_bytes: room kept on the disk for finishing what runs when it is full; 0 means none.
         volatile: accept a store that is not durable.
         concurrency: largest number of attempts alive at once, 1 to 100,000.
         queue_limit: largest number of queued tasks, from 1.
@@ -50,6 +51,7 @@ class Config:
     data_dir: Path
     runtime_dir: Path
     store: str
+    ballast_bytes: int = 16 << 20
     volatile: bool = False
     concurrency: int = 100
     queue_limit: int = 100_000
@@ -79,6 +81,7 @@ class Config:
 
         """
         ranges = {
+            "ballast_bytes": (0, 1 << 40),
             "concurrency": (1, 100_000),
             "queue_limit": (1, 10_000_000),
             "max_payload_bytes": (1, 64 << 20),

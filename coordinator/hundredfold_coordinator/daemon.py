@@ -22,6 +22,7 @@ from hundredfold.manager import PluginManager
 from hundredfold.v1 import behaviour_pb2
 
 from hundredfold_coordinator import keys, systemd
+from hundredfold_coordinator.ballast import Ballast
 from hundredfold_coordinator.burials import Burials
 from hundredfold_coordinator.config import DONE, Config
 from hundredfold_coordinator.core import events
@@ -30,6 +31,7 @@ from hundredfold_coordinator.core.recovery import recover
 from hundredfold_coordinator.core.state import AttemptId, Limits, State
 from hundredfold_coordinator.ended import EndedTasks
 from hundredfold_coordinator.environments import DEFAULT, Environments
+from hundredfold_coordinator.fail_stop import fail_stop
 from hundredfold_coordinator.host_processes import HostProcesses
 from hundredfold_coordinator.host_watch import HostWatch
 from hundredfold_coordinator.hosts import Hosts
@@ -40,6 +42,7 @@ from hundredfold_coordinator.lease import take_lease
 from hundredfold_coordinator.lock import DataDirectoryLock
 from hundredfold_coordinator.performer import Performer
 from hundredfold_coordinator.retention import Retention, RetentionPolicy
+from hundredfold_coordinator.room import Room
 from hundredfold_coordinator.servers import ApiServer, WorkerServer, tcp_token
 from hundredfold_coordinator.services.coordinator_service import CoordinatorService, DrainOrder
 from hundredfold_coordinator.services.host_service import HostService
@@ -74,7 +77,8 @@ class Daemon:
         for directory in (self._config.data_dir, self._config.runtime_dir):
             _make_private(directory)
         lock.acquire()  # before anything is bound: a second server would steal the sockets of the first
-        storage = Storage()
+        self._room = _room(self._config)
+        storage = Storage(self._room, fail_stop)
         try:
             await self._serve(storage)
         finally:
@@ -97,6 +101,7 @@ class Daemon:
         self._storage = storage
         self._state = State(self._limits(), lambda: secrets.token_urlsafe(32), random.random)
         self._journal = Journal(self._state, storage, self._perform)
+        self._room.watch(self._room_changed)
         self._hosts = Hosts()
         self._hub = Hub(self._follow)
         self._performer = Performer(self._hosts, self._hub, Burials(self._journal.post), self._journal.post)
@@ -122,6 +127,7 @@ class Daemon:
                 keeper.cancel()
             await asyncio.gather(*keepers, return_exceptions=True)
             self._journal.stop()
+            self._room.give_up()
             await asyncio.gather(writer, return_exceptions=True)
             for path in sockets:
                 path.unlink(missing_ok=True)
@@ -132,6 +138,7 @@ class Daemon:
         policy = RetentionPolicy(config.retention_tasks, config.retention_seconds, config.dead_letter_retention_seconds)
         return [
             Retention(policy, self._state, self._storage, self._ended).run(),
+            self._room.run(),
             HostWatch(self._hosts, self._journal.post, self._processes.kill).run(),
         ]
 
@@ -242,6 +249,8 @@ class Daemon:
             if order is None or order.keep_agents:
                 break
             overdue = time.monotonic() - began - order.drain_seconds
+            if overdue >= 0 and self._room.stuck:
+                break  # no order to end an agent leaves before it is recorded; the end of the hosts ends them
             if not killed and overdue >= 0:
                 killed = True
                 grace = order.grace_seconds
@@ -298,6 +307,9 @@ class Daemon:
         if host:
             self._hosts.follow(host, attempt, on=on)
 
+    def _room_changed(self, full: bool) -> None:  # noqa: FBT001  # it is what the call is about
+        self._journal.post(events.StoreRoomChanged(now_ns=time.time_ns(), full=full))
+
     def _host_lost(self, host_id: str) -> None:
         self._journal.post(events.HostLost(now_ns=time.time_ns(), host=host_id))
 
@@ -338,6 +350,13 @@ def serve(config: Config, on_ready: OnReady) -> None:
         await Daemon(config, on_ready).run()
 
     uvloop.run(main())  # about a tenth less CPU than the standard loop
+
+
+def _room(config: Config) -> Room:
+    try:
+        return Room(Ballast(config.data_dir / "ballast", config.ballast_bytes))
+    except OSError as error:
+        raise InvalidSetting("ballast_bytes", f"cannot be kept in {config.data_dir}: {error.strerror}") from error
 
 
 def _make_private(directory: Path) -> None:

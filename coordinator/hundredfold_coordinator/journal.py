@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from hundredfold.errors import InternalError
+from hundredfold.errors import InternalError, StoreFull
 from hundredfold.stores.contract import Batch, Conflict
 
 from hundredfold_coordinator.core.decide import decide
-from hundredfold_coordinator.core.effects import Effect, Reply
+from hundredfold_coordinator.core.effects import Effect, Refuse, Reply
 from hundredfold_coordinator.core.events import Event
 from hundredfold_coordinator.core.state import State
 from hundredfold_coordinator.core.transaction import Decision
@@ -39,7 +39,10 @@ class Journal:
 
     def post(self, event: Event) -> None:
         """Decide an event; its writes and effects follow."""
-        self._pending.append(decide(self._state, event))
+        decision = decide(self._state, event)
+        if self._state.store_full:
+            decision = self._refuse_at_once(decision)
+        self._pending.append(decision)
         self._wake.set()
 
     def ask(self, event: Callable[..., Event], **fields: Any) -> asyncio.Future[Any]:
@@ -68,6 +71,7 @@ class Journal:
 
         Raises:
             StoreUnavailable: the store failed. What it holds now is unknown, so this process must end.
+            StoreFull: it was full, and is not to be waited for.
             Fenced: another coordinator has the store.
 
         """
@@ -88,6 +92,16 @@ class Journal:
             for decision in group:
                 for effect in decision.effects:
                     self._perform(effect)
+
+    def _refuse_at_once(self, decision: Decision) -> Decision:
+        """Refuse what is refused for want of room: that follows from nothing written, and must not wait for room."""
+        later = []
+        for effect in decision.effects:
+            if isinstance(effect, Refuse) and isinstance(effect.error, StoreFull):
+                self._perform(effect)
+            else:
+                later.append(effect)
+        return Decision(decision.batch, later)
 
     async def _commit(self, batches: list[Batch]) -> None:
         try:

@@ -9,7 +9,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from hundredfold.errors import StoreUnavailable
 from hundredfold.stores.contract import Batch, Capabilities, Committed, Conflict, Entry, Guard, Record, Store
+
+from hundredfold_coordinator.room import Room
 
 _T = TypeVar("_T")
 _Job = tuple[Callable[[], Any], asyncio.Future[Any]]
@@ -19,9 +22,18 @@ class Storage:
     """A store and its thread.
 
     `guard` is added to every commit once it is set: the lease that this coordinator holds.
+
+    Args:
+        room: what lets a commit wait that finds no room; without it, such a commit fails.
+        on_failure: called in the thread, before anything else is, when a commit has failed that may not be tried again.
+
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, room: Room | None = None, on_failure: Callable[[StoreUnavailable], None] = lambda _error: None
+    ) -> None:
+        self._room = room
+        self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
@@ -67,8 +79,10 @@ class Storage:
             after = found[-1].key
 
     async def commit(self, batches: Sequence[Batch]) -> list[Committed | Conflict]:
-        """See `Store.commit`."""
-        return await self._run(lambda: self._store.commit(batches, self.guard))
+        """See `Store.commit`; a commit that finds no room is tried again until it finds some."""
+        if self._room is None:
+            return await self._run(lambda: self._commit(batches))
+        return await self._room.commit(lambda: self._run(lambda: self._commit(batches)))
 
     async def close(self) -> None:
         """Close the store and end the thread, after everything asked before."""
@@ -76,6 +90,13 @@ class Storage:
             await self._run(self._store.close)
         self._jobs.put(None)
         self._thread.join()
+
+    def _commit(self, batches: Sequence[Batch]) -> list[Committed | Conflict]:
+        try:
+            return self._store.commit(batches, self.guard)
+        except StoreUnavailable as error:
+            self._on_failure(error)
+            raise
 
     def _run(self, call: Callable[[], _T]) -> asyncio.Future[_T]:
         future: asyncio.Future[_T] = self._loop.create_future()

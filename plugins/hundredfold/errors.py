@@ -291,6 +291,52 @@ class StoreUnavailable(HundredfoldError):
 
 
 @dataclass(eq=False)
+class StoreFull(HundredfoldError):
+    """The store has no room left, and nothing was written. Free disk space; try again in {retry_seconds} s.
+
+    Tasks that run are finished meanwhile.
+    """
+
+    retry_seconds: int
+    code = "RESOURCE_EXHAUSTED"
+    reason = "STORE_FULL"
+
+
+@dataclass(eq=False)
+class StoreDamaged(HundredfoldError):
+    """{file} has lost its last {missing} change(s), which were durable once. Nothing was changed in it.
+
+    Keep a copy of it and of {file}-wal, then restore a newer backup if there is one. `hundredfold store accept-loss`
+    takes what is there for the whole truth.
+    """
+
+    file: str
+    missing: int
+    code = "DATA_LOSS"
+    reason = "STORE_DAMAGED"
+
+
+@dataclass(eq=False)
+class StoreCannot(HundredfoldError):
+    """The store at {url} cannot {action}. Use what its backend brings along for that."""
+
+    url: str
+    action: str
+    code = "UNIMPLEMENTED"
+    reason = "STORE_CANNOT"
+
+
+@dataclass(eq=False)
+class BackupFailed(HundredfoldError):
+    """No backup was made at {path}: {problem}. Name a new file, in a directory that has room and may be written."""
+
+    path: str
+    problem: str
+    code = "FAILED_PRECONDITION"
+    reason = "BACKUP_FAILED"
+
+
+@dataclass(eq=False)
 class Fenced(HundredfoldError):
     """Another coordinator has taken over this store; nothing was written. This one must end."""
 

@@ -39,6 +39,13 @@ def environment_options(command: Any) -> Any:
 @click.command("serve")
 @options.data_dir
 @setting("--store", help="URL of the store.  [default: sqlite: in the data directory]")
+@setting(
+    "--ballast-bytes",
+    type=int,
+    default=16 << 20,
+    show_default=True,
+    help="Room to keep on the disk for finishing what runs when it is full; 0 for none.",
+)
 @setting("--volatile/--no-volatile", default=False, help="Accept a store that loses everything when it ends.")
 @setting("--concurrency", type=int, default=100, show_default=True, help="Most attempts alive at once.")
 @setting("--queue-limit", type=int, default=100_000, show_default=True, help="Most queued tasks.")

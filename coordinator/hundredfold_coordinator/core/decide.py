@@ -16,6 +16,7 @@ from hundredfold_coordinator.core.transaction import Decision, Transaction
 _HANDLERS: Final[Mapping[type[events.Event], Callable[[State, Transaction, Any], None]]] = MappingProxyType(
     {
         events.Submitted: submission.submit,
+        events.StoreRoomChanged: submission.change_room,
         events.CancelRequested: submission.cancel,
         events.RetryRequested: reviving.retry,
         events.DeleteRequested: reviving.delete,

@@ -42,6 +42,13 @@ class CancelRequested(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRoomChanged(Event):
+    """The store is full, or has room again."""
+
+    full: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetryRequested(Event):
     """A client wants a task to be tried again. `stored` is what the store has of it, after all that was decided."""
 

@@ -72,6 +72,7 @@ class State:
         kept: tasks in the store, as far as they are counted; see `retention`.
         dead: those of them that are dead letters.
         draining: whether nothing more is accepted and started.
+        store_full: whether nothing more is accepted, for want of room in the store.
 
     """
 
@@ -90,6 +91,7 @@ class State:
     kept: int = 0
     dead: int = 0
     draining: bool = False
+    store_full: bool = False
 
     def by_credential(self, credential_hash: bytes) -> records_pb2.TaskRecord | None:
         """Return the task whose newest attempt has this credential."""

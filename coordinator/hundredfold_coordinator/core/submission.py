@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from hundredfold.errors import Draining, QueueFull, RequestIdReused
+from hundredfold.errors import Draining, QueueFull, RequestIdReused, StoreFull
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import task_pb2
 
@@ -10,14 +10,16 @@ from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import lifecycle
 from hundredfold_coordinator.core.change import end_task
 from hundredfold_coordinator.core.conclusion import cancelled
-from hundredfold_coordinator.core.events import CancelRequested, Submitted
+from hundredfold_coordinator.core.events import CancelRequested, StoreRoomChanged, Submitted
 from hundredfold_coordinator.core.state import State
 from hundredfold_coordinator.core.timing import ask_to_end, hold_until, set_deadlines
 from hundredfold_coordinator.core.transaction import Transaction
 
 _REMEMBERED_REQUESTS: Final = 100_000
 RETRY_SECONDS: Final = 1
-"""When to try again what was refused for want of room."""
+"""When to try again what was refused because the queue was full."""
+ROOM_SECONDS: Final = 5
+"""When to try again what was refused because the store was full."""
 
 
 def submit(state: State, tx: Transaction, event: Submitted) -> None:
@@ -31,6 +33,8 @@ def submit(state: State, tx: Transaction, event: Submitted) -> None:
             tx.reply(event.reply, task_id)
     elif state.draining:
         tx.refuse(event.reply, Draining())
+    elif state.store_full:
+        tx.refuse(event.reply, StoreFull(ROOM_SECONDS))
     elif len(state.queue) >= state.limits.queue_limit:
         tx.refuse(event.reply, QueueFull(state.limits.queue_limit, RETRY_SECONDS))
     else:
@@ -47,6 +51,11 @@ def cancel(state: State, tx: Transaction, event: CancelRequested) -> None:
         elif record.end_request.cause != records_pb2.END_CAUSE_CANCEL:
             ask_to_end(state, tx, record, records_pb2.END_CAUSE_CANCEL, reason)
     tx.reply(event.reply)
+
+
+def change_room(state: State, tx: Transaction, event: StoreRoomChanged) -> None:  # noqa: ARG001  # as all handlers
+    """Accept nothing while the store is full."""
+    state.store_full = event.full
 
 
 def _known_request(state: State, event: Submitted) -> tuple[str, bytes] | None:

@@ -124,7 +124,8 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
             seconds_of("grace", request.grace) if request.HasField("grace") else self._config.grace_seconds,
             request.keep_agents,
         )
-        await self._journal.ask(events.DrainBegan)
+        # Nothing is to be waited for: a store that is full would make a stop impossible.
+        self._journal.post(events.DrainBegan(now_ns=time.time_ns(), reply=None))
         self._stop(order)
         return pb.DrainResponse(pid=os.getpid(), running=len(self._state.alive), queued=len(self._state.queue))
 

@@ -125,6 +125,9 @@ class Store(Protocol):
 
         Raises:
             Fenced: the guard's key has another version; nothing at all was written.
+            StoreFull: there is no room; nothing at all was written, and the same commit can be tried again.
+            StoreUnavailable: what is written is unknown. Nothing may be done with this store any more, not even
+                `close`: a sync that succeeds after one that failed says nothing (https://lwn.net/Articles/752063).
 
         """
 

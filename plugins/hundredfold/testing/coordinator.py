@@ -44,6 +44,7 @@ class CoordinatorProcess:
         self._last_words = ""
         # Without XDG_RUNTIME_DIR the sockets lie in the data directory, and go with it.
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("HUNDREDFOLD_", "XDG_"))}
+        environment["HUNDREDFOLD_BALLAST_BYTES"] = "0"  # the directories of many tests would take gigabytes
         self._process = subprocess.Popen(
             [*program, "serve", "--data-dir", str(data_dir), *arguments],
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,179 @@
+"""What the disk can do to a coordinator, and what a coordinator does then.
+
+Each test was seen to fail with its protection switched off; a comment says what that was.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hundredfold import SyncClient
+from hundredfold.client.submission import result_of
+from hundredfold.errors import HundredfoldError, StoreFull
+from hundredfold.testing.coordinator import CoordinatorProcess, eventually
+from hundredfold.v1 import task_pb2
+
+AGENTS = Path(__file__).with_name("storage_agents.py")
+MIB = 1 << 20
+Start = Callable[..., CoordinatorProcess]
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root; tests/unit/test_room.py needs nothing")
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def start(data_dir: Path) -> Iterator[Start]:
+    """Start coordinators on one data directory, one after the other; all are stopped at the end."""
+    started: list[CoordinatorProcess] = []
+
+    def start(*arguments: str) -> CoordinatorProcess:
+        started.append(CoordinatorProcess(data_dir, ["--plugin", str(AGENTS), *arguments]))
+        return started[-1]
+
+    yield start
+    for process in reversed(started):
+        process.stop()
+
+
+@contextmanager
+def small_disk(path: Path, size: int) -> Iterator[None]:
+    """Have a file system of its own, and a small one, at `path`."""
+    path.mkdir(mode=0o700)
+    subprocess.run(["/usr/bin/env", "mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["/usr/bin/env", "umount", "--lazy", path], check=True)
+
+
+def fill(path: Path) -> None:
+    """Take all the room there is."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def refused(client: SyncClient) -> bool:
+    """Whether a submission is refused for want of room."""
+    try:
+        client.submit("echo", {"number": 1})
+    except StoreFull:
+        return True
+    return False
+
+
+def all_run(client: SyncClient, tasks: Sequence[task_pb2.Task]) -> bool:
+    return all(client.get(task.id).state == task_pb2.TASK_STATE_RUNNING for task in tasks)
+
+
+def value(task: task_pb2.Task) -> Any:
+    return result_of(task)
+
+
+# S1: disk full --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk(data_dir: Path) -> Iterator[Path]:
+    with small_disk(data_dir, 48 * MIB):
+        yield data_dir
+
+
+@needs_root
+def test_a_full_disk_ends_submissions_and_not_what_runs(disk: Path, start: Start, tmp_path: Path) -> None:
+    # Off: `--ballast-bytes 0`, and the results wait for ever; `state.store_full` unread, and the queue grows on.
+    process = start("--ballast-bytes", str(16 * MIB))
+    with process.client() as client:
+        running = [client.submit("hold", {"path": str(tmp_path / "go"), "size": MIB}) for _ in range(4)]
+        eventually(lambda: all_run(client, running), what="starting")
+        fill(disk / "filler")
+        accepted: list[task_pb2.Task] = []  # the first ones may find room in the log
+        with suppress(StoreFull):
+            accepted.extend(client.submit("echo", {"number": number}) for number in range(50))
+        assert len(accepted) < 50
+        assert not (disk / "ballast").exists()
+        (tmp_path / "go").touch()
+        for task in running:
+            assert len(value(client.wait(task.id, timeout_seconds=20))["text"]) == MIB
+        assert refused(client), "the disk is as full as before"
+        (disk / "filler").unlink()
+        eventually(lambda: not refused(client), what="recovering")
+        assert (disk / "ballast").stat().st_blocks * 512 >= 16 * MIB
+        assert [value(client.wait(task.id, timeout_seconds=20)) for task in accepted] == list(range(len(accepted)))
+
+
+@needs_root
+def test_without_any_room_it_waits_and_loses_nothing(disk: Path, start: Start, tmp_path: Path) -> None:
+    # Off: `Storage` without a `Room`, and the coordinator ends at the first commit; without `Room.give_up`, it never
+    # ends at SIGTERM.
+    process = start("--drain-seconds", "1", "--grace-seconds", "1")
+    with process.client() as client:
+        before = client.submit("hold", {"path": str(tmp_path / "go"), "size": MIB})
+        eventually(lambda: all_run(client, [before]), what="starting")
+        fill(disk / "filler")
+        (tmp_path / "go").touch()
+        eventually(lambda: "the store is full" in process.log, what="noticing")
+        assert refused(client)
+        assert client.get(before.id).state == task_pb2.TASK_STATE_RUNNING, "reads go on, and tell what is durable"
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
+    (disk / "filler").unlink()
+    process = start()
+    with process.client() as client:
+        assert len(value(client.wait(before.id, timeout_seconds=20))["text"]) == MIB
+
+
+# S2: errors of write and sync -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def failing(process: CoordinatorProcess, call: str, trace: Path) -> Iterator[None]:
+    """Have every `call` of a coordinator fail with EIO, and trace what it does to files."""
+    argv = ["/usr/bin/env", "strace", "-f", "-y", "-e", "trace=pwrite64,fdatasync,fsync,ftruncate,unlink"]
+    argv += ["-e", f"inject={call}:error=EIO", "-o", str(trace), "-p", str(process.pid)]
+    with subprocess.Popen(argv, stderr=subprocess.DEVNULL) as strace:
+        status = Path(f"/proc/{process.pid}/status")
+        eventually(lambda: "TracerPid:\t0" not in status.read_text(), what="attaching strace")
+        try:
+            yield
+        finally:
+            strace.terminate()
+
+
+@needs_strace
+@pytest.mark.parametrize("call", ["fdatasync", "pwrite64"])
+def test_a_failed_write_or_sync_ends_it_at_once(call: str, start: Start, tmp_path: Path) -> None:
+    # Off: `Storage` without `fail_stop`, and the store is closed on the way out: written, synced and unlinked.
+    process = start()
+    with process.client() as client:
+        before = client.submit("hold", {"path": str(tmp_path / "go")})
+        eventually(lambda: all_run(client, [before]), what="starting")
+        (pid,) = (worker.pid for worker in client.workers())
+        with failing(process, call, tmp_path / "trace"):
+            with pytest.raises(HundredfoldError, match="No coordinator answers"):
+                client.submit("echo", {"number": 1}, request_id="lost")
+            assert process.wait() == 3
+    assert "[STORE_UNAVAILABLE]" in process.log
+    lines = (tmp_path / "trace").read_text().splitlines()
+    failed = next(index for index, line in enumerate(lines) if "(INJECTED)" in line)
+    touched = [line for line in lines[failed + 1 :] if re.search(r"(pwrite64|sync|ftruncate|unlink)\(.*data/", line)]
+    assert touched == [], "nothing may be done to the store after that"
+    process = start()
+    with process.client() as client:
+        (tmp_path / "go").touch()
+        ended = client.wait(before.id, timeout_seconds=20)
+        assert (value(ended)["pid"], len(ended.attempts)) == (pid, 1), "agents live through it"
+        client.submit("echo", {"number": 1}, request_id="lost")
+        assert len({task.id for task in client.list(behaviour="echo")}) == 1
