@@ -24,6 +24,7 @@ class Config:
         runtime_dir: its sockets; made with mode 0700.
         store: URL of the store; `sqlite:PATH` or `memory:`.
         ballast_bytes: room kept on the disk for finishing what runs when it is full; 0 means none.
+        standby: wait for the data directory while another coordinator has it, instead of ending.
         volatile: accept a store that is not durable.
         concurrency: largest number of attempts alive at once, 1 to 100,000.
         queue_limit: largest number of queued tasks, from 1.
@@ -52,6 +53,7 @@ class Config:
     runtime_dir: Path
     store: str
     ballast_bytes: int = 16 << 20
+    standby: bool = False
     volatile: bool = False
     concurrency: int = 100
     queue_limit: int = 100_000

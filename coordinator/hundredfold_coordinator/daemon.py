@@ -46,6 +46,7 @@ from hundredfold_coordinator.room import Room
 from hundredfold_coordinator.servers import ApiServer, WorkerServer, tcp_token
 from hundredfold_coordinator.services.coordinator_service import CoordinatorService, DrainOrder
 from hundredfold_coordinator.services.host_service import HostService
+from hundredfold_coordinator.services.store_service import StoreService
 from hundredfold_coordinator.services.task_service import TaskService
 from hundredfold_coordinator.services.worker_service import WorkerService
 from hundredfold_coordinator.storage import Storage
@@ -76,7 +77,11 @@ class Daemon:
         lock = DataDirectoryLock(self._config.data_dir)
         for directory in (self._config.data_dir, self._config.runtime_dir):
             _make_private(directory)
-        lock.acquire()  # before anything is bound: a second server would steal the sockets of the first
+        # Before anything is bound: a second server would steal the sockets of the first.
+        if self._config.standby:
+            await lock.wait()
+        else:
+            lock.acquire()
         self._room = _room(self._config)
         storage = Storage(self._room, fail_stop)
         try:
@@ -197,6 +202,7 @@ class Daemon:
                 self._version,
                 self.stop,
             ),
+            StoreService(self._storage),
         )
         # Hosts are known before they are listened to: one that is refused ends itself and its agents.
         await self._processes.begin()

@@ -18,9 +18,14 @@ Task ids sort by time, so a scan of `task/` is in the order of submission. Numbe
 they sort too. A session's name may hold any character, so in `item/` it is followed by a zero byte, which it may not.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
+from google.protobuf.message import Message
 from hundredfold.internal.v1 import records_pb2
+from hundredfold.v1 import behaviour_pb2, payload_pb2, session_pb2, task_pb2
 
 LEASE: Final = b"lease"
 LIVE: Final = b"live/"
@@ -28,6 +33,65 @@ TASK: Final = b"task/"
 DEAD: Final = b"dead/"
 HOST: Final = b"host/"
 ENVIRONMENT: Final = b"environment/"
+
+
+MESSAGES: Final[Mapping[str, type[Message] | None]] = MappingProxyType(
+    {
+        "lease": records_pb2.LeaseRecord,
+        "live": None,
+        "task": records_pb2.TaskRecord,
+        "input": payload_pb2.Payload,
+        "result": payload_pb2.Payload,
+        "checkpoint": payload_pb2.Payload,
+        "event": task_pb2.Event,
+        "dead": None,
+        "request": records_pb2.RequestRecord,
+        "session": records_pb2.SessionRecord,
+        "item": session_pb2.SessionItem,
+        "host": records_pb2.HostRecord,
+        "environment": behaviour_pb2.Environment,
+    }
+)
+"""What every kind of key holds; None where the value is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A key taken apart.
+
+    Attributes:
+        kind: its first part.
+        name: of the task, the session, or whatever it is about; empty for the lease.
+        number: of the event or item; None for other kinds.
+
+    """
+
+    kind: str
+    name: str = ""
+    number: int | None = None
+
+    def __str__(self) -> str:
+        """Return it for people: `event/TASK/3`."""
+        number = "" if self.number is None else str(self.number)
+        return "/".join(part for part in (self.kind, self.name, number) if part)
+
+
+def place(key: bytes) -> Place:
+    """Take a key apart.
+
+    Raises:
+        ValueError: it is none of this layout.
+
+    """
+    kind, slash, name = key.partition(b"/")
+    if kind.decode() not in MESSAGES or bool(slash) == (kind == LEASE):
+        raise ValueError("is no key of the layout")
+    if kind not in (b"event", b"item"):
+        return Place(kind.decode(), name.decode())
+    separator, number = name[-9:-8], name[-8:]
+    if separator != {b"event": b"/", b"item": b"\0"}[kind]:
+        raise ValueError("has no number")
+    return Place(kind.decode(), name[:-9].decode(), int.from_bytes(number))
 
 
 def live(task_id: str) -> bytes:

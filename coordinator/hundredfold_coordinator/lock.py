@@ -1,10 +1,16 @@
 """The lock on the data directory: one coordinator at a time, and a clear word to the second one."""
 
+import asyncio
 import fcntl
+import logging
 import os
 from pathlib import Path
+from typing import Final
 
 from hundredfold.errors import DataDirectoryBusy
+
+_log: Final = logging.getLogger(__name__)
+_POLL_SECONDS: Final = 0.1
 
 
 class DataDirectoryLock:
@@ -16,6 +22,21 @@ class DataDirectoryLock:
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / "lock"
         self._descriptor = -1
+
+    async def wait(self) -> None:
+        """Take the lock as soon as it is free; say whom it waits for, and again when that is another one."""
+        told = ""
+        while True:
+            try:
+                self.acquire()
+            except DataDirectoryBusy as busy:
+                if busy.holder != told:
+                    _log.info("standing by: %s is in use by %s", busy.data_dir, busy.holder)
+                    told = busy.holder
+                # Not a blocking flock: that could not be interrupted, and would not notice another holder.
+                await asyncio.sleep(_POLL_SECONDS)
+            else:
+                return
 
     def acquire(self) -> None:
         """Take the lock.

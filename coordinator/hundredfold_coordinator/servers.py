@@ -9,8 +9,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from hundredfold.errors import InvalidSetting
 from hundredfold.internal.v1 import host_service_pb2_grpc
-from hundredfold.v1 import coordinator_service_pb2, task_service_pb2
+from hundredfold.v1 import coordinator_service_pb2, store_service_pb2, task_service_pb2
 from hundredfold.v1 import coordinator_service_pb2_grpc as coordinator_grpc
+from hundredfold.v1 import store_service_pb2_grpc as store_grpc
 from hundredfold.v1 import task_service_pb2_grpc as task_grpc
 from hundredfold.v1 import worker_service_pb2_grpc as worker_grpc
 
@@ -19,6 +20,7 @@ from hundredfold_coordinator.services.edge import Edge
 _SERVICES: Final = (
     task_service_pb2.DESCRIPTOR.services_by_name["TaskService"].full_name,
     coordinator_service_pb2.DESCRIPTOR.services_by_name["CoordinatorService"].full_name,
+    store_service_pb2.DESCRIPTOR.services_by_name["StoreService"].full_name,
 )
 _BATCH_BYTES: Final = 64 << 20
 _TOKEN_LENGTH: Final = 32
@@ -47,7 +49,7 @@ class ApiServer:
         self._health = health.aio.HealthServicer()
         self.addresses: list[str] = []
 
-    async def start(self, socket: Path, listen: str, tasks: Any, coordinator: Any) -> None:
+    async def start(self, socket: Path, listen: str, tasks: Any, coordinator: Any, store: Any) -> None:
         """Bind and serve.
 
         Raises:
@@ -56,6 +58,7 @@ class ApiServer:
         """
         task_grpc.add_TaskServiceServicer_to_server(tasks, self._edge)
         coordinator_grpc.add_CoordinatorServiceServicer_to_server(coordinator, self._edge)
+        store_grpc.add_StoreServiceServicer_to_server(store, self._edge)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._edge)
         names = [*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME]
         serve_reflection: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server

@@ -7,14 +7,16 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
-from hundredfold.errors import StoreUnavailable
-from hundredfold.stores.contract import Batch, Capabilities, Committed, Conflict, Entry, Guard, Record, Store
+from hundredfold.errors import StoreCannot, StoreUnavailable
+from hundredfold.stores.contract import Batch, Capabilities, Committed, Conflict, Copying, Entry, Guard, Record, Store
 
 from hundredfold_coordinator.room import Room
 
 _T = TypeVar("_T")
+_DONE: Final = object()
 _Job = tuple[Callable[[], Any], asyncio.Future[Any]]
 
 
@@ -83,6 +85,28 @@ class Storage:
         if self._room is None:
             return await self._run(lambda: self._commit(batches))
         return await self._room.commit(lambda: self._run(lambda: self._commit(batches)))
+
+    async def look(self, looker: Callable[[Store], _T]) -> _T:
+        """Return what `looker` finds, which reads the store at one moment: no commit comes in between."""
+        return await self._run(lambda: looker(self._store))
+
+    async def back_up(self, path: Path) -> None:
+        """Copy the store into the new file `path`, with commits in between.
+
+        Raises:
+            StoreCannot: it is not made for that.
+            BackupFailed: the file exists already, or cannot be written.
+
+        """
+        store = self._store
+        if not isinstance(store, Copying):
+            raise StoreCannot(store.url, "be copied while it is in use")
+        steps = store.back_up(path)
+        try:
+            while await self._run(lambda: next(steps, _DONE)) is not _DONE:
+                pass
+        finally:
+            await self._run(getattr(steps, "close", lambda: None))
 
     async def close(self) -> None:
         """Close the store and end the thread, after everything asked before."""

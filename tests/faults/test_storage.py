@@ -7,9 +7,13 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,10 @@ import pytest
 from hundredfold import SyncClient
 from hundredfold.client.submission import result_of
 from hundredfold.errors import HundredfoldError, StoreFull
-from hundredfold.testing.coordinator import CoordinatorProcess, eventually
+from hundredfold.internal.v1 import records_pb2
+from hundredfold.stores.contract import Batch, Write
+from hundredfold.stores.sqlite import SqliteStore
+from hundredfold.testing.coordinator import READY, CoordinatorProcess, eventually
 from hundredfold.v1 import task_pb2
 
 AGENTS = Path(__file__).with_name("storage_agents.py")
@@ -177,3 +184,134 @@ def test_a_failed_write_or_sync_ends_it_at_once(call: str, start: Start, tmp_pat
         assert (value(ended)["pid"], len(ended.attempts)) == (pid, 1), "agents live through it"
         client.submit("echo", {"number": 1}, request_id="lost")
         assert len({task.id for task in client.list(behaviour="echo")}) == 1
+
+
+# C11, C12: two coordinators, and what one has left behind -------------------------------------------------------------
+
+
+def second(data_dir: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """Start another coordinator on a data directory that has one."""
+    argv = [sys.executable, "-m", "hundredfold_coordinator", "serve", "--data-dir", str(data_dir), *arguments]
+    environment = {key: text for key, text in os.environ.items() if not key.startswith(("HUNDREDFOLD_", "XDG_"))}
+    return subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def read_until(process: "subprocess.Popen[str]", words: str) -> str:
+    assert process.stderr
+    text = ""
+    while words not in text:
+        line = process.stderr.readline()
+        assert line, f"{words!r} was not said: {text}"
+        text += line
+    return text
+
+
+def test_a_second_coordinator_names_the_first_and_ends(data_dir: Path, start: Start) -> None:
+    # Off: `DataDirectoryLock.acquire` that goes on when the lock is taken.
+    first = start()
+    with second(data_dir) as late:
+        _, told = late.communicate(timeout=20)
+    assert late.returncode == 5
+    assert f"the coordinator with pid {first.pid}" in told
+    with first.client() as client:
+        assert value(client.wait(client.submit("echo", {"number": 1}).id)) == 1, "the first one has kept its sockets"
+
+
+def test_a_standby_takes_over_what_a_killed_one_has_left(data_dir: Path, start: Start, tmp_path: Path) -> None:
+    # Off: the lease without its guard; the first one, had it only been stopped, would go on writing.
+    first = start()
+    with first.client() as client:
+        task = client.submit("hold", {"path": str(tmp_path / "go")})
+        eventually(lambda: all_run(client, [task]), what="starting")
+    with second(data_dir, "--standby", "--plugin", str(AGENTS)) as standby:
+        read_until(standby, f"the coordinator with pid {first.pid}")
+        first.signal(signal.SIGKILL)
+        first.wait()
+        began = time.monotonic()
+        read_until(standby, READY)
+        assert time.monotonic() - began < 5
+        (tmp_path / "go").touch()
+        with first.client() as client:
+            ended = client.wait(task.id, timeout_seconds=20)
+            assert len(ended.attempts) == 1, "its agents are taken over, too"
+        standby.terminate()
+        assert standby.wait(20) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_standby_ends_at_once_when_it_is_told_to(number: signal.Signals, data_dir: Path, start: Start) -> None:
+    # Off: a blocking flock, which Ctrl-C does not end.
+    first = start()
+    with second(data_dir, "--standby") as standby:
+        read_until(standby, "standing by")
+        standby.send_signal(number)
+        assert standby.wait(2) != 0
+    with first.client() as client:
+        assert client.status().pid == first.pid
+
+
+@pytest.fixture
+def stranger() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that is nobody's business."""
+    with subprocess.Popen(["/usr/bin/env", "sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+def test_what_a_dead_one_has_left_is_no_hindrance(
+    data_dir: Path, start: Start, stranger: "subprocess.Popen[bytes]"
+) -> None:
+    # Off: a `DataDirectoryLock` that kills the pid in its file, as pid files invite one to; `bind` without `unlink`.
+    data_dir.mkdir(mode=0o700)
+    (data_dir / "lock").write_text(f"{stranger.pid}\n")
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(data_dir / "api.sock"))
+    (data_dir / "worker.sock").write_text("not even a socket")
+    process = start()
+    with process.client() as client:
+        assert value(client.wait(client.submit("echo", {"number": 7}).id)) == 7
+    assert (data_dir / "lock").read_text() == f"{process.pid}\n"
+    process.stop()
+    assert stranger.poll() is None, "it was signalled"
+
+
+def test_a_stranger_with_the_pid_of_a_dead_host_is_not_signalled(
+    data_dir: Path, start: Start, stranger: "subprocess.Popen[bytes]"
+) -> None:
+    # Off: `open_process` that compares neither start time nor boot; the stranger is taken for a host, and killed as one
+    # that is silent or has to go.
+    process = start()
+    process.stop()
+    record = records_pb2.HostRecord(host_id="host-stale", secret_hash=bytes(32), version="0")
+    record.process.CopyFrom(records_pb2.ProcessIdentity(pid=stranger.pid, start_ticks=1, boot_id="another"))
+    with closing(SqliteStore(data_dir / "hundredfold.db")) as store:
+        store.commit([Batch([Write(b"host/host-stale", record.SerializeToString())])])
+    process = start()
+    with process.client() as client:
+        assert value(client.wait(client.submit("echo", {"number": 7}).id)) == 7
+        assert "host-stale" not in {host.id for host in client.hosts()}
+    process.stop()
+    assert stranger.poll() is None, "it was signalled"
+
+
+# S7: the reply lost after the commit ----------------------------------------------------------------------------------
+
+
+def test_a_submission_whose_answer_was_lost_can_be_repeated(start: Start) -> None:
+    # Off: `submission._known_request` that knows none, and there are more tasks than requests.
+    accepted: dict[int, str] = {}
+    for number in range(6):
+        process = start()
+        with process.client() as client, suppress(HundredfoldError):
+            # Killed at any moment from before the commit to behind the answer.
+            killer = threading.Timer(number * 0.001, process.signal, (signal.SIGKILL,))
+            killer.start()
+            accepted[number] = client.submit("echo", {"number": number}, request_id=f"r{number}").id
+        killer.join()
+        process.wait()
+    with start().client() as client:
+        for number in range(6):
+            again = client.submit("echo", {"number": number}, request_id=f"r{number}")
+            assert again.id == accepted.get(number, again.id)
+            assert value(client.wait(again.id, timeout_seconds=20)) == number
+        assert len(list(client.list(behaviour="echo"))) == 6

@@ -1,5 +1,6 @@
 """Shows that one coordinator at a time has a data directory, and that the second one is told who."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,4 +78,25 @@ def test_directories_do_not_hinder_each_other(lock: DataDirectoryLock, tmp_path:
     other.mkdir()
     second = DataDirectoryLock(other)
     second.acquire()
+    second.release()
+
+
+async def test_a_standby_says_whom_it_waits_for_and_goes_on_when_it_may(
+    lock: DataDirectoryLock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    lock.acquire()
+    second = DataDirectoryLock(tmp_path)
+    waiting = asyncio.ensure_future(second.wait())
+    while not caplog.messages:
+        await asyncio.sleep(0)
+    (tmp_path / "lock").write_text("12\n")
+    while len(caplog.messages) < 2:
+        await asyncio.sleep(0.01)
+    assert [message.rpartition(" ")[2] for message in caplog.messages] == [str(os.getpid()), "12"]
+    assert not waiting.done()
+    lock.release()
+    await waiting
+    with pytest.raises(DataDirectoryBusy):
+        lock.acquire()
     second.release()

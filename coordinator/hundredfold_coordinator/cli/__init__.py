@@ -28,6 +28,7 @@ COMMANDS: Final = (
     "hosts",
     "plugins",
     "status",
+    "store",
     "version",
 )
 
@@ -91,7 +92,8 @@ def cli(ctx: click.Context, config: str | None) -> None:
 
 def _option_names(command: str) -> set[str]:
     module = importlib.import_module(f"{__name__}.{command}")
-    return {option.name for option in module.command.params if not getattr(option, "hidden", False)}
+    members = [module.command, *getattr(module.command, "commands", {}).values()]
+    return {option.name for one in members for option in one.params if not getattr(option, "hidden", False)}
 
 
 def main() -> None:

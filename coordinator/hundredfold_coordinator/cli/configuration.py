@@ -32,7 +32,8 @@ def load_configuration(
         raise InvalidSetting("config", f"is {file}, which is not TOML: {error}") from error
     known = {command: option_names(command) for command in commands}
     _check_keys(file, settings, known)
-    return {command: _for_command(settings, command) for command in commands}
+    everywhere = set().union(*known.values())
+    return {command: _for_command(settings, command, everywhere) for command in commands}
 
 
 def _check_keys(file: Path, settings: Mapping[str, Any], known: Mapping[str, Collection[str]]) -> None:
@@ -59,9 +60,11 @@ def _check_key(file: Path, table: str, key: str, known: Collection[str]) -> None
         raise InvalidSetting("config", f"is {file}, where {table}{key} is no setting{hint}")
 
 
-def _for_command(settings: Mapping[str, Any], command: str) -> dict[str, Any]:
+def _for_command(settings: Mapping[str, Any], command: str, options: Collection[str]) -> dict[str, Any]:
     shared = {key: value for key, value in settings.items() if not isinstance(value, dict) or key == "commands"}
     own = settings.get(command, {})
+    if command in options and not isinstance(own, dict):
+        own = {}  # `store` is an option of several commands, and a command
     if not isinstance(own, dict):
         raise InvalidSetting(
             command, "is a value in the configuration file and must be a table with a command's settings"

@@ -46,6 +46,7 @@ def environment_options(command: Any) -> Any:
     show_default=True,
     help="Room to keep on the disk for finishing what runs when it is full; 0 for none.",
 )
+@setting("--standby/--no-standby", default=False, help="Wait while another coordinator has the data directory.")
 @setting("--volatile/--no-volatile", default=False, help="Accept a store that loses everything when it ends.")
 @setting("--concurrency", type=int, default=100, show_default=True, help="Most attempts alive at once.")
 @setting("--queue-limit", type=int, default=100_000, show_default=True, help="Most queued tasks.")

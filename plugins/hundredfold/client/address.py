@@ -9,6 +9,8 @@ from hundredfold import paths
 
 CHANNEL_OPTIONS: Final = (
     ("grpc.enable_http_proxy", 0),
+    # Otherwise a client begins with what another one of this process has met with, such as a refusal a moment ago.
+    ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 50),
     # Also the time that a connection attempt may take: a busy coordinator accepts late.
     ("grpc.min_reconnect_backoff_ms", 5000),

@@ -16,8 +16,15 @@ from hundredfold.client.rpc_error import from_rpc_error
 from hundredfold.client.submission import NO_INPUT, Submission, batches, outcomes, result_of
 from hundredfold.errors import HundredfoldError, TimedOut
 from hundredfold.policy import duration
-from hundredfold.v1 import behaviour_pb2, coordinator_service_pb2_grpc, task_pb2, task_service_pb2_grpc
+from hundredfold.v1 import (
+    behaviour_pb2,
+    coordinator_service_pb2_grpc,
+    store_service_pb2_grpc,
+    task_pb2,
+    task_service_pb2_grpc,
+)
 from hundredfold.v1 import coordinator_service_pb2 as cpb
+from hundredfold.v1 import store_service_pb2 as spb
 from hundredfold.v1 import task_service_pb2 as pb
 
 _Response = TypeVar("_Response")
@@ -42,6 +49,7 @@ class Client:
         self._channel = grpc.aio.insecure_channel(self._address.target, CHANNEL_OPTIONS)
         self._tasks = task_service_pb2_grpc.TaskServiceStub(self._channel)
         self._coordinator = coordinator_service_pb2_grpc.CoordinatorServiceStub(self._channel)
+        self._store = store_service_pb2_grpc.StoreServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self
@@ -195,6 +203,21 @@ class Client:
             drain=_duration(drain_seconds), grace=_duration(grace_seconds), keep_agents=keep_agents
         )
         return await self._call(self._coordinator.Drain, request)
+
+    async def check_store(self) -> spb.CheckStoreResponse:
+        """Look for damage in the store."""
+        return await self._call(self._store.CheckStore, spb.CheckStoreRequest())
+
+    async def back_up_store(self, path: Path) -> spb.BackupStoreResponse:
+        """Copy the store into a new file on the coordinator's machine; returns when that is durable."""
+        return await self._call(self._store.BackupStore, spb.BackupStoreRequest(path=str(path.absolute())))
+
+    async def export_store(self) -> AsyncIterator[spb.StoreRecord]:
+        """Yield every record of the store, in the order of their keys."""
+        stream = self._store.ExportStore(spb.ExportStoreRequest(), metadata=self._address.metadata)
+        async for response in self._stream(stream):
+            for record in response.records:
+                yield record
 
     async def _call(self, method: Callable[..., Awaitable[_Response]], request: Any) -> _Response:
         try:

@@ -15,6 +15,7 @@ from hundredfold.client.submission import NO_INPUT, Submission
 from hundredfold.errors import HundredfoldError
 from hundredfold.v1 import behaviour_pb2, task_pb2
 from hundredfold.v1 import coordinator_service_pb2 as cpb
+from hundredfold.v1 import store_service_pb2 as spb
 
 _T = TypeVar("_T")
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
@@ -135,6 +136,18 @@ class SyncClient:
         return self._run(
             self._client.drain(drain_seconds=drain_seconds, grace_seconds=grace_seconds, keep_agents=keep_agents)
         )
+
+    def check_store(self) -> spb.CheckStoreResponse:
+        """See `Client.check_store`."""
+        return self._run(self._client.check_store())
+
+    def back_up_store(self, path: Path) -> spb.BackupStoreResponse:
+        """See `Client.back_up_store`."""
+        return self._run(self._client.back_up_store(path))
+
+    def export_store(self) -> Iterator[spb.StoreRecord]:
+        """See `Client.export_store`."""
+        return self._iterate(self._client.export_store())
 
     def _run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)

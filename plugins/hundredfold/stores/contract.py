@@ -4,9 +4,10 @@ A store maps byte-string keys to byte-string values. It gives every value it wri
 atomically. It is called by one thread at a time and may block. `hundredfold.testing.store` proves an implementation.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from pathlib import Path
+from typing import Final, Protocol, runtime_checkable
 
 ANY: Final = -1
 """Precondition of a write: whatever is there."""
@@ -133,6 +134,29 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Release everything. Idempotent."""
+
+
+@runtime_checkable
+class SelfChecking(Protocol):
+    """What a store may offer beside the contract: to look for damage in itself."""
+
+    def check(self) -> list[str]:
+        """Return what is wrong, a sentence for each; nothing if all is well. It may take long."""
+
+
+@runtime_checkable
+class Copying(Protocol):
+    """What a store may offer beside the contract: to be copied while it is in use."""
+
+    def back_up(self, path: Path) -> Iterator[None]:
+        """Copy everything into the new file `path`, which is there, durable, when the iteration ends.
+
+        Between two steps other methods may be called. Closing the iterator gives the copy up.
+
+        Raises:
+            BackupFailed: the file exists already, or cannot be written.
+
+        """
 
 
 def end_of_prefix(prefix: bytes) -> bytes:

@@ -9,6 +9,7 @@ what is on the disk: nobody may go on with this store then, nor close it, see `S
 """
 
 import errno
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import wraps
@@ -20,6 +21,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 import apsw
 
 from hundredfold.errors import Fenced, HundredfoldError, StoreDamaged, StoreFull, StoreUnavailable
+from hundredfold.stores.backup import back_up
 from hundredfold.stores.contract import (
     ABSENT,
     Batch,
@@ -47,6 +49,9 @@ _CHECKPOINT_PAGES: Final = 1000
 
 _RETRY_SECONDS: Final = 5
 """When to try again what was refused for want of room."""
+
+_PROBLEMS: Final = 100
+"""Most problems that a check returns."""
 
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 _CURES: Final[Mapping[type[Exception], str]] = MappingProxyType(
@@ -114,6 +119,7 @@ class SqliteStore:
         self._log_pages = 0
         self._checkpoint_pages = _CHECKPOINT_PAGES
         try:
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))  # the log gets the same mode
             self._connection = apsw.Connection(str(path), statementcachesize=_STATEMENTS)
             self._mark = HighWaterMark(mark_path(path))
         except (apsw.Error, OSError) as error:
@@ -161,6 +167,22 @@ class SqliteStore:
         if self._log_pages >= self._checkpoint_pages:
             self._checkpoint()
         return plan.results
+
+    def check(self) -> list[str]:
+        """See `SelfChecking.check`."""
+        try:
+            rows: Any = self._connection.execute(f"PRAGMA integrity_check({_PROBLEMS})").fetchall()
+            highest: Any = self._connection.execute("SELECT max(version) FROM record").fetchall()
+        except apsw.Error as error:
+            return [f"{type(error).__name__}: {error}"]
+        problems = [str(text) for (text,) in rows if text != "ok"]
+        if (highest[0][0] or 0) > self._version:
+            problems.append(f"a record has version {highest[0][0]}, and none above {self._version} was given")
+        return problems
+
+    def back_up(self, path: Path) -> Iterator[None]:
+        """See `Copying.back_up`."""
+        return back_up(self._connection, path)
 
     @_typed
     def close(self) -> None:
