@@ -69,7 +69,7 @@ class Environments:
         if known is None:
             return
         if environment.state == behaviour_pb2.ENVIRONMENT_STATE_STARTING:
-            known.state = environment.state
+            known.state, known.warning = environment.state, environment.warning
             return
         known.CopyFrom(environment)
         _warn(known)

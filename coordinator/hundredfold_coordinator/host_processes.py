@@ -11,6 +11,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,13 +19,16 @@ from typing import Final
 
 from hundredfold.identity import identity, open_process
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
+from hundredfold.restart_budget import RestartBudget
 from hundredfold.stores.contract import Batch, Write
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.storage import Storage
 
 _log: Final = logging.getLogger(__name__)
-_RESTART_SECONDS: Final = 1.0
+_PAUSE_SECONDS: Final = 1.0
+_RESTARTS: Final = 5
+_RESTART_PERIOD_SECONDS: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -62,6 +66,7 @@ class HostProcesses:
         self._on_lost = on_lost
         self._processes: dict[str, HostProcess] = {}
         self._starting: asyncio.Task[None] | None = None
+        self._budget = RestartBudget(_RESTARTS, _RESTART_PERIOD_SECONDS)
         self.stopping = False
 
     async def begin(self) -> None:
@@ -143,11 +148,14 @@ class HostProcesses:
     async def _replace(self, host_id: str) -> None:
         self._on_lost(host_id)
         while self._missing() and not self.stopping:
-            await asyncio.sleep(_RESTART_SECONDS)
+            await asyncio.sleep(self._budget.delay(time.monotonic()))
+            if self.stopping or not self._missing():
+                return
             try:
                 await self.start()
             except OSError as error:  # no memory, no process left: that passes
                 _log.warning("no host can be started: %s", error)
+                await asyncio.sleep(_PAUSE_SECONDS)
 
 
 def _spawn(config: host_service_pb2.HostConfig) -> "subprocess.Popen[bytes]":

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from hundredfold.alarm import Alarm
+
 from hundredfold_coordinator.burials import Burials
 from hundredfold_coordinator.core import effects
 from hundredfold_coordinator.core.events import Event
@@ -17,7 +19,7 @@ class Performer:
     def __init__(self, hosts: Hosts, hub: Hub, burials: Burials, post: Callable[[Event], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._post = post
-        self._alarms: dict[effects.AlarmKey, asyncio.TimerHandle] = {}
+        self._alarms: dict[effects.AlarmKey, Alarm] = {}
         self._actions: dict[type[effects.Effect], Callable[[Any], None]] = {
             effects.Reply: _reply,
             effects.Refuse: _refuse,
@@ -38,7 +40,7 @@ class Performer:
 
     def _remind(self, effect: effects.Remind) -> None:
         self._dismiss(effect)
-        self._alarms[effect.alarm] = self._loop.call_later(effect.after_seconds, self._ring, effect)
+        self._alarms[effect.alarm] = Alarm(self._loop, effect.after_seconds, lambda: self._ring(effect))
 
     def _dismiss(self, effect: effects.Remind | effects.Dismiss) -> None:
         alarm = self._alarms.pop(effect.alarm, None)

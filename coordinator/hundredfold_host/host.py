@@ -15,9 +15,10 @@ from hundredfold import prctl
 from hundredfold.identity import identity
 from hundredfold.internal.v1 import host_service_pb2 as pb
 from hundredfold.internal.v1 import records_pb2, zygote_pb2
-from hundredfold.v1 import behaviour_pb2
+from hundredfold.v1 import attempt_pb2, behaviour_pb2
 
-from hundredfold_host import sweep
+from hundredfold_host import receipt, sweep
+from hundredfold_host.containment.contract import Containment
 from hundredfold_host.link import Link
 from hundredfold_host.monitor import Monitor
 from hundredfold_host.worker import AttemptId, Worker, attempt_id
@@ -30,10 +31,11 @@ _LAST_WORDS_SECONDS: Final = 2.0
 
 
 class Host:
-    """One host process."""
+    """One host process; its attempts are held by `containment`."""
 
-    def __init__(self, config: pb.HostConfig) -> None:
+    def __init__(self, config: pb.HostConfig, containment: Containment) -> None:
         self._config = config
+        self._containment = containment
         self._orphan_seconds = config.orphan_time.ToTimedelta().total_seconds()
         self._grace_seconds = _ORPHAN_GRACE_SECONDS
         self._open_files = raise_open_files()
@@ -107,7 +109,7 @@ class Host:
                     open_files=self._open_files,
                 )
                 idle = command.idle_time.ToTimedelta().total_seconds() if command.HasField("idle_time") else None
-                self._zygotes[command.name] = Zygote(preload, self, idle)
+                self._zygotes[command.name] = Zygote(preload, self._containment, self, idle)
             except OSError as error:
                 self.environment_changed(
                     behaviour_pb2.Environment(
@@ -139,7 +141,7 @@ class Host:
         key = attempt_id(command.attempt)
         grace = command.grace.ToTimedelta().total_seconds()
         if key in self._workers:
-            self._workers[key].kill(grace)
+            self._workers[key].end(attempt_pb2.KILL_CAUSE_REQUESTED, grace)
         elif key in self._zygote_of and self._zygote_of[key].is_launching(key):
             self._unwanted[key] = grace
 
@@ -169,7 +171,7 @@ class Host:
         self._workers[key] = worker
         self._link.report(pb.HostReport(launched=pb.Launched(attempt=worker.key, process=worker.identity)))
         if key in self._unwanted:
-            worker.kill(self._unwanted.pop(key))
+            worker.end(attempt_pb2.KILL_CAUSE_REQUESTED, self._unwanted.pop(key))
 
     def launch_failed(self, key: pb.AttemptKey, reason: str, *, transient: bool = False) -> None:
         """See `zygote.Events`."""
@@ -185,47 +187,60 @@ class Host:
     def worker_reaped(self, worker: Worker) -> None:
         """See `zygote.Events`."""
         self._ended.append(worker)
+        self._sweep_soon()
+
+    def zygote_died(self) -> None:
+        """See `zygote.Events`."""
+        sweep.kill_strays(self._known(set()), [])
+        self._sweep_soon()
+
+    # The end of workers -----------------------------------------------------------------------------------------------
+
+    def _sweep_soon(self) -> None:
         if not self._sweeping:
             self._sweeping = True
             # Not at once: workers that ended in the same moment share one sweep.
             asyncio.get_running_loop().call_soon(lambda: self._spawn(self._sweep()))
 
-    # The end of workers -----------------------------------------------------------------------------------------------
-
     async def _sweep(self) -> None:
-        while self._ended:
+        while self._sweeping:
             ended, self._ended = self._ended, []
-            survivors = await self._kill_strays(ended)
+            survivors = await self._kill_trees(ended)
             for worker in ended:
                 key = attempt_id(worker.key)
                 del self._workers[key], self._zygote_of[key]
-                exited = pb.Exited(attempt=worker.key, receipt=worker.receipt(survivors))
+                exited = pb.Exited(attempt=worker.key, receipt=receipt.write(worker, survivors))
                 self._link.report(pb.HostReport(exited=exited))
-        self._sweeping = False
+            self._sweeping = bool(self._ended)
 
-    async def _kill_strays(self, ended: list[Worker]) -> int:
+    async def _kill_trees(self, ended: list[Worker]) -> int:
         """Kill until nothing is left; return what survived the time limit, which is 0 unless the kernel holds it."""
         for _ in range(int(_SWEEP_LIMIT_SECONDS / _SWEEP_AGAIN_SECONDS)):
-            gone = {worker.pid for worker in ended}
-            known = {zygote.pid for zygote in (*self._zygotes.values(), *self._retired)}
-            known |= {worker.pid for worker in self._workers.values()} - gone
-            alive = sweep.kill_strays(known, ended)
+            # Groups first: what is killed there at once need not be looked for.
+            alive = sum(worker.kill_group() for worker in ended)
+            alive = max(alive, sweep.kill_strays(self._known({worker.pid for worker in ended}), ended))
             if not alive:
                 return 0
             await asyncio.sleep(_SWEEP_AGAIN_SECONDS)
         return alive
 
+    def _known(self, gone: set[int]) -> set[int]:
+        """Return the pids of this process's children that are no strays; `gone` are workers that were reaped."""
+        zygotes = {zygote.pid for zygote in (*self._zygotes.values(), *self._retired) if zygote.pid}
+        return zygotes | ({worker.pid for worker in self._workers.values()} - gone)
+
     async def _end_everything(self, grace_seconds: float) -> None:
         # Workers first, zygotes after them: a zygote that lives can still say how its workers ended.
         for worker in self._workers.values():
-            worker.kill(grace_seconds)
+            worker.end(attempt_pb2.KILL_CAUSE_HOST_ENDED, grace_seconds)
         while self._workers:
             await asyncio.sleep(_SWEEP_AGAIN_SECONDS)
         for zygote in (*self._zygotes.values(), *self._retired):
             zygote.stop()
         self._zygotes.clear()
         self._retired.clear()
-        await self._kill_strays([])
+        await self._kill_trees([])
+        self._containment.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS_SECONDS):
                 while not (self._link.idle or self._link.alone_seconds):

@@ -1,18 +1,19 @@
 """Measures the machine and the process tree of every attempt, with psutil, at a bounded cost of its own.
 
 One scan of /proc serves all trees. Proportional set sizes cost about 0.3 ms a process, so they are taken in rotation,
-as many per sweep as the budget allows; a sweep that was expensive makes the next one come later.
+as many per sweep as the budget allows; a sweep that was expensive makes the next one come later. Limits that nothing
+else holds are held here, as soon as an attempt is seen above one.
 """
 
 import contextlib
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import psutil
 from hundredfold.internal.v1 import host_service_pb2
-from hundredfold.v1 import coordinator_service_pb2
+from hundredfold.v1 import attempt_pb2, coordinator_service_pb2
 
 from hundredfold_host import proc
 from hundredfold_host.worker import AttemptId, Worker
@@ -30,6 +31,7 @@ class Monitor:
     def __init__(self, workers: Mapping[AttemptId, Worker], interval_seconds: float) -> None:
         self._workers = workers
         self._interval = interval_seconds
+        self._limited: deque[AttemptId] = deque()
         self._rotation: deque[AttemptId] = deque()
         psutil.cpu_percent()  # the first call only remembers where to count from
 
@@ -58,32 +60,43 @@ class Monitor:
         children = proc.families(processes)
         trees = {key: list(proc.tree(worker.pid, children)) for key, worker in self._workers.items()}
         for key, pids in trees.items():
+            alive = [processes[pid] for pid in pids if pid in processes]
             use = self._workers[key].use
             use.processes = len(pids)
-            use.cpu_seconds = sum(processes[pid].cpu_seconds for pid in pids if pid in processes)
+            use.most_processes = max(use.most_processes, use.processes)
+            use.threads = sum(stat.threads for stat in alive)
+            use.cpu_seconds = sum(stat.cpu_seconds for stat in alive)
+            self._workers[key].enforce_processes()
         return [self._report(key) for key in self._measure_memory(trees)]
 
     def _measure_memory(self, trees: Mapping[AttemptId, list[int]]) -> list[AttemptId]:
-        """Take as many workers from the rotation as there is time for; return them."""
-        known = set(self._rotation)
-        self._rotation.extendleft(key for key in trees if key not in known)
-        measured = []
+        """Take as many workers as there is time for, those first whose limit nothing else holds; return them."""
+        known = {*self._limited, *self._rotation}
+        for key in [key for key in trees if key not in known]:
+            polled = self._workers[key].group.memory_enforcer == attempt_pb2.ENFORCER_POLLING
+            (self._limited if polled else self._rotation).appendleft(key)
         end = time.perf_counter() + _PSS_SECONDS
-        for _ in range(len(self._rotation)):
-            key = self._rotation.popleft()
+        return [*self._take(self._limited, trees, end), *self._take(self._rotation, trees, end)]
+
+    def _take(
+        self, rotation: deque[AttemptId], trees: Mapping[AttemptId, list[int]], end: float
+    ) -> Iterator[AttemptId]:
+        """Measure those whose turn it is, at least one, until the time is over."""
+        for _ in range(len(rotation)):
+            key = rotation.popleft()
             if key in trees:
-                self._rotation.append(key)
+                rotation.append(key)
                 self._note_memory(self._workers[key], sum(map(pss, trees[key])))
-                measured.append(key)
+                yield key
             if time.perf_counter() > end:
                 break
-        return measured
 
     def _note_memory(self, worker: Worker, pss_bytes: int) -> None:
         if pss_bytes:
             worker.use.samples += 1
             worker.use.pss_bytes = pss_bytes
             worker.use.peak_pss_bytes = max(worker.use.peak_pss_bytes, pss_bytes)
+        worker.enforce_memory()
 
     def _report(self, key: AttemptId) -> host_service_pb2.AttemptUsage:
         worker = self._workers[key]

@@ -41,6 +41,13 @@ class Packets:
         if len(self._outgoing) == 1:
             self._flush()
 
+    def finish(self) -> None:
+        """Take what has come so far, then end as if the other end were gone."""
+        self._receive()
+        if self._socket.fileno() >= 0:
+            self.close()
+            self._on_end()
+
     def close(self) -> None:
         """Drop what was not sent, and end. Idempotent."""
         if self._socket.fileno() >= 0:

@@ -10,7 +10,8 @@ from typing import Final
 
 from hundredfold.identity import stat_fields
 
-_PPID, _SESSION, _UTIME, _STIME = 1, 3, 11, 12  # positions behind the command name in /proc/PID/stat
+# Positions behind the command name in /proc/PID/stat.
+_STATE, _PPID, _SESSION, _UTIME, _STIME, _THREADS, _START = 0, 1, 3, 11, 12, 17, 19
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -22,6 +23,9 @@ class Stat:
         parent: pid of its parent.
         session: id of its session.
         cpu_seconds: CPU time it used itself.
+        threads: how many it has.
+        start_ticks: when it was started, which tells it from a later process with the same pid.
+        ended: whether it only waits to be reaped.
 
     """
 
@@ -29,6 +33,9 @@ class Stat:
     parent: int
     session: int
     cpu_seconds: float
+    threads: int = 1
+    start_ticks: int = 0
+    ended: bool = False
 
 
 def read_stat(pid: int) -> Stat | None:
@@ -37,7 +44,8 @@ def read_stat(pid: int) -> Stat | None:
     if fields is None:
         return None
     cpu = (int(fields[_UTIME]) + int(fields[_STIME])) / _TICKS
-    return Stat(pid, int(fields[_PPID]), int(fields[_SESSION]), cpu)
+    ended = fields[_STATE] in (b"Z", b"X")
+    return Stat(pid, int(fields[_PPID]), int(fields[_SESSION]), cpu, int(fields[_THREADS]), int(fields[_START]), ended)
 
 
 def scan() -> dict[int, Stat]:
@@ -65,11 +73,20 @@ def tree(root: int, children: dict[int, list[int]]) -> Iterator[int]:
 
 def children_of_this_process() -> set[int]:
     """Return the pids of all children, those adopted as a subreaper included."""
+    return children_of(os.getpid())
+
+
+def children_of(pid: int) -> set[int]:
+    """Return the pids of all children of a process; none if it is gone."""
     found: set[int] = set()
-    for thread in os.listdir("/proc/self/task"):
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except FileNotFoundError:
+        return found
+    for thread in threads:
         try:
-            with open(f"/proc/self/task/{thread}/children", "rb") as file:  # noqa: PTH123  # as above
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:  # noqa: PTH123  # as above
                 found.update(map(int, file.read().split()))
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue  # the thread has ended
     return found

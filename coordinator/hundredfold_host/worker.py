@@ -1,6 +1,8 @@
 """A worker as its host sees it: a pidfd, two pipes, and a ladder to the end.
 
-See also: `hundredfold_host.sweep`, which makes sure that nothing of its tree outlives it.
+Its limits are held here and in its group, whether there is a coordinator or not.
+
+See also: `hundredfold_host.sweep`, which makes sure that nothing of its tree outlives it; `hundredfold_host.receipt`.
 """
 
 import asyncio
@@ -10,12 +12,14 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
+from hundredfold.alarm import Alarm
 from hundredfold.identity import identity
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
 from hundredfold.v1 import attempt_pb2, task_pb2
 
+from hundredfold_host.containment.contract import Group
 from hundredfold_host.output import OutputPipe, Sink
 
 AttemptId = tuple[str, int]
@@ -36,6 +40,8 @@ class Use:
         peak_pss_bytes: the highest one.
         cpu_seconds: CPU time at the last sample.
         processes: processes at the last sample.
+        most_processes: the highest number of them.
+        threads: threads of all of them at the last sample.
         samples: number of samples of its memory.
 
     """
@@ -44,6 +50,8 @@ class Use:
     peak_pss_bytes: int = 0
     cpu_seconds: float = 0
     processes: int = 1
+    most_processes: int = 1
+    threads: int = 1
     samples: int = 0
 
 
@@ -56,6 +64,19 @@ class Exit:
     cpu_seconds: float = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment, for people and for differences: nanoseconds of the wall clock and of a monotonic one."""
+
+    wall_ns: int
+    monotonic_ns: int
+
+    @classmethod
+    def now(cls) -> Self:
+        """Return this one."""
+        return cls(time.time_ns(), time.monotonic_ns())
+
+
 _UNKNOWN_EXIT: Final = Exit()
 
 
@@ -63,9 +84,10 @@ class Worker:
     """One worker process, from its fork to its receipt.
 
     Args:
-        key: the attempt it runs.
+        launch: the attempt it runs, and what that may use. Its wall limit counts from here on.
         pid: its process; the zygote keeps it from being reaped until this object has its pidfd.
         pipes: its standard output and error.
+        group: what holds its process tree together.
         on_exit: called once, when the process has ended and before it is reaped.
 
     Raises:
@@ -75,37 +97,63 @@ class Worker:
 
     def __init__(
         self,
-        key: host_service_pb2.AttemptKey,
+        launch: host_service_pb2.Launch,
         pid: int,
         pipes: tuple[OutputPipe, OutputPipe],
+        group: Group,
         on_exit: Callable[["Worker"], None],
     ) -> None:
-        self.key = key
+        self.key = launch.attempt
+        self.limits = launch.limits
         self.pid = pid
+        self.pipes = pipes
+        self.group = group
         self.use = Use()
         self.leftovers: set[int] = set()
+        self.kill_signals: list[str] = []
+        self.cause = attempt_pb2.KILL_CAUSE_UNSPECIFIED
+        self.forked = self.exited = Moment.now()
         self.exit = _UNKNOWN_EXIT
-        self._pipes = pipes
+        self._grace_seconds = launch.grace.ToTimedelta().total_seconds()
         self._on_exit = on_exit
-        self._kill_signals: list[str] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._started = time.monotonic()
-        self._ended = 0.0
         self._loop = asyncio.get_running_loop()
         self._pidfd = os.pidfd_open(pid)
         self.identity = identity(pid) or records_pb2.ProcessIdentity(pid=pid)
         self._loop.add_reader(self._pidfd, self._exited)
+        self._kill_alarm: Alarm | None = None
+        self._wall_alarm = self._watch_the_clock()
 
-    def kill(self, grace_seconds: float) -> None:
-        """Ask it to end, and end it after the grace time; with none, end it now."""
+    def end(self, cause: attempt_pb2.KillCause.ValueType, grace_seconds: float) -> None:
+        """Ask it to end, and end it after the grace time; with none, end it now. The first cause counts."""
+        if self._pidfd < 0:
+            return
+        self.cause = self.cause or cause
         if grace_seconds > 0:
             self._send(signal.SIGTERM)
             # Being told again is no respite.
-            if self._timer is None or self._timer.when() > self._loop.time() + grace_seconds:
-                self._rearm(self._loop.call_later(grace_seconds, self.kill, 0))
+            if self._kill_alarm is None or self._kill_alarm.due > self._loop.time() + grace_seconds:
+                self._rearm(Alarm(self._loop, grace_seconds, self._kill))
         else:
-            self._rearm(None)
-            self._send(signal.SIGKILL)
+            self._kill()
+
+    def enforce_memory(self) -> None:
+        """End it if it was seen to have used more memory than it may."""
+        enforcer = self.group.memory_enforcer
+        over = enforcer == attempt_pb2.ENFORCER_POLLING and self.use.pss_bytes > self.limits.memory_bytes
+        # Where a cgroup holds the limit, the kernel may have killed a child of it only.
+        if over or (enforcer == attempt_pb2.ENFORCER_CGROUP and self.group.memory_kills()):
+            self.end(attempt_pb2.KILL_CAUSE_MEMORY_LIMIT, 0)
+
+    def enforce_processes(self) -> None:
+        """End it if it was seen to have more processes than it may, where nothing but looking holds that."""
+        if self.group.process_enforcer == attempt_pb2.ENFORCER_POLLING and self.use.threads > self.limits.processes:
+            self.end(attempt_pb2.KILL_CAUSE_PROCESS_LIMIT, 0)
+
+    def kill_group(self) -> int:
+        """Kill what its group still holds, after its own end; return how many there were."""
+        found = self.group.kill()
+        self.leftovers |= found
+        return len(found)
 
     def follow(self, send: Callable[[host_service_pb2.OutputChunk], bool] | None) -> None:
         """Pass its output on, or stop passing it on; what `send` does not take is counted with the next piece."""
@@ -118,48 +166,49 @@ class Worker:
             lost = 0 if taken else output.dropped_bytes + len(output.data)
 
         chosen: Sink | None = sink if send else None
-        for pipe in self._pipes:
+        for pipe in self.pipes:
             pipe.follow(chosen)
 
-    def receipt(self, survivors: int) -> attempt_pb2.Receipt:
-        """Return the proof of its end, and release what is held for it."""
-        for pipe in self._pipes:
+    def reaped(self, found: Exit) -> None:
+        """Note how it ended."""
+        self.exit = found
+        # The kernel kills for a limit without a word to anybody; what dies of that is counted there only.
+        limited = self.group.memory_enforcer == attempt_pb2.ENFORCER_CGROUP
+        if limited and not self.cause and found.status and self.group.memory_kills():
+            self.cause = attempt_pb2.KILL_CAUSE_MEMORY_LIMIT
+
+    def close(self) -> None:
+        """Release what is held for it."""
+        for pipe in self.pipes:
             pipe.close()
-        out, err = self._pipes
-        receipt = attempt_pb2.Receipt(
-            peak_pss_bytes=self.use.peak_pss_bytes,
-            max_rss_bytes=self.exit.max_rss_bytes,
-            samples=self.use.samples,
-            leftovers_killed=len(self.leftovers),
-            survivors=survivors,
-            stdout_tail=out.tail,
-            stderr_tail=err.tail,
-            dropped_bytes=out.total + err.total - len(out.tail) - len(err.tail),
-            kill_signals=self._kill_signals,
-        )
-        receipt.cpu_time.FromNanoseconds(int(max(self.exit.cpu_seconds, self.use.cpu_seconds) * 1e9))
-        receipt.wall_time.FromNanoseconds(int((self._ended - self._started) * 1e9))
-        if self.exit.status >= 0 and os.WIFEXITED(self.exit.status):
-            receipt.exit_code = os.WEXITSTATUS(self.exit.status)
-        elif self.exit.status >= 0:
-            receipt.signal = os.WTERMSIG(self.exit.status)
-        return receipt
+        self.group.release()
+
+    def _watch_the_clock(self) -> Alarm | None:
+        seconds = self.limits.wall_time.ToTimedelta().total_seconds()
+        if not seconds:
+            return None
+        return Alarm(self._loop, seconds, lambda: self.end(attempt_pb2.KILL_CAUSE_WALL_LIMIT, self._grace_seconds))
 
     def _exited(self) -> None:
-        self._ended = time.monotonic()
+        self.exited = Moment.now()
         self._rearm(None)
+        if self._wall_alarm:
+            self._wall_alarm.cancel()
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._pidfd = -1
         self._on_exit(self)
 
-    def _send(self, number: signal.Signals) -> None:
-        if self._pidfd >= 0:
-            self._kill_signals.append(number.name.removeprefix("SIG"))
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                signal.pidfd_send_signal(self._pidfd, number)
+    def _kill(self) -> None:
+        self._rearm(None)
+        self._send(signal.SIGKILL)
 
-    def _rearm(self, timer: asyncio.TimerHandle | None) -> None:
-        if self._timer:
-            self._timer.cancel()
-        self._timer = timer
+    def _send(self, number: signal.Signals) -> None:
+        self.kill_signals.append(number.name.removeprefix("SIG"))
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    def _rearm(self, alarm: Alarm | None) -> None:
+        if self._kill_alarm:
+            self._kill_alarm.cancel()
+        self._kill_alarm = alarm

@@ -1,31 +1,26 @@
-"""A zygote as its host sees it: a child process, a socket pair, and what was asked of it and not yet answered."""
+"""The zygote of an environment as its host sees it: what was asked of it and not yet answered, and its restarts."""
 
 import asyncio
-import collections
 import os
 import resource
 import signal
-import socket
-import subprocess
-import sys
-import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from hundredfold.internal.v1 import host_service_pb2, zygote_pb2
+from hundredfold.restart_budget import RestartBudget
 from hundredfold.v1 import behaviour_pb2, task_pb2
 
+from hundredfold_host.containment.contract import Containment, Group
 from hundredfold_host.output import OutputPipe
-from hundredfold_host.packets import Packets
 from hundredfold_host.worker import AttemptId, Exit, Worker, attempt_id
+from hundredfold_host.zygote_process import IMPORT_SECONDS, ZygoteProcess
 
 _FORKS_AT_ONCE: Final = 16
-_IMPORT_SECONDS: Final = 120.0
 _RESTARTS: Final = 5
 _RESTART_PERIOD_SECONDS: Final = 60.0
 _ERROR_LIMIT: Final = 16 * 1024
-# numpy and its relatives start threads at import unless they are told not to.
-_ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 class Events(Protocol):
@@ -46,57 +41,67 @@ class Events(Protocol):
     def worker_reaped(self, worker: Worker) -> None:
         """A worker's exit is known."""
 
+    def zygote_died(self) -> None:
+        """A zygote has ended by itself: a child that it has not told of may be left."""
+
 
 @dataclass(slots=True)
 class _Launch:
     """A fork that was asked for; `pipes` are the worker's standard output and error."""
 
     command: host_service_pb2.Launch
-    pipes: tuple[OutputPipe, OutputPipe] | None = None
+    pipes: tuple[OutputPipe, OutputPipe]
+    group: Group
 
 
 class Zygote:
-    """The zygote of one environment; restarted when it dies, a limited number of times.
+    """The zygote of one environment; started again when it dies, as often as its budget allows.
 
     Args:
         preload: what it is to import, and for whom.
+        containment: what its workers are held by.
         events: who is told.
         idle_seconds: how long its process is kept while nothing of it runs; None for always.
 
     """
 
-    def __init__(self, preload: zygote_pb2.Preload, events: Events, idle_seconds: float | None) -> None:
+    def __init__(
+        self, preload: zygote_pb2.Preload, containment: Containment, events: Events, idle_seconds: float | None
+    ) -> None:
         self._preload = preload
+        self._containment = containment
         self._events = events
         self._idle_seconds = idle_seconds
+        self._loop = asyncio.get_running_loop()
         self._idle: asyncio.TimerHandle | None = None
-        self._resting = False
+        self._restart: asyncio.TimerHandle | None = None
+        self._budget = RestartBudget(_RESTARTS, _RESTART_PERIOD_SECONDS)
+        self._process: ZygoteProcess | None = None
+        self._ready = False
+        self._single_use = False
         self._retired = False
-        self._deaths: collections.deque[float] = collections.deque(maxlen=_RESTARTS)
-        self._waiting: dict[AttemptId, _Launch] = {}
+        self._waiting: dict[AttemptId, host_service_pb2.Launch] = {}
         self._forking: dict[AttemptId, _Launch] = {}
         self._reaping: dict[int, Worker] = {}
         self._forked_pids: set[int] = set()
         self.environment = behaviour_pb2.Environment(name=preload.environment, spec=preload.spec)
+        self._set_state(behaviour_pb2.ENVIRONMENT_STATE_STARTING)
         self._start()
 
     @property
-    def pid(self) -> int:
-        """Its process."""
-        return self._process.pid
+    def pid(self) -> int | None:
+        """Its process; None while it has none."""
+        return self._process.pid if self._process else None
 
     def launch(self, command: host_service_pb2.Launch) -> None:
         """Fork a worker, as soon as the environment is ready. Idempotent by attempt."""
         key = attempt_id(command.attempt)
         if self.environment.state == behaviour_pb2.ENVIRONMENT_STATE_FAILED:
             self._events.launch_failed(command.attempt, f"its environment cannot run: {self.environment.error}")
-        elif self.environment.state == behaviour_pb2.ENVIRONMENT_STATE_STARTING:
-            self._waiting[key] = _Launch(command)
-        elif self._resting:
-            self._waiting[key] = _Launch(command)
-            self._start_again()
         elif key not in self._forking:
-            self._waiting[key] = _Launch(command)
+            self._waiting[key] = command
+            if self.resting:
+                self._start_again()
             self._fork_waiting()
 
     def forget_waiting(self) -> list[AttemptId]:
@@ -112,10 +117,10 @@ class Zygote:
     def reap(self, worker: Worker) -> None:
         """Learn how a worker ended; `worker_reaped` follows."""
         self._reaping[worker.pid] = worker
-        if worker.pid in self._forked_pids:
-            self._send(zygote_pb2.ZygoteRequest(reap=zygote_pb2.Reap(pid=worker.pid)))
+        if self._process and worker.pid in self._forked_pids:
+            self._process.ask(zygote_pb2.ZygoteRequest(reap=zygote_pb2.Reap(pid=worker.pid)))
         else:
-            self._reap_adopted(worker)  # its zygote died before it did: it is the host's own child by now
+            self._reap_own(worker)  # its zygote died before it did, or has become it: it is the host's own child
 
     def retire(self) -> None:
         """End the process as soon as nothing of it runs, and say nothing more of its environment: another one does."""
@@ -126,72 +131,60 @@ class Zygote:
 
     @property
     def resting(self) -> bool:
-        """Whether it has no process at the moment."""
-        return self._resting
+        """Whether it has no process, and will have none before the next launch."""
+        return self._process is None and self._restart is None
 
     def stop(self) -> None:
         """End the zygote; its workers are not touched. The next launch would start it again."""
-        if self._resting:
-            return
-        self._resting = True
-        self._close()
-        self._process.kill()
-        self._process.wait()
+        if self._restart:
+            self._restart.cancel()
+            self._restart = None
+        if self._process:
+            self._process.stop()
+            self._process = None
+            self._ready = False
 
     def _start(self) -> None:
-        self._resting = False
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._output = OutputPipe(task_pb2.OUTPUT_STREAM_STDERR)
-        self._set_state(behaviour_pb2.ENVIRONMENT_STATE_STARTING)
+        self._restart = None
+        self._process = ZygoteProcess(self._preload, self._handle, self._died)
+
+    def _start_again(self) -> None:
         try:
-            with theirs:
-                self._process = subprocess.Popen(
-                    [
-                        *(self._preload.spec.python or sys.executable, "-P", "-m", "hundredfold_worker"),
-                        str(theirs.fileno()),
-                    ],
-                    stdin=subprocess.DEVNULL,
-                    stdout=self._output.writer,
-                    stderr=self._output.writer,
-                    pass_fds=[theirs.fileno()],
-                    env={**_ONE_THREAD, **os.environ},
-                )
-        except OSError:
-            ours.close()
-            self._output.close()
-            raise
-        finally:
-            os.close(self._output.writer)
-        self._packets = Packets(ours, self._handle, self._died)
-        self._import_limit = asyncio.get_running_loop().call_later(_IMPORT_SECONDS, self._process.kill)
-        self._send(zygote_pb2.ZygoteRequest(preload=self._preload))
+            self._start()
+        except OSError as error:  # that passes: the next launch tries again
+            self._set_state(behaviour_pb2.ENVIRONMENT_STATE_READY)
+            waiting, self._waiting = self._waiting, {}
+            for command in waiting.values():
+                reason = f"its interpreter cannot be started: {error}"
+                self._events.launch_failed(command.attempt, reason, transient=True)
 
     def _fork_waiting(self) -> None:
         """Ask for the next forks; a bounded number at once, so that the dead are not reaped behind a long queue."""
-        while self._waiting and len(self._forking) < _FORKS_AT_ONCE:
-            key = next(iter(self._waiting))
-            self._forking[key] = self._waiting.pop(key)
-            self._fork(self._forking[key])
+        at_once = 1 if self._single_use else _FORKS_AT_ONCE
+        while self._ready and self._waiting and len(self._forking) < at_once:
+            self._fork(self._waiting.pop(next(iter(self._waiting))))
 
-    def _fork(self, launch: _Launch) -> None:
-        command = launch.command
+    def _fork(self, command: host_service_pb2.Launch) -> None:
+        assert self._process  # noqa: S101  # it is ready
+        opened: list[int] = []
+        pipes: list[OutputPipe] = []
+        group = self._containment.make(command.limits)
         try:
-            launch.pipes = (OutputPipe(task_pb2.OUTPUT_STREAM_STDOUT), OutputPipe(task_pb2.OUTPUT_STREAM_STDERR))
-            reader, writer = os.pipe2(os.O_CLOEXEC)
+            opened.append(_credential(command.credential))
+            for stream in (task_pb2.OUTPUT_STREAM_STDOUT, task_pb2.OUTPUT_STREAM_STDERR):
+                pipes.append(OutputPipe(stream))
+                opened.append(pipes[-1].writer)
+            opened += group.join_files(threads=self._single_use)
         except OSError as error:
-            del self._forking[attempt_id(command.attempt)]
-            self._abandon(launch, f"the host has no descriptors left for it: {error.strerror}", transient=True)
+            _release(opened, pipes, group)
+            reason = f"the host has no descriptors left for it: {error.strerror}"
+            self._events.launch_failed(command.attempt, reason, transient=True)
             return
-        os.write(writer, command.credential.encode())  # shorter than PIPE_BUF, so this cannot block
-        os.close(writer)
+        self._forking[attempt_id(command.attempt)] = _Launch(command, (pipes[0], pipes[1]), group)
         request = zygote_pb2.Fork(attempt=command.attempt, behaviour=command.behaviour)
-        self._send(zygote_pb2.ZygoteRequest(fork=request), [reader, *(pipe.writer for pipe in launch.pipes)])
+        self._process.ask(zygote_pb2.ZygoteRequest(fork=request), opened)
 
-    def _send(self, request: zygote_pb2.ZygoteRequest, descriptors: list[int] | None = None) -> None:
-        self._packets.send(request.SerializeToString(), descriptors)
-
-    def _handle(self, data: bytes, descriptors: list[int]) -> None:
-        reply = zygote_pb2.ZygoteReply.FromString(data)
+    def _handle(self, reply: zygote_pb2.ZygoteReply, descriptors: list[int]) -> None:
         kind = reply.WhichOneof("kind")
         if kind == "forked":
             self._forked(reply.forked)
@@ -200,110 +193,117 @@ class Zygote:
         elif kind == "fork_failed":
             launch = self._forking.pop(attempt_id(reply.fork_failed.attempt))
             self._abandon(launch, reply.fork_failed.reason, transient=True)
-            self._fork_waiting()
-            self._rest_when_idle()
         elif kind == "ready":
-            self._ready(descriptors[0])
-
-    def _reaped(self, reply: zygote_pb2.Reaped) -> None:
-        self._forked_pids.discard(reply.pid)
-        worker = self._reaping.pop(reply.pid, None)
-        if worker:
-            worker.exit = Exit(reply.status, reply.max_rss_bytes, reply.cpu_seconds)
-            self._events.worker_reaped(worker)
+            self._became_ready(reply.ready, descriptors[0])
+        self._fork_waiting()
         self._rest_when_idle()
 
-    def _ready(self, descriptor: int) -> None:
-        self._import_limit.cancel()
+    def _became_ready(self, reply: zygote_pb2.Ready, descriptor: int) -> None:
         with os.fdopen(descriptor, "rb") as file:
             file.seek(0)
             self.environment.ParseFromString(file.read())
         self.environment.report_time.GetCurrentTime()
         self._report()
-        self._fork_waiting()
-        self._rest_when_idle()
+        self._single_use = reply.single_use
+        self._ready = True
+
+    def _forked(self, reply: zygote_pb2.Forked) -> None:
+        launch = self._forking.pop(attempt_id(reply.attempt))
+        if reply.pid == self.pid:
+            self._let_process_go()
+        else:
+            self._forked_pids.add(reply.pid)
+        try:
+            worker = Worker(launch.command, reply.pid, launch.pipes, launch.group, self._events.worker_exited)
+        except OSError as error:
+            self._lose(reply.pid)
+            self._abandon(launch, f"the host cannot watch it: {error.strerror}")  # it may have begun
+        else:
+            self._events.launched(worker)
+
+    def _lose(self, pid: int) -> None:
+        """Kill a worker that cannot be watched. Nobody has reaped it, so the pid is no stranger's."""
+        os.kill(pid, signal.SIGKILL)
+        if self._process and pid in self._forked_pids:
+            self._process.ask(zygote_pb2.ZygoteRequest(reap=zygote_pb2.Reap(pid=pid)))
+
+    def _let_process_go(self) -> None:
+        """Its process has become a worker: start the next one, which imports everything again meanwhile."""
+        assert self._process  # noqa: S101  # it has just said so
+        self._process.let_go()
+        self._process = None
+        self._ready = False
+        if not self._retired:
+            self._start_again()
+
+    def _reaped(self, reply: zygote_pb2.Reaped) -> None:
+        self._forked_pids.discard(reply.pid)
+        worker = self._reaping.pop(reply.pid, None)
+        if worker:
+            worker.reaped(Exit(reply.status, reply.max_rss_bytes, reply.cpu_seconds))
+            self._events.worker_reaped(worker)
+
+    def _reap_own(self, worker: Worker) -> None:
+        self._reaping.pop(worker.pid, None)
+        try:
+            _, status, usage = os.wait4(worker.pid, 0)
+            worker.reaped(Exit(status, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime))
+        except ChildProcessError:
+            pass  # the zygote reaped it and died before it could say so: how it ended stays unknown
+        self._events.worker_reaped(worker)
 
     def _rest_when_idle(self) -> None:
         """End the process after a while if nothing of it runs then; who opens many environments needs no more room."""
         if self._idle:
             self._idle.cancel()
-        if self._idle_seconds is not None and not self._resting:
-            self._idle = asyncio.get_running_loop().call_later(self._idle_seconds, self._rest)
+        if self._idle_seconds is not None and not self.resting:
+            self._idle = self._loop.call_later(self._idle_seconds, self._rest)
 
     def _rest(self) -> None:
         starting = self.environment.state == behaviour_pb2.ENVIRONMENT_STATE_STARTING
-        if not starting and not (self._waiting or self._forking or self._forked_pids):
+        if (self._retired or not starting) and not (self._waiting or self._forking or self._forked_pids):
             self.stop()
 
-    def _forked(self, reply: zygote_pb2.Forked) -> None:
-        launch = self._forking.pop(attempt_id(reply.attempt))
-        assert launch.pipes  # noqa: S101  # set when the fork was asked for
-        self._forked_pids.add(reply.pid)
-        try:
-            worker = Worker(reply.attempt, reply.pid, launch.pipes, self._events.worker_exited)
-        except OSError as error:
-            os.kill(reply.pid, signal.SIGKILL)  # nobody has reaped it, so it is no stranger
-            self._send(zygote_pb2.ZygoteRequest(reap=zygote_pb2.Reap(pid=reply.pid)))
-            self._abandon(launch, f"the host cannot watch it: {error.strerror}")  # it may have begun
-        else:
-            self._events.launched(worker)
-        self._fork_waiting()
-
-    def _died(self) -> None:
-        """Start it again within its budget.
+    def _died(self, status: int) -> None:
+        """Start it again, as soon as its budget allows.
 
         What it was forking has failed; what it had forked is the host's own child now.
         """
-        self._close()
-        self._process.kill()  # it may have closed its end and live
-        status = self._process.wait()
-        self._deaths.append(time.monotonic())
+        assert self._process  # noqa: S101  # it is what has died
+        last_words, self._process, self._ready = self._process.last_words, None, False
         self._forked_pids.clear()
+        self._events.zygote_died()  # first of all: what it forked without a word may have begun
         forking, self._forking = self._forking, {}
         for launch in forking.values():
             self._abandon(launch, "its zygote died while it was forking")
         for worker in list(self._reaping.values()):
-            self._reap_adopted(worker)
+            self._reap_own(worker)
         if self._retired:
-            self._resting = True
-        elif len(self._deaths) == _RESTARTS and time.monotonic() - self._deaths[0] < _RESTART_PERIOD_SECONDS:
-            self._fail(f"its zygote died {_RESTARTS} times in a minute, the last time with {_describe(status)}")
-        elif self.environment.report_time.seconds == 0:
-            slow = f", which is what happens after {_IMPORT_SECONDS:g} s" if status == -signal.SIGKILL else ""
-            self._fail(f"importing its plugins ended the process with {_describe(status)}{slow}")
+            return
+        if self.environment.report_time.seconds == 0:
+            self._fail(status, last_words)
         else:
-            self._start_again()
+            self._restart_in_time(status)
 
-    def _start_again(self) -> None:
-        try:
-            self._start()
-        except OSError as error:  # that passes: the next launch tries again
-            self._resting = True
-            self._set_state(behaviour_pb2.ENVIRONMENT_STATE_READY)
-            waiting, self._waiting = self._waiting, {}
-            for launch in waiting.values():
-                self._abandon(launch, f"its interpreter cannot be started: {error}", transient=True)
+    def _restart_in_time(self, status: int) -> None:
+        delay = self._budget.delay(self._loop.time())
+        if delay:
+            died = f"its zygote dies too often, this time with {_describe(status)}"
+            self.environment.warning = f"{died}; it is started again in {delay:.0f} s"
+        self._set_state(behaviour_pb2.ENVIRONMENT_STATE_STARTING)
+        self._restart = self._loop.call_later(delay, self._start_again)
 
-    def _reap_adopted(self, worker: Worker) -> None:
-        self._reaping.pop(worker.pid, None)
-        try:
-            _, status, usage = os.wait4(worker.pid, 0)
-            worker.exit = Exit(status, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime)
-        except ChildProcessError:
-            pass  # the zygote reaped it and died before it could say so: how it ended stays unknown
-        self._events.worker_reaped(worker)
-
-    def _fail(self, problem: str) -> None:
-        tail = self._output.tail.decode(errors="replace").strip()
-        self.environment.error = f"{problem}\n{tail}"[:_ERROR_LIMIT].strip()
+    def _fail(self, status: int, last_words: str) -> None:
+        slow = f", which is what happens after {IMPORT_SECONDS:g} s" if status == -signal.SIGKILL else ""
+        problem = f"importing its plugins ended the process with {_describe(status)}{slow}"
+        self.environment.error = f"{problem}\n{last_words}"[:_ERROR_LIMIT].strip()
         self._set_state(behaviour_pb2.ENVIRONMENT_STATE_FAILED)
         waiting, self._waiting = self._waiting, {}
-        for launch in waiting.values():
-            self.launch(launch.command)
+        for command in waiting.values():
+            self.launch(command)
 
     def _abandon(self, launch: _Launch, reason: str, *, transient: bool = False) -> None:
-        for pipe in launch.pipes or ():
-            pipe.close()
+        _release([], launch.pipes, launch.group)
         self._events.launch_failed(launch.command.attempt, reason, transient=transient)
 
     def _set_state(self, state: behaviour_pb2.EnvironmentState.ValueType) -> None:
@@ -314,10 +314,22 @@ class Zygote:
         if not self._retired:
             self._events.environment_changed(self.environment)
 
-    def _close(self) -> None:
-        self._import_limit.cancel()
-        self._packets.close()
-        self._output.close()
+
+def _credential(secret: str) -> int:
+    """Return a descriptor that a secret can be read from."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    os.write(writer, secret.encode())  # shorter than PIPE_BUF, so this cannot block
+    os.close(writer)
+    return reader
+
+
+def _release(opened: list[int], pipes: Iterable[OutputPipe], group: Group) -> None:
+    """Undo what was done for a launch."""
+    for descriptor in opened:
+        os.close(descriptor)
+    for pipe in pipes:
+        pipe.close()
+    group.release()
 
 
 def _describe(status: int) -> str:

@@ -9,7 +9,7 @@ from hundredfold import behaviour
 
 
 @behaviour
-def hold(path: str, size: int = 0) -> dict[str, str | int]:
+def hold_back(path: str, size: int = 0) -> dict[str, str | int]:
     """Wait until a file is there; return which process did, and as many letters as are wanted."""
     while not Path(path).exists():
         time.sleep(0.02)
@@ -23,6 +23,6 @@ def draw() -> str:
 
 
 @behaviour
-def echo(number: int) -> int:
+def say(number: int) -> int:
     """Return a number."""
     return number

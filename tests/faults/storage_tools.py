@@ -12,7 +12,7 @@ import pytest
 from hundredfold.testing.coordinator import CoordinatorProcess
 
 AGENTS: Final = Path(__file__).with_name("storage_agents.py")
-Start = Callable[..., CoordinatorProcess]
+Serve = Callable[..., CoordinatorProcess]
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root; tests/unit/test_room.py needs nothing")
 
 

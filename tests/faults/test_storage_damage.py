@@ -16,7 +16,7 @@ import pytest
 from hundredfold.errors import StoreDamaged, StoreUnavailable
 from hundredfold.stores.contract import Batch, Write
 from hundredfold.stores.sqlite import SqliteStore, accept_loss, mark_path
-from storage_tools import Start, needs_root, second, small_disk, store_command
+from storage_tools import Serve, needs_root, second, small_disk, store_command
 
 MIB = 1 << 20
 
@@ -122,11 +122,11 @@ def test_a_read_only_file_system_is_refused(tmp_path: Path) -> None:
             SqliteStore(disk / "state.db")
 
 
-def test_a_coordinator_refuses_a_damaged_store_until_the_loss_is_accepted(data_dir: Path, start: Start) -> None:
+def test_a_coordinator_refuses_a_damaged_store_until_the_loss_is_accepted(data_dir: Path, serve: Serve) -> None:
     # Off: as above; the coordinator starts, and task and result are gone without a word.
-    process = start()
+    process = serve()
     with process.client() as client:
-        client.wait(client.submit("echo", {"number": 1}).id)
+        client.wait(client.submit("say", {"number": 1}).id)
     process.signal(signal.SIGKILL)
     process.wait()
     flip(log_of(data_dir / "hundredfold.db"), 5000)
@@ -136,5 +136,5 @@ def test_a_coordinator_refuses_a_damaged_store_until_the_loss_is_accepted(data_d
     assert "[STORE_DAMAGED]" in told
     assert "hundredfold store accept-loss" in told
     store_command(data_dir, "accept-loss")
-    with start().client() as client:
+    with serve().client() as client:
         assert client.check_store().problem_count == 0

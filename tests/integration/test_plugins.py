@@ -31,7 +31,6 @@ def spec_of(path: Path, source: str) -> behaviour_pb2.EnvironmentSpec:
         ("@hookimpl\ndef hundredfold_behaviours(commands): raise KeyError('gone')", "KeyError: 'gone'"),
         ("@behaviour\ndef taken(*values): return 1", "cannot be given by name"),
         ("@behaviour(name='No')\ndef named(): return 1", "must match"),
-        ("import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()", "thread"),
     ],
 )
 def test_a_broken_plugin_is_named_with_its_problem(
@@ -40,6 +39,24 @@ def test_a_broken_plugin_is_named_with_its_problem(
     with pytest.raises((BrokenPlugin, BrokenEnvironment)) as caught:
         client.open_environment(spec_of(tmp_path / "broken.py", source))
     assert problem in str(caught.value)
+
+
+def test_a_plugin_that_starts_a_thread_runs_with_it_and_is_told_why_that_is_slow(
+    client: SyncClient, tmp_path: Path
+) -> None:
+    source = """
+import os, threading
+threading.Thread(target=threading.Event().wait, name="early", daemon=True).start()
+@behaviour
+def threads() -> list:
+    return [os.getpid(), *(thread.name for thread in threading.enumerate())]
+"""
+    environment = client.open_environment(spec_of(tmp_path / "threaded.py", source))
+    assert "threads at import" in environment.warning
+    tasks = [client.submit("threads", environment=environment.name).id for _ in range(3)]
+    results = [result_of(client.wait(task)) for task in tasks]
+    assert all("early" in names for _, *names in results), "a fork would not have it"
+    assert len({pid for pid, *_ in results}) == 3
 
 
 @pytest.mark.parametrize("source", ["import os; os._exit(3)", "import os; os.kill(os.getpid(), 11)"])

@@ -57,7 +57,10 @@ def run(
 
 def _separate(request: zygote_pb2.Fork, descriptors: list[int]) -> str:
     """Become independent of the zygote; return the credential."""
-    credential_fd, stdout_fd, stderr_fd = descriptors
+    credential_fd, stdout_fd, stderr_fd, *cgroup_fds = descriptors
+    for descriptor in cgroup_fds:  # first of all: whatever is started from here on is in them
+        os.write(descriptor, b"0")
+        os.close(descriptor)
     os.setsid()
     prctl.adopt_orphans()
     credential = os.read(credential_fd, _SECRET_LIMIT).decode()

@@ -16,7 +16,6 @@ from hundredfold.internal.v1 import zygote_pb2
 from hundredfold.manager import Plugin, PluginManager
 from hundredfold.v1 import behaviour_pb2
 
-from hundredfold_worker import process
 from hundredfold_worker.rehearsal import rehearse
 
 _MODULES: Final = (
@@ -83,11 +82,4 @@ def manifest(
         ],
     )
     environment.digest = sha256(b"".join(b.SerializeToString() for b in environment.behaviours)).hexdigest()[:16]
-    threads = process.thread_count()
-    if threads > 1:
-        environment.state = behaviour_pb2.ENVIRONMENT_STATE_FAILED
-        environment.error = (
-            f"its plugins start {threads - 1} thread(s) at import, which a forked worker would not have; "
-            "start them inside the behaviour"
-        )
     return environment

@@ -1,14 +1,14 @@
 """The zygote: the warm, single-threaded parent of one environment.
 
 It imports the environment's plugins once, sends their manifest, freezes its memory, and forks a worker for every
-request of its host. It creates no gRPC object and starts no thread, because a fork copies neither soundly. It reaps on
-request only, so that a pid means the same process for as long as the host may be looking it up.
+request of its host. It creates no gRPC object and starts no thread, because a fork copies neither soundly; where
+plugins do start threads, it becomes the first worker itself. It reaps on request only, so that a pid means the same
+process for as long as the host may be looking it up.
 
 See also: `hundredfold_worker.preload` for what is imported, `hundredfold_worker.bootstrap` for what follows a fork.
 """
 
 import contextlib
-import errno
 import gc
 import os
 import socket
@@ -21,7 +21,11 @@ from hundredfold.internal.v1 import zygote_pb2
 from hundredfold_worker import bootstrap, memory, preload, process
 
 _PACKET: Final = 256 * 1024
-_DESCRIPTORS: Final = 3
+_SLOW: Final = (
+    "its plugins start threads at import, which a fork would not copy: every worker is a fresh interpreter that "
+    "imports them again, which is slow; start threads inside the behaviour"
+)
+_DESCRIPTORS: Final = 5  # as many as `Fork` may bring
 
 
 class Zygote:
@@ -38,7 +42,12 @@ class Zygote:
         bootstrap.prepare(self._preload)
         process.set_title(f"hundredfold: zygote {self._preload.environment}")
         environment, self._behaviours = preload.preload(self._preload)
-        self._send_ready(environment.SerializeToString())
+        single_use = process.thread_count() > 1
+        if single_use:
+            environment.warning = _SLOW
+        self._send_ready(environment.SerializeToString(), single_use=single_use)
+        if single_use:
+            self._become_first_worker()
         # Everything imported so far moves out of the collector's sight: a collection in a child would touch, and so
         # copy, every page of it.
         gc.collect()
@@ -60,17 +69,26 @@ class Zygote:
     def _send(self, reply: zygote_pb2.ZygoteReply, descriptors: tuple[int, ...] = ()) -> None:
         socket.send_fds(self._channel, [reply.SerializeToString()], descriptors)
 
-    def _send_ready(self, manifest: bytes) -> None:
+    def _send_ready(self, manifest: bytes, *, single_use: bool) -> None:
         # A manifest can be larger than a packet, so it travels as a file.
         descriptor = os.memfd_create("manifest")
         with os.fdopen(descriptor, "wb") as file:
             file.write(manifest)
             file.flush()
-            self._send(zygote_pb2.ZygoteReply(ready=zygote_pb2.Ready()), (descriptor,))
+            self._send(zygote_pb2.ZygoteReply(ready=zygote_pb2.Ready(single_use=single_use)), (descriptor,))
+
+    def _become_first_worker(self) -> Never:
+        """Run an attempt in this very process, with the threads that its plugins have started."""
+        request, descriptors = self._receive()
+        prctl.outlive_parent()  # as other workers do: what it has started would be nobody's if it died alone
+        forked = zygote_pb2.Forked(attempt=request.fork.attempt, pid=os.getpid())
+        self._send(zygote_pb2.ZygoteReply(forked=forked))
+        self._become_worker(request.fork, descriptors)
 
     def _fork(self, request: zygote_pb2.Fork, descriptors: list[int]) -> None:
+        if process.thread_count() > 1:
+            sys.exit("a plugin has started a thread after its import; this zygote ends, and the next one looks again")
         try:
-            _check_single_thread()
             pid = os.fork()
         except OSError as error:
             reply = zygote_pb2.ZygoteReply(
@@ -108,9 +126,3 @@ class Zygote:
                 )
             )
         )
-
-
-def _check_single_thread() -> None:
-    threads = process.thread_count()
-    if threads > 1:
-        raise OSError(errno.EAGAIN, f"the zygote has {threads} threads; plugins may not start any")

@@ -32,6 +32,7 @@ def _show(task: task_pb2.Task) -> None:
         ("behaviour", task.spec.behaviour),
         ("state", output.state_name(task.state)),
         ("detail", detail(task)),
+        ("dead", output.dead_letter_name(task.dead_letter_cause)),
         ("session", task.spec.session),
         ("labels", ", ".join(f"{key}={value}" for key, value in sorted(task.spec.labels.items()))),
         ("submitted", output.clock(task.create_time)),
@@ -63,5 +64,7 @@ def describe_attempt(attempt: attempt_pb2.Attempt) -> str:
         parts.append(f"{output.seconds(receipt.cpu_time.ToNanoseconds() / 1e9)} CPU")
         if receipt.samples:
             parts.append(f"{output.size(receipt.peak_pss_bytes)} peak PSS")
+        parts += [f"ended for {output.kill_cause_name(receipt.kill_cause)}"] if receipt.kill_cause else []
+        parts.append(f"held by {output.containment_name(receipt.containment)}")
         parts.append(f"{receipt.leftovers_killed} left behind and killed, {receipt.survivors} survivors")
     return ", ".join(parts)

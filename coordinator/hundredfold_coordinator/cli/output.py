@@ -73,6 +73,21 @@ def outcome_name(outcome: attempt_pb2.AttemptOutcome.ValueType) -> str:
     return attempt_pb2.AttemptOutcome.Name(outcome).removeprefix("ATTEMPT_OUTCOME_") if outcome else ""
 
 
+def dead_letter_name(cause: task_pb2.DeadLetterCause.ValueType) -> str:
+    """Return why a task is a dead letter: `QUARANTINED`; empty if it is none."""
+    return task_pb2.DeadLetterCause.Name(cause).removeprefix("DEAD_LETTER_CAUSE_") if cause else ""
+
+
+def kill_cause_name(cause: attempt_pb2.KillCause.ValueType) -> str:
+    """Return why an attempt was ended: `WALL_LIMIT`."""
+    return attempt_pb2.KillCause.Name(cause).removeprefix("KILL_CAUSE_")
+
+
+def containment_name(containment: attempt_pb2.Containment.ValueType) -> str:
+    """Return what held an attempt's processes together: `CGROUP_V1`."""
+    return attempt_pb2.Containment.Name(containment).removeprefix("CONTAINMENT_")
+
+
 def gate_name(gate: task_pb2.GateKind.ValueType) -> str:
     """Return a gate as people say it: `CONCURRENCY`."""
     return task_pb2.GateKind.Name(gate).removeprefix("GATE_KIND_")

@@ -17,7 +17,7 @@ def failure_of(receipt: attempt_pb2.Receipt, limits: policy_pb2.Limits) -> attem
     if cause == attempt_pb2.KILL_CAUSE_PROCESS_LIMIT:
         message = f"it had more than its limit of {limits.processes} processes and threads"
         return _failure(attempt_pb2.ATTEMPT_OUTCOME_SIGNALLED, "ProcessLimit", message)
-    if cause or receipt.kill_signals:
+    if cause:
         return _failure(attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST, "HostLost", "its host was told to end")
     return _own_end(receipt)
 

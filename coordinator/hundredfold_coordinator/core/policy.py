@@ -10,6 +10,8 @@ from hundredfold.v1 import behaviour_pb2, policy_pb2, task_pb2
 from hundredfold_coordinator.core.state import Limits
 
 _LONGEST_SECONDS: Final = 366 * 86_400
+_LAST_SECOND: Final = 1 << 33
+_NANOS: Final = 1_000_000_000
 _PRIORITY: Final = 100
 _ATTEMPTS: Final = 1000
 _MULTIPLIER: Final = 1000
@@ -34,9 +36,10 @@ def check(spec: task_pb2.TaskSpec) -> None:
             _check_duration(f"spec.{field}", getattr(spec, field), above_zero=True)
     _check_limits("spec.limits", spec.limits)
     _check_retry("spec.retry", spec.retry)
-    begin, close = spec.not_before.ToNanoseconds(), spec.schedule_to_close_timeout.ToNanoseconds()
-    if begin < 0 or (begin and spec.not_before.seconds > 1 << 33):
+    begin = spec.not_before
+    if not 0 <= begin.seconds <= _LAST_SECOND or not 0 <= begin.nanos < _NANOS:
         raise InvalidArgument("spec.not_before", "is no time of this age")
+    close = spec.schedule_to_close_timeout.ToNanoseconds()
     if spec.HasField("schedule_to_start_timeout") and close and spec.schedule_to_start_timeout.ToNanoseconds() > close:
         raise InvalidArgument("spec.schedule_to_start_timeout", "is longer than `spec.schedule_to_close_timeout`")
 
@@ -90,7 +93,8 @@ def _backoffs(field: str, policy: policy_pb2.RetryPolicy) -> Iterator[tuple[str,
 
 def _check_duration(field: str, duration: Duration, *, above_zero: bool = False) -> None:
     seconds = duration.seconds + duration.nanos / 1e9
-    if not 0 <= seconds <= _LONGEST_SECONDS or (above_zero and not seconds):
+    possible = 0 <= seconds <= _LONGEST_SECONDS and 0 <= duration.nanos < _NANOS
+    if not possible or (above_zero and not seconds):
         least = "above 0" if above_zero else "from 0"
         raise InvalidArgument(field, f"is {seconds:g} s and must be {least} to {_LONGEST_SECONDS} s")
 

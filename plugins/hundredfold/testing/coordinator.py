@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,45 +17,65 @@ from hundredfold.client import SyncClient
 from hundredfold.errors import HundredfoldError
 
 READY: Final = "hundredfold serves at"
+PROGRAM: Final = (sys.executable, "-m", "hundredfold_coordinator")
 _START_SECONDS: Final = 30.0
+_LOOK_SECONDS: Final = 0.01
 _STOP_SECONDS: Final = 30.0
 
 
 class CoordinatorProcess:
     """A coordinator that runs as a child process on `data_dir`; `arguments` are those of `hundredfold serve`.
 
-    Attributes:
-        log: what it has written to its standard error.
+    Args:
+        program: what is run instead of the `hundredfold` command of this Python.
+        wait: whether to wait until it serves and its plugins are imported.
 
     Raises:
         AssertionError: it does not get ready; the message is its log.
 
     """
 
-    def __init__(self, data_dir: Path, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self, data_dir: Path, arguments: Sequence[str] = (), *, program: Sequence[str] = PROGRAM, wait: bool = True
+    ) -> None:
         self.data_dir = data_dir
-        self.log = ""
+        # A file, not a pipe: a host that outlives its coordinator goes on writing to it.
+        self._log = os.memfd_create("log")
+        self._last_words = ""
         # Without XDG_RUNTIME_DIR the sockets lie in the data directory, and go with it.
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("HUNDREDFOLD_", "XDG_"))}
         environment["HUNDREDFOLD_BALLAST_BYTES"] = "0"  # the directories of many tests would take gigabytes
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "hundredfold_coordinator", "serve", "--data-dir", str(data_dir), *arguments],
+            [*program, "serve", "--data-dir", str(data_dir), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stderr=self._log,
             env=environment,
-            text=True,
         )
-        self._ready = threading.Event()
-        self._reader = threading.Thread(target=self._read_log, daemon=True)
-        self._reader.start()
-        if not self._ready.wait(_START_SECONDS) or READY not in self.log:
+        if wait and not self._becomes_ready():
             self._process.kill()
-            self._process.wait()
-            self._close()
+            self.wait()
             raise AssertionError(f"the coordinator is not ready:\n{self.log}")
-        with self.client() as client:
-            client.environments()  # waits until plugins are imported
+
+    def _becomes_ready(self) -> bool:
+        deadline = time.monotonic() + _START_SECONDS
+        while READY not in self.log:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOK_SECONDS)
+        try:
+            with self.client() as client:
+                client.environments()  # waits until plugins are imported
+        except HundredfoldError:  # it has died just now
+            return False
+        return True
+
+    @property
+    def log(self) -> str:
+        """What it has written to its standard error."""
+        if self._log < 0:
+            return self._last_words
+        return os.pread(self._log, os.fstat(self._log).st_size, 0).decode(errors="replace")
 
     @property
     def pid(self) -> int:
@@ -79,7 +98,10 @@ class CoordinatorProcess:
     def wait(self, seconds: float = _STOP_SECONDS) -> int:
         """Wait for its end, and return its exit code."""
         code = self._process.wait(seconds)
-        self._close()
+        if self._log >= 0:
+            self._last_words = self.log
+            os.close(self._log)
+            self._log = -1
         return code
 
     def stop(self) -> None:
@@ -92,20 +114,6 @@ class CoordinatorProcess:
             except (HundredfoldError, subprocess.TimeoutExpired):
                 self._process.kill()
         self.wait()
-
-    def _read_log(self) -> None:
-        assert self._process.stderr  # noqa: S101  # it is a pipe
-        for line in self._process.stderr:
-            self.log += line
-            if READY in line:
-                self._ready.set()
-        self._ready.set()
-
-    def _close(self) -> None:
-        # A host that outlives its coordinator keeps the pipe open: what it says from here on is lost.
-        self._reader.join(0.5)
-        if self._process.stderr and not self._reader.is_alive():
-            self._process.stderr.close()
 
 
 @contextmanager

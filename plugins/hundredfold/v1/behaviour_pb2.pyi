@@ -221,6 +221,7 @@ class Environment(_message.Message):
     BEHAVIOURS_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     REPORT_TIME_FIELD_NUMBER: _builtins.int
+    WARNING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name: `default`, or one derived from the content of its spec."""
     state: Global___EnvironmentState.ValueType
@@ -229,6 +230,10 @@ class Environment(_message.Message):
     """Why it cannot, when the state is FAILED; at most 16 KiB."""
     digest: _builtins.str
     """Digest over names and schemas of its behaviours."""
+    warning: _builtins.str
+    """What makes it slow, or keeps it from running for a while, in one sentence;
+    empty if nothing does.
+    """
     @_builtins.property
     def spec(self) -> Global___EnvironmentSpec:
         """What it is made of."""
@@ -256,10 +261,11 @@ class Environment(_message.Message):
         behaviours: _abc.Iterable[Global___Behaviour] | None = ...,
         digest: _builtins.str = ...,
         report_time: _timestamp_pb2.Timestamp | None = ...,
+        warning: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["report_time", b"report_time", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["behaviours", b"behaviours", "digest", b"digest", "error", b"error", "name", b"name", "plugins", b"plugins", "report_time", b"report_time", "spec", b"spec", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["behaviours", b"behaviours", "digest", b"digest", "error", b"error", "name", b"name", "plugins", b"plugins", "report_time", b"report_time", "spec", b"spec", "state", b"state", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,7 +9,9 @@ from typing import cast
 import psutil
 import pytest
 from hundredfold.internal.v1 import host_service_pb2
+from hundredfold.v1 import policy_pb2
 from hundredfold_host import monitor, proc
+from hundredfold_host.containment.session import SessionGroup
 from hundredfold_host.monitor import Monitor, pss
 from hundredfold_host.worker import AttemptId, Use, Worker
 
@@ -21,6 +23,14 @@ class FakeWorker:
     pid: int
     key: host_service_pb2.AttemptKey = field(default_factory=host_service_pb2.AttemptKey)
     use: Use = field(default_factory=Use)
+    group: SessionGroup = field(default_factory=lambda: SessionGroup(policy_pb2.Limits()))
+    enforced: list[str] = field(default_factory=list)
+
+    def enforce_memory(self) -> None:
+        self.enforced.append("memory")
+
+    def enforce_processes(self) -> None:
+        self.enforced.append("processes")
 
 
 class World:
@@ -33,9 +43,9 @@ class World:
         for number in range(count):
             self.add(number)
 
-    def add(self, number: int) -> FakeWorker:
+    def add(self, number: int, memory_bytes: int = 0) -> FakeWorker:
         key = host_service_pb2.AttemptKey(task_id=f"t{number}", number=1)
-        worker = FakeWorker(10 * number, key)
+        worker = FakeWorker(10 * number, key, group=SessionGroup(policy_pb2.Limits(memory_bytes=memory_bytes)))
         self.workers[f"t{number}", 1] = worker
         self.start(worker.pid, parent=1)
         return worker
@@ -147,6 +157,33 @@ def test_an_expensive_sweep_makes_the_next_one_late(world: World, monkeypatch: p
     watch = world.monitor(0.25)
     assert watch.sweep()[1] == 0.25
     assert watch.sweep()[1] == pytest.approx(5), "measuring may take a fiftieth of the time"
+
+
+def test_whose_limit_nothing_else_holds_is_measured_in_every_sweep(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add(7, memory_bytes=1000)
+    monkeypatch.setattr(monitor, "_PSS_SECONDS", -1)
+    watch = world.monitor()
+    turns = [measured(watch) for _ in range(3)]
+    assert [turn[0] for turn in turns] == ["t7", "t7", "t7"]
+    assert sorted(turn[1] for turn in turns) == ["t0", "t1", "t2"], "and the others still take turns"
+
+
+def test_limits_are_enforced_after_what_was_seen(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "_PSS_SECONDS", -1)
+    world.monitor().sweep()
+    enforced = [worker.enforced for worker in world.workers.values()]
+    assert sorted(enforced) == [["processes"], ["processes"], ["processes", "memory"]]
+
+
+def test_threads_and_the_most_processes_are_counted(world: World) -> None:
+    watch, use = world.monitor(), world.workers["t1", 1].use
+    world.processes[101] = proc.Stat(101, 10, 0, 0, threads=5)
+    watch.sweep()
+    del world.processes[101]
+    watch.sweep()
+    assert (use.processes, use.most_processes, use.threads) == (1, 2, 1)
 
 
 # Real processes -------------------------------------------------------------------------------------------------------

@@ -80,9 +80,11 @@ def until_dead(*processes: "subprocess.Popen[bytes]") -> None:
 
 
 def see(monkeypatch: pytest.MonkeyPatch, *looks: set[int]) -> None:
-    """Have the sweep see these children, look by look, and none of pytest's own."""
-    remaining = list(looks)
-    monkeypatch.setattr(proc, "children_of_this_process", lambda: remaining.pop(0) if remaining else set())
+    """Have the sweep see these children, as long as they are, look by look, and none of pytest's own."""
+    remaining, real = list(looks), proc.children_of_this_process
+    monkeypatch.setattr(
+        proc, "children_of_this_process", lambda: real() & (remaining.pop(0) if len(remaining) > 1 else remaining[0])
+    )
 
 
 def kill_strays(known: set[int], *ended: FakeWorker) -> int:
@@ -99,7 +101,7 @@ def test_strays_are_killed_then_reaped(
     strays: list["subprocess.Popen[bytes]"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pids = {process.pid for process in strays}
-    see(monkeypatch, pids, pids)
+    see(monkeypatch, pids)
     assert kill_strays(set()) == 3
     until_dead(*strays)
     assert kill_strays(set()) == 0
@@ -175,10 +177,43 @@ def test_what_a_dead_stray_has_left_is_found_at_once(
 
 def test_a_stray_is_counted_once(strays: list["subprocess.Popen[bytes]"], monkeypatch: pytest.MonkeyPatch) -> None:
     pid = strays[0].pid
-    see(monkeypatch, {pid}, {pid}, {pid})
+    see(monkeypatch, {pid})
     only = FakeWorker(1)
     with monkeypatch.context() as patch:
-        patch.setattr(os, "kill", lambda _pid, _signal: None)  # as if the kernel were busy
+        patch.setattr(signal, "pidfd_send_signal", lambda _descriptor, _signal: None)  # as if the kernel were busy
         for _ in range(3):
             kill_strays(set(), only)
     assert len(only.leftovers) == 1
+
+
+BOMB = """
+import os, sys, time
+from hundredfold.prctl import adopt_orphans
+from hundredfold_host import proc, sweep
+
+def explode():
+    # Every generation leaves for a session of its own, and forks on as long as it lives, and this test may take.
+    while time.monotonic() < end:
+        if len(os.listdir("/proc")) < limit and os.fork() == 0:
+            os.setsid()
+        time.sleep(0.001)
+
+adopt_orphans()
+limit = len(os.listdir("/proc")) + 150
+end = time.monotonic() + 20
+if os.fork() == 0:
+    explode()
+while len(os.listdir("/proc")) < limit - 30:
+    time.sleep(0.01)
+begin = time.monotonic()
+while sweep.kill_strays(set(), []):
+    time.sleep(0.01)
+print(len(proc.children_of_this_process()), time.monotonic() - begin < 1)
+"""
+
+
+def test_what_forks_faster_than_it_can_be_killed_is_stopped_first() -> None:
+    # Seen to fail without the SIGSTOP: what was killed made room for as many again.
+    done = subprocess.run([sys.executable, "-c", BOMB], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+    assert done.stdout.split() == ["0", "True"]

@@ -95,8 +95,8 @@ Global___Preload: _TypeAlias = Preload  # noqa: Y015
 @_typing.final
 class Fork(_message.Message):
     """Make a worker. Three descriptors travel with it: the credential to read, and
-    where its standard output and standard error go. A `cgroup.procs` file for
-    each cgroup that the worker shall join before it does anything else follows.
+    where its standard output and standard error go. A file for each cgroup that
+    the worker shall join before it does anything else follows: it writes `0`.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -197,12 +197,19 @@ class Ready(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    SINGLE_USE_FIELD_NUMBER: _builtins.int
+    single_use: _builtins.bool
+    """Whether it has threads, which a fork would not copy: it becomes the first
+    worker itself that is asked for, and makes no other one.
+    """
     def __init__(
         self,
+        *,
+        single_use: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["single_use", b"single_use"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -211,7 +218,8 @@ Global___Ready: _TypeAlias = Ready  # noqa: Y015
 @_typing.final
 class Forked(_message.Message):
     """A worker exists. It stays a zombie until it is reaped on request, so its pid
-    means this process until then.
+    means this process until then. If the pid is the zygote's own, it has become
+    that worker, and this is its last message.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

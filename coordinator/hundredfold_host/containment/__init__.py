@@ -1,0 +1,1 @@
+"""What holds the process tree of an attempt together: a cgroup where the machine gives one, else its session."""

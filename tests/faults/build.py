@@ -1,0 +1,129 @@
+"""The test build: the real program, with places where it dies and protections that can be switched off.
+
+    python tests/faults/build.py [--crash POINT:N] [--trace FILE] [--off PROTECTION]... [--patch MODULE:NAME=NUMBER]...
+        -- serve ...
+
+Nothing of this is in the program itself: the build wraps what it needs, then runs the ordinary command line.
+"""
+
+import argparse
+import asyncio
+import collections
+import functools
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from hundredfold_coordinator import cli
+from hundredfold_coordinator.core import conclusion, effects, retry, running
+from hundredfold_coordinator.journal import Journal
+from hundredfold_coordinator.performer import Performer
+from hundredfold_coordinator.storage import Storage
+
+
+class Points:
+    """The named places the program passes: dies at the n-th passage of one, and may write them all down."""
+
+    def __init__(self, crash: str, trace: TextIO | None) -> None:
+        self._name, _, number = crash.partition(":")
+        self._number = int(number or 0)
+        self._passed: collections.Counter[str] = collections.Counter()
+        self._trace = trace
+
+    def __call__(self, name: str) -> None:
+        """Pass a place."""
+        self._passed[name] += 1
+        if self._trace:
+            self._trace.write(f"{name}:{self._passed[name]}\n")
+            self._trace.flush()
+        if (name, self._passed[name]) == (self._name, self._number):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wrap(passing: Points) -> None:
+    """Put places around every commit and every effect."""
+    commit, perform = Storage.commit, Performer.perform
+
+    @functools.wraps(commit)
+    async def watched_commit(self: Storage, batches: Any) -> Any:
+        passing("commit-before")
+        results = await commit(self, batches)
+        passing("commit-after")
+        return results
+
+    @functools.wraps(perform)
+    def watched_perform(self: Performer, effect: effects.Effect) -> None:
+        passing(f"{type(effect).__name__.lower()}-before")
+        perform(self, effect)
+        passing(f"{type(effect).__name__.lower()}-after")
+
+    Storage.commit = watched_commit  # type: ignore[method-assign]
+    Performer.perform = watched_perform  # type: ignore[method-assign]
+
+
+def answer_before_commit() -> None:
+    """Let effects happen before what they follow from is durable."""
+
+    async def flush(self: Journal) -> None:
+        while self._pending:
+            group, self._pending = self._pending, []
+            for decision in group:
+                for effect in decision.effects:
+                    self._perform(effect)
+            await asyncio.sleep(0.02)  # the answer leaves
+            await self._commit([decision.batch for decision in group if decision.batch.writes])
+
+    Journal.flush = flush  # type: ignore[method-assign]
+
+
+def accept_anybody() -> None:
+    """Let an attempt deliver that has been given up."""
+
+    def current(state: Any, attempt: tuple[str, int]) -> Any:
+        record = state.tasks.get(attempt[0])
+        return record if record and not record.result_digest else None
+
+    running._current = current
+
+
+def never_try_again() -> None:
+    """Give every task up with its first failure."""
+    conclusion.retry = type(  # type: ignore[attr-defined]
+        "NoRetry", (), {"judge": staticmethod(lambda *_: 1), "CAUSES": retry.CAUSES}
+    )
+
+
+PROTECTIONS: dict[str, Callable[[], None]] = {
+    "commit-first": answer_before_commit,
+    "fence": accept_anybody,
+    "retry": never_try_again,
+}
+
+
+def main() -> None:
+    """Become the program."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--crash", default="")
+    parser.add_argument("--trace", type=argparse.FileType("w"))
+    parser.add_argument("--off", action="append", default=[], choices=sorted(PROTECTIONS))
+    parser.add_argument("--patch", action="append", default=[], metavar="MODULE:NAME=NUMBER")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    options = parser.parse_args()
+    for name in options.off:
+        PROTECTIONS[name]()
+    for patch in options.patch:
+        name, _, value = patch.partition("=")
+        module, _, attribute = name.partition(":")
+        target = importlib.import_module(f"hundredfold_coordinator.{module}")
+        assert hasattr(target, attribute), patch
+        setattr(target, attribute, type(getattr(target, attribute))(float(value)))
+    wrap(Points(options.crash, options.trace))
+    sys.argv[1:] = options.arguments[1:]
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""`scripts/soak [WHAT...]`: the long measurements, one JSON line each on stdout; progress on stderr.
+
+deaths      from the death of an agent to its record, beside at least 100 idle ones
+restarts    a coordinator killed with 10,000 queued and 100 running tasks: exec of the next one to serving
+zygotes     from the death of a zygote to the next agent
+neighbours  500 innocent tasks beside every fault a worker can have
+drift       tasks 5,001 to 105,000 in a row: descriptors, threads, memory, the store's file
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from drift import drift
+from measures import deaths, neighbours, restarts, zygotes
+
+_MEASURES = {one.__name__: one for one in (deaths, restarts, zygotes, neighbours, drift)}
+
+
+def main() -> None:
+    """Measure what was asked for, each on a fresh data directory on disk."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", nargs="*", choices=[*_MEASURES, []], help="all of them, if none is named")
+    parser.add_argument("--n", type=int, default=0, help="size of the measurement; see each")
+    options = parser.parse_args()
+    for name in options.what or _MEASURES:
+        sys.stderr.write(f"{name} ...\n")
+        with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="hundredfold-soak-") as directory:
+            figures = _MEASURES[name](Path(directory), *[options.n] * bool(options.n))
+        print(json.dumps({"measure": name, **figures}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""What stays behind of a hundred thousand tasks: nothing."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+from hundredfold import Submission, SyncClient
+from measures import FAULTS, coordinator
+
+_WARM_UP: Final = 5_000
+_WAVE: Final = 1_000
+_KEPT: Final = 2_000
+
+
+def drift(directory: Path, n: int = 100_000) -> dict[str, Any]:
+    """Run 5,000 tasks, look, run `n` more, look again."""
+    plugin = FAULTS / "agents.py"
+    arguments = ["--concurrency", "50", "--retention-tasks", str(_KEPT)]
+    with coordinator(directory, plugin, *arguments) as process, process.client() as client:
+        processes = [psutil.Process(process.pid), psutil.Process(client.hosts()[0].pid)]
+        _run(client, directory, _WARM_UP)
+        before = _look(processes, directory)
+        _run(client, directory, n)
+        after = _look(processes, directory)
+    growth = {f"{name}_growth": round(after[name] - before[name], 2) for name in before}
+    return {"n": n, **growth, "store_mb": after["store_mb"]}
+
+
+def _run(client: SyncClient, directory: Path, number: int) -> None:
+    wish = Submission("count", {"ledger": "/dev/null", "name": str(directory)[-1]})
+    for done in range(0, number, _WAVE):
+        ids = [task.id for task in client.submit_many([wish] * _WAVE)]
+        assert len(list(client.as_ended(ids, timeout_seconds=300))) == _WAVE
+        if done % 10_000 == 0:
+            sys.stderr.write(f"  {done} of {number}\n")
+
+
+def _look(processes: list[psutil.Process], directory: Path) -> dict[str, float]:
+    """Return descriptors, threads and memory of coordinator and host, and the size of the store."""
+
+    def total(figure: Callable[[psutil.Process], float]) -> float:
+        return sum(map(figure, processes))
+
+    size = sum(path.stat().st_size for path in (directory / "data").glob("hundredfold.db*"))
+    return {
+        "descriptors": total(lambda process: process.num_fds()),
+        "threads": total(lambda process: process.num_threads()),
+        "rss_mb": total(lambda process: process.memory_info().rss / (1 << 20)),
+        "store_mb": round(size / (1 << 20), 2),
+    }
