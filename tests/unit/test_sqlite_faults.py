@@ -1,6 +1,8 @@
 """Shows which errors of the disk a commit can be tried again after, with a disk that fails as it is told to."""
 
 import errno
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 import apsw
 import pytest
 from hundredfold.errors import StoreFull, StoreUnavailable
+from hundredfold.stores import mark as marks
 from hundredfold.stores import sqlite
 from hundredfold.stores.contract import Batch, Write
 from hundredfold.stores.sqlite import SqliteStore
@@ -164,3 +167,42 @@ def test_closing_copies_the_log_and_removes_it(store: SqliteStore, tmp_path: Pat
     store.close()
     assert not (tmp_path / "state.db-wal").exists()
     assert kept(tmp_path) == [b"before"]
+
+
+def test_a_mark_that_finds_no_room_stays_behind_and_the_commit_stands(
+    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Said to be full, this commit would be tried again, and find itself in its way.
+    def full(_descriptor: int, _data: bytes, _offset: int) -> int:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(marks.os, "pwrite", full)
+    put(store, b"k")
+    monkeypatch.undo()
+    store.abandon()
+    assert kept(tmp_path) == [b"before", b"k"]
+
+
+def test_a_mark_that_cannot_be_written_is_a_failure(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_descriptor: int, _data: bytes, _offset: int) -> int:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(marks.os, "pwrite", broken)
+    with pytest.raises(StoreUnavailable):
+        put(store, b"k")
+
+
+def test_a_second_opener_in_this_process_frees_no_lock(store: SqliteStore, tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with pytest.raises(StoreUnavailable, match="Busy"):
+        SqliteStore(path)
+    script = f"from pathlib import Path; from hundredfold.stores.sqlite import *; SqliteStore(Path({str(path)!r}))"
+    other = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert "BusyError" in other.stderr
+    put(store, b"k")
+
+
+def test_files_are_private(store: SqliteStore, tmp_path: Path) -> None:
+    put(store, b"k")
+    assert {path.suffix for path in tmp_path.iterdir()} == {".db", ".db-wal", ".db-mark"}
+    assert [path for path in tmp_path.iterdir() if path.stat().st_mode & 0o077] == []

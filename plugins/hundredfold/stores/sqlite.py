@@ -33,7 +33,7 @@ from hundredfold.stores.contract import (
     Record,
     end_of_prefix,
 )
-from hundredfold.stores.mark import HighWaterMark, reset
+from hundredfold.stores.mark import HighWaterMark, reset, sync_directory
 from hundredfold.stores.plan import asked_keys, plan_commit
 
 _P = ParamSpec("_P")
@@ -122,7 +122,7 @@ class SqliteStore:
         self._log_pages = 0
         self._checkpoint_pages = _CHECKPOINT_PAGES
         try:
-            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))  # the log gets the same mode
+            _make_private(path)
             self._connection = apsw.Connection(str(path), statementcachesize=_STATEMENTS)
         except (apsw.Error, OSError) as error:
             raise self.explain(error) from error
@@ -165,8 +165,7 @@ class SqliteStore:
             self._write(plan.changes)
             self._connection.execute("UPDATE clock SET version = ?", (plan.version,))
         self._version = plan.version
-        if self._mark:
-            self._mark.note(plan.version)
+        self._note(plan.version)
         if self._log_pages >= self._checkpoint_pages:
             self._checkpoint()
         return plan.results
@@ -232,6 +231,16 @@ class SqliteStore:
         self._connection.setwalhook(self._count_log_pages)  # which also ends SQLite's own checkpoints
         self._connection.execute(_SCHEMA).fetchall()
 
+    def _note(self, version: int) -> None:
+        try:
+            if self._mark:
+                self._mark.note(version)
+        except OSError as error:
+            # Some file systems need room even to overwrite. The commit stands, and may not be tried again; a mark that
+            # stays behind claims too little, never too much.
+            if error.errno not in _NO_ROOM:
+                raise
+
     def _stored_version(self) -> int:
         tables: Any = self._connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'clock'").fetchall()
         rows: Any = self._connection.execute("SELECT version FROM clock").fetchall() if tables[0][0] else []
@@ -282,6 +291,13 @@ class SqliteStore:
         for some in _chunks(keys):
             rows += self._connection.execute(statement.format(keys=",".join("?" * len(some))), tuple(some)).fetchall()
         return rows
+
+
+def _make_private(path: Path) -> None:
+    """Make the file if it is missing: the log gets the same mode, and SQLite does not sync its name."""
+    if not path.exists():  # to open and close one that is in use here would free its locks: fcntl(2)
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        sync_directory(path.parent)
 
 
 def _chunks(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
