@@ -25,6 +25,9 @@ from hundredfold.stores import sqlite
 from hundredfold.testing.coordinator import READY
 
 _SECTOR: Final = 512
+_CHECKPOINT_PAGES: Final = {"FULL": 50, "NORMAL": 1 << 30, "OFF": 1 << 30}
+"""Often, so that the power goes during checkpoints, too; never without protection, as NORMAL syncs at a checkpoint."""
+
 _THROUGH: Final = 0.2
 """Share of the writes of which something reaches the disk before it is synced."""
 
@@ -170,6 +173,7 @@ def _main(synchronous: str, seed: str) -> None:
 
     disk = ForgetfulDisk(random.Random(int(seed)))  # kept: SQLite holds no reference
     sqlite._PRAGMAS = sqlite._PRAGMAS.replace("= FULL", f"= {synchronous}")  # type: ignore[misc]
+    sqlite._CHECKPOINT_PAGES = _CHECKPOINT_PAGES[synchronous]  # type: ignore[misc]
     main()
     del disk
 
