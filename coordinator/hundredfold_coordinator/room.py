@@ -34,6 +34,8 @@ class Room:
         self._waiting = 0
         self._given_up = asyncio.Event()
         self.full = not ballast.make()
+        if self.full:
+            _log.warning("there is no room for the ballast: nothing new is accepted")
 
     def watch(self, on_change: Callable[[bool], None]) -> None:
         """Call `on_change` with `full` now and whenever it has changed."""

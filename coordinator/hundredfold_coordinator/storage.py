@@ -111,7 +111,7 @@ class Storage:
     async def close(self) -> None:
         """Close the store and end the thread, after everything asked before."""
         if hasattr(self, "_store"):
-            await self._run(self._store.close)
+            await self._run(self._close)
         self._jobs.put(None)
         self._thread.join()
 
@@ -121,6 +121,10 @@ class Storage:
         except StoreUnavailable as error:
             self._on_failure(error)
             raise
+
+    def _close(self) -> None:
+        self._on_failure = lambda _error: None  # what comes too late is no failure of the store
+        self._store.close()
 
     def _run(self, call: Callable[[], _T]) -> asyncio.Future[_T]:
         future: asyncio.Future[_T] = self._loop.create_future()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hundredfold.errors import ERRORS
 from hundredfold.hooks import CoordinatorHooks, WorkerHooks
-from hundredfold.v1 import coordinator_service_pb2, task_service_pb2, worker_service_pb2
+from hundredfold.v1 import coordinator_service_pb2, store_service_pb2, task_service_pb2, worker_service_pb2
 from hundredfold_coordinator.cli import COMMANDS
 from hundredfold_coordinator.config import Config
 
@@ -126,7 +126,7 @@ def documented() -> str:
 
 def expected() -> Iterator[str]:
     yield from ERRORS
-    for module in (task_service_pb2, coordinator_service_pb2, worker_service_pb2):
+    for module in (task_service_pb2, coordinator_service_pb2, store_service_pb2, worker_service_pb2):
         for service in module.DESCRIPTOR.services_by_name.values():
             yield from (method.name for method in service.methods)
     for hooks in (WorkerHooks, CoordinatorHooks):

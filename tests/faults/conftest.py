@@ -1,10 +1,12 @@
 """Options of the fault tests, and what they share."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hundredfold.testing.coordinator import CoordinatorProcess
+from storage_tools import AGENTS as STORAGE_AGENTS
 from world import AGENTS
 
 
@@ -28,3 +30,15 @@ def start(tmp_path: Path) -> Iterator[Callable[..., CoordinatorProcess]]:
     yield start
     for process in reversed(started):
         process.stop()
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """The data directory of the coordinators that `start` and `serve` start."""
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def serve(start: Callable[..., CoordinatorProcess]) -> Callable[..., CoordinatorProcess]:
+    """Start coordinators as `start` does, with the behaviours of the storage tests."""
+    return partial(start, "--plugin", str(STORAGE_AGENTS))

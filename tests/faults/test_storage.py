@@ -3,16 +3,14 @@
 Each test was seen to fail with its protection switched off; a comment says what that was.
 """
 
-import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,43 +24,10 @@ from hundredfold.stores.contract import Batch, Write
 from hundredfold.stores.sqlite import SqliteStore
 from hundredfold.testing.coordinator import READY, CoordinatorProcess, eventually
 from hundredfold.v1 import task_pb2
+from storage_tools import AGENTS, Serve, needs_root, second, small_disk
 
-AGENTS = Path(__file__).with_name("storage_agents.py")
 MIB = 1 << 20
-Start = Callable[..., CoordinatorProcess]
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root; tests/unit/test_room.py needs nothing")
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-
-
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def start(data_dir: Path) -> Iterator[Start]:
-    """Start coordinators on one data directory, one after the other; all are stopped at the end."""
-    started: list[CoordinatorProcess] = []
-
-    def start(*arguments: str) -> CoordinatorProcess:
-        started.append(CoordinatorProcess(data_dir, ["--plugin", str(AGENTS), *arguments]))
-        return started[-1]
-
-    yield start
-    for process in reversed(started):
-        process.stop()
-
-
-@contextmanager
-def small_disk(path: Path, size: int) -> Iterator[None]:
-    """Have a file system of its own, and a small one, at `path`."""
-    path.mkdir(mode=0o700)
-    subprocess.run(["/usr/bin/env", "mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", path], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["/usr/bin/env", "umount", "--lazy", path], check=True)
 
 
 def fill(path: Path) -> None:
@@ -75,7 +40,7 @@ def fill(path: Path) -> None:
 def refused(client: SyncClient) -> bool:
     """Whether a submission is refused for want of room."""
     try:
-        client.submit("echo", {"number": 1})
+        client.submit("say", {"number": 1})
     except StoreFull:
         return True
     return False
@@ -99,16 +64,16 @@ def disk(data_dir: Path) -> Iterator[Path]:
 
 
 @needs_root
-def test_a_full_disk_ends_submissions_and_not_what_runs(disk: Path, start: Start, tmp_path: Path) -> None:
+def test_a_full_disk_ends_submissions_and_not_what_runs(disk: Path, serve: Serve, tmp_path: Path) -> None:
     # Off: `--ballast-bytes 0`, and the results wait for ever; `state.store_full` unread, and the queue grows on.
-    process = start("--ballast-bytes", str(16 * MIB))
+    process = serve("--ballast-bytes", str(16 * MIB))
     with process.client() as client:
-        running = [client.submit("hold", {"path": str(tmp_path / "go"), "size": MIB}) for _ in range(4)]
+        running = [client.submit("hold_back", {"path": str(tmp_path / "go"), "size": MIB}) for _ in range(4)]
         eventually(lambda: all_run(client, running), what="starting")
         fill(disk / "filler")
         accepted: list[task_pb2.Task] = []  # the first ones may find room in the log
         with suppress(StoreFull):
-            accepted.extend(client.submit("echo", {"number": number}) for number in range(50))
+            accepted.extend(client.submit("say", {"number": number}) for number in range(50))
         assert len(accepted) < 50
         assert not (disk / "ballast").exists()
         (tmp_path / "go").touch()
@@ -122,12 +87,12 @@ def test_a_full_disk_ends_submissions_and_not_what_runs(disk: Path, start: Start
 
 
 @needs_root
-def test_without_any_room_it_waits_and_loses_nothing(disk: Path, start: Start, tmp_path: Path) -> None:
+def test_without_any_room_it_waits_and_loses_nothing(disk: Path, serve: Serve, tmp_path: Path) -> None:
     # Off: `Storage` without a `Room`, and the coordinator ends at the first commit; without `Room.give_up`, it never
     # ends at SIGTERM.
-    process = start("--drain-seconds", "1", "--grace-seconds", "1")
+    process = serve("--drain-seconds", "1", "--grace-seconds", "1")
     with process.client() as client:
-        before = client.submit("hold", {"path": str(tmp_path / "go"), "size": MIB})
+        before = client.submit("hold_back", {"path": str(tmp_path / "go"), "size": MIB})
         eventually(lambda: all_run(client, [before]), what="starting")
         fill(disk / "filler")
         (tmp_path / "go").touch()
@@ -137,7 +102,7 @@ def test_without_any_room_it_waits_and_loses_nothing(disk: Path, start: Start, t
         process.signal(signal.SIGTERM)
         assert process.wait() == 0
     (disk / "filler").unlink()
-    process = start()
+    process = serve()
     with process.client() as client:
         assert len(value(client.wait(before.id, timeout_seconds=20))["text"]) == MIB
 
@@ -161,39 +126,32 @@ def failing(process: CoordinatorProcess, call: str, trace: Path) -> Iterator[Non
 
 @needs_strace
 @pytest.mark.parametrize("call", ["fdatasync", "pwrite64"])
-def test_a_failed_write_or_sync_ends_it_at_once(call: str, start: Start, tmp_path: Path) -> None:
+def test_a_failed_write_or_sync_ends_it_at_once(call: str, serve: Serve, tmp_path: Path) -> None:
     # Off: `Storage` without `fail_stop`, and the store is closed on the way out: written, synced and unlinked.
-    process = start()
+    process = serve()
     with process.client() as client:
-        before = client.submit("hold", {"path": str(tmp_path / "go")})
+        before = client.submit("hold_back", {"path": str(tmp_path / "go")})
         eventually(lambda: all_run(client, [before]), what="starting")
         (pid,) = (worker.pid for worker in client.workers())
         with failing(process, call, tmp_path / "trace"):
             with pytest.raises(HundredfoldError, match="No coordinator answers"):
-                client.submit("echo", {"number": 1}, request_id="lost")
+                client.submit("say", {"number": 1}, request_id="lost")
             assert process.wait() == 3
     assert "[STORE_UNAVAILABLE]" in process.log
     lines = (tmp_path / "trace").read_text().splitlines()
     failed = next(index for index, line in enumerate(lines) if "(INJECTED)" in line)
     touched = [line for line in lines[failed + 1 :] if re.search(r"(pwrite64|sync|ftruncate|unlink)\(.*data/", line)]
     assert touched == [], "nothing may be done to the store after that"
-    process = start()
+    process = serve()
     with process.client() as client:
         (tmp_path / "go").touch()
         ended = client.wait(before.id, timeout_seconds=20)
         assert (value(ended)["pid"], len(ended.attempts)) == (pid, 1), "agents live through it"
-        client.submit("echo", {"number": 1}, request_id="lost")
-        assert len({task.id for task in client.list(behaviour="echo")}) == 1
+        client.submit("say", {"number": 1}, request_id="lost")
+        assert len({task.id for task in client.list(behaviour="say")}) == 1
 
 
 # C11, C12: two coordinators, and what one has left behind -------------------------------------------------------------
-
-
-def second(data_dir: Path, *arguments: str) -> "subprocess.Popen[str]":
-    """Start another coordinator on a data directory that has one."""
-    argv = [sys.executable, "-m", "hundredfold_coordinator", "serve", "--data-dir", str(data_dir), *arguments]
-    environment = {key: text for key, text in os.environ.items() if not key.startswith(("HUNDREDFOLD_", "XDG_"))}
-    return subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def read_until(process: "subprocess.Popen[str]", words: str) -> str:
@@ -206,22 +164,22 @@ def read_until(process: "subprocess.Popen[str]", words: str) -> str:
     return text
 
 
-def test_a_second_coordinator_names_the_first_and_ends(data_dir: Path, start: Start) -> None:
+def test_a_second_coordinator_names_the_first_and_ends(data_dir: Path, serve: Serve) -> None:
     # Off: `DataDirectoryLock.acquire` that goes on when the lock is taken.
-    first = start()
+    first = serve()
     with second(data_dir) as late:
         _, told = late.communicate(timeout=20)
     assert late.returncode == 5
     assert f"the coordinator with pid {first.pid}" in told
     with first.client() as client:
-        assert value(client.wait(client.submit("echo", {"number": 1}).id)) == 1, "the first one has kept its sockets"
+        assert value(client.wait(client.submit("say", {"number": 1}).id)) == 1, "the first one has kept its sockets"
 
 
-def test_a_standby_takes_over_what_a_killed_one_has_left(data_dir: Path, start: Start, tmp_path: Path) -> None:
-    # Off: the lease without its guard; the first one, had it only been stopped, would go on writing.
-    first = start()
+def test_a_standby_takes_over_what_a_killed_one_has_left(data_dir: Path, serve: Serve, tmp_path: Path) -> None:
+    # Off: `standby` unread in `Daemon.run`.
+    first = serve()
     with first.client() as client:
-        task = client.submit("hold", {"path": str(tmp_path / "go")})
+        task = client.submit("hold_back", {"path": str(tmp_path / "go")})
         eventually(lambda: all_run(client, [task]), what="starting")
     with second(data_dir, "--standby", "--plugin", str(AGENTS)) as standby:
         read_until(standby, f"the coordinator with pid {first.pid}")
@@ -239,9 +197,9 @@ def test_a_standby_takes_over_what_a_killed_one_has_left(data_dir: Path, start: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_standby_ends_at_once_when_it_is_told_to(number: signal.Signals, data_dir: Path, start: Start) -> None:
+def test_a_standby_ends_at_once_when_it_is_told_to(number: signal.Signals, data_dir: Path, serve: Serve) -> None:
     # Off: a blocking flock, which Ctrl-C does not end.
-    first = start()
+    first = serve()
     with second(data_dir, "--standby") as standby:
         read_until(standby, "standing by")
         standby.send_signal(number)
@@ -259,7 +217,7 @@ def stranger() -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def test_what_a_dead_one_has_left_is_no_hindrance(
-    data_dir: Path, start: Start, stranger: "subprocess.Popen[bytes]"
+    data_dir: Path, serve: Serve, stranger: "subprocess.Popen[bytes]"
 ) -> None:
     # Off: a `DataDirectoryLock` that kills the pid in its file, as pid files invite one to; `bind` without `unlink`.
     data_dir.mkdir(mode=0o700)
@@ -267,28 +225,28 @@ def test_what_a_dead_one_has_left_is_no_hindrance(
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(data_dir / "api.sock"))
     (data_dir / "worker.sock").write_text("not even a socket")
-    process = start()
+    process = serve()
     with process.client() as client:
-        assert value(client.wait(client.submit("echo", {"number": 7}).id)) == 7
+        assert value(client.wait(client.submit("say", {"number": 7}).id)) == 7
     assert (data_dir / "lock").read_text() == f"{process.pid}\n"
     process.stop()
     assert stranger.poll() is None, "it was signalled"
 
 
 def test_a_stranger_with_the_pid_of_a_dead_host_is_not_signalled(
-    data_dir: Path, start: Start, stranger: "subprocess.Popen[bytes]"
+    data_dir: Path, serve: Serve, stranger: "subprocess.Popen[bytes]"
 ) -> None:
     # Off: `open_process` that compares neither start time nor boot; the stranger is taken for a host, and killed as one
     # that is silent or has to go.
-    process = start()
+    process = serve()
     process.stop()
     record = records_pb2.HostRecord(host_id="host-stale", secret_hash=bytes(32), version="0")
     record.process.CopyFrom(records_pb2.ProcessIdentity(pid=stranger.pid, start_ticks=1, boot_id="another"))
     with closing(SqliteStore(data_dir / "hundredfold.db")) as store:
         store.commit([Batch([Write(b"host/host-stale", record.SerializeToString())])])
-    process = start()
+    process = serve()
     with process.client() as client:
-        assert value(client.wait(client.submit("echo", {"number": 7}).id)) == 7
+        assert value(client.wait(client.submit("say", {"number": 7}).id)) == 7
         assert "host-stale" not in {host.id for host in client.hosts()}
     process.stop()
     assert stranger.poll() is None, "it was signalled"
@@ -297,21 +255,21 @@ def test_a_stranger_with_the_pid_of_a_dead_host_is_not_signalled(
 # S7: the reply lost after the commit ----------------------------------------------------------------------------------
 
 
-def test_a_submission_whose_answer_was_lost_can_be_repeated(start: Start) -> None:
+def test_a_submission_whose_answer_was_lost_can_be_repeated(serve: Serve) -> None:
     # Off: `submission._known_request` that knows none, and there are more tasks than requests.
     accepted: dict[int, str] = {}
     for number in range(6):
-        process = start()
+        process = serve()
         with process.client() as client, suppress(HundredfoldError):
             # Killed at any moment from before the commit to behind the answer.
             killer = threading.Timer(number * 0.001, process.signal, (signal.SIGKILL,))
             killer.start()
-            accepted[number] = client.submit("echo", {"number": number}, request_id=f"r{number}").id
+            accepted[number] = client.submit("say", {"number": number}, request_id=f"r{number}").id
         killer.join()
         process.wait()
-    with start().client() as client:
+    with serve().client() as client:
         for number in range(6):
-            again = client.submit("echo", {"number": number}, request_id=f"r{number}")
+            again = client.submit("say", {"number": number}, request_id=f"r{number}")
             assert again.id == accepted.get(number, again.id)
             assert value(client.wait(again.id, timeout_seconds=20)) == number
-        assert len(list(client.list(behaviour="echo"))) == 6
+        assert len(list(client.list(behaviour="say"))) == 6

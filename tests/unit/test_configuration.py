@@ -118,6 +118,13 @@ def test_a_key_that_nothing_reads_is_named(load: Load, text: str, problem: str) 
     assert problem in str(caught.value)
 
 
+def test_a_setting_may_be_called_as_a_command_is(invoke: Invoke) -> None:
+    config = 'store = "sqlite:/elsewhere/x.db"\ndata_dir = "/somewhere"'
+    assert settings(invoke("serve", "--print-config", config=config))["store"][0] == "sqlite:/elsewhere/x.db"
+    refused = invoke("store", "check", config=config).exception
+    assert "/somewhere" in str(refused), "it holds for the command's own commands, too"
+
+
 def test_a_value_where_a_table_should_be_is_named(load: Load) -> None:
     with pytest.raises(InvalidSetting, match="run"):
         load("run = 1")

@@ -177,3 +177,20 @@ async def test_what_was_never_open_can_be_closed(opener: Callable[[], WatchedSto
             await storage.open(opener)
     await storage.close()
     assert not storage._thread.is_alive()
+
+
+async def test_what_comes_after_the_close_is_no_failure(store: WatchedStore) -> None:
+    failures: list[StoreUnavailable] = []
+    storage = Storage(on_failure=failures.append)
+    await storage.open(lambda: store)
+    store.error = StoreUnavailable(url="u", problem="p")
+    first = asyncio.ensure_future(storage.commit([batch(b"a")]))
+    await asyncio.sleep(0)
+    await asyncio.gather(first, return_exceptions=True)
+    assert failures == [store.error]
+    closing = storage._run(storage._close)
+    late = asyncio.ensure_future(storage.commit([batch(b"b")]))
+    await asyncio.gather(closing, late, return_exceptions=True)
+    assert failures == [store.error]
+    store.error = None
+    await storage.close()

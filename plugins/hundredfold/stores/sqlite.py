@@ -33,7 +33,7 @@ from hundredfold.stores.contract import (
     Record,
     end_of_prefix,
 )
-from hundredfold.stores.mark import HighWaterMark, reset
+from hundredfold.stores.mark import HighWaterMark, reset, sync_directory
 from hundredfold.stores.plan import asked_keys, plan_commit
 
 _P = ParamSpec("_P")
@@ -61,6 +61,8 @@ _CURES: Final[Mapping[type[Exception], str]] = MappingProxyType(
         apsw.CorruptError: "; keep a copy of it and of its log, and restore a backup",
         apsw.ReadOnlyError: "; look at its owner and mode, and at how its file system is mounted",
         apsw.CantOpenError: "; look whether its directory is there and may be written",
+        PermissionError: "; look at its owner and mode",
+        FileNotFoundError: "; make its directory",
     }
 )
 
@@ -115,13 +117,13 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         self.url = f"sqlite:{path}"
         self._closed = False
+        self._mark: HighWaterMark | None = None
         self._version = 0
         self._log_pages = 0
         self._checkpoint_pages = _CHECKPOINT_PAGES
         try:
-            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))  # the log gets the same mode
+            _make_private(path)
             self._connection = apsw.Connection(str(path), statementcachesize=_STATEMENTS)
-            self._mark = HighWaterMark(mark_path(path))
         except (apsw.Error, OSError) as error:
             raise self.explain(error) from error
         try:
@@ -163,7 +165,7 @@ class SqliteStore:
             self._write(plan.changes)
             self._connection.execute("UPDATE clock SET version = ?", (plan.version,))
         self._version = plan.version
-        self._mark.note(plan.version)
+        self._note(plan.version)
         if self._log_pages >= self._checkpoint_pages:
             self._checkpoint()
         return plan.results
@@ -191,13 +193,15 @@ class SqliteStore:
             self._closed = True
             self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
             self._connection.close()
-            self._mark.close()
+            if self._mark:
+                self._mark.close()
 
     def abandon(self) -> None:
         """Close without writing anything: not the log into the file, and no sync of any kind. Idempotent."""
         self._closed = True
         self._connection.close()
-        self._mark.abandon()
+        if self._mark:
+            self._mark.abandon()
 
     def explain(self, error: Exception) -> HundredfoldError:
         """Return the error that says what SQLite or the file system has raised."""
@@ -221,10 +225,21 @@ class SqliteStore:
             raise apsw.ReadOnlyError(f"{path} may not be written")
         self._connection.execute(_PRAGMAS).fetchall()
         self._version = self._stored_version()
+        self._mark = HighWaterMark(mark_path(path))
         if self._version < self._mark.version:
             raise StoreDamaged(str(path), self._mark.version - self._version)
         self._connection.setwalhook(self._count_log_pages)  # which also ends SQLite's own checkpoints
         self._connection.execute(_SCHEMA).fetchall()
+
+    def _note(self, version: int) -> None:
+        try:
+            if self._mark:
+                self._mark.note(version)
+        except OSError as error:
+            # Some file systems need room even to overwrite. The commit stands, and may not be tried again; a mark that
+            # stays behind claims too little, never too much.
+            if error.errno not in _NO_ROOM:
+                raise
 
     def _stored_version(self) -> int:
         tables: Any = self._connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'clock'").fetchall()
@@ -276,6 +291,13 @@ class SqliteStore:
         for some in _chunks(keys):
             rows += self._connection.execute(statement.format(keys=",".join("?" * len(some))), tuple(some)).fetchall()
         return rows
+
+
+def _make_private(path: Path) -> None:
+    """Make the file if it is missing: the log gets the same mode, and SQLite does not sync its name."""
+    if not path.exists():  # to open and close one that is in use here would free its locks: fcntl(2)
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        sync_directory(path.parent)
 
 
 def _chunks(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
