@@ -1,17 +1,20 @@
 """What stays behind of a hundred thousand tasks: nothing."""
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
 from hundredfold import Submission, SyncClient
+from hundredfold.testing.coordinator import eventually
 from measures import FAULTS, coordinator
 
 _WARM_UP: Final = 5_000
 _WAVE: Final = 1_000
 _KEPT: Final = 2_000
+_CALM_SECONDS: Final = 3.0
 
 
 def drift(directory: Path, n: int = 100_000) -> dict[str, Any]:
@@ -35,6 +38,8 @@ def _run(client: SyncClient, directory: Path, number: int) -> None:
         assert len(list(client.as_ended(ids, timeout_seconds=300))) == _WAVE
         if done % 10_000 == 0:
             sys.stderr.write(f"  {done} of {number}\n")
+    eventually(lambda: not client.workers(), what="the end of the last one")
+    time.sleep(_CALM_SECONDS)
 
 
 def _look(processes: list[psutil.Process], directory: Path) -> dict[str, float]:
