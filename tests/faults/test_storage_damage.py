@@ -14,7 +14,7 @@ from pathlib import Path
 import apsw
 import pytest
 from hundredfold.errors import StoreDamaged, StoreUnavailable
-from hundredfold.stores.contract import Batch, Write
+from hundredfold.stores.contract import Batch, Committed, Write
 from hundredfold.stores.sqlite import SqliteStore, accept_loss, mark_path
 from storage_tools import Serve, needs_root, second, small_disk, store_command
 
@@ -73,6 +73,9 @@ def test_lost_changes_are_noticed_counted_and_touched_by_nobody(loss: Callable[[
     with closing(SqliteStore(written)) as store:
         assert len(store.scan(b"")) == 50 - caught.value.missing
         assert store.check() == []
+        (result,) = store.commit([Batch([Write(b"new", b"")])])
+        assert isinstance(result, Committed)
+        assert result.version > 50, "a version that was lost is not given again"
 
 
 def test_nothing_is_lost_by_a_kill(written: Path) -> None:

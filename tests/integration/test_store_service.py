@@ -14,7 +14,7 @@ import pytest
 from hundredfold import SyncClient
 from hundredfold.errors import BackupFailed, PermissionDenied, StoreCannot, Unauthenticated
 from hundredfold.stores.sqlite import SqliteStore
-from hundredfold.testing.coordinator import CoordinatorProcess
+from hundredfold.testing.coordinator import CoordinatorProcess, eventually
 
 AGENTS = Path(__file__).with_name("agents.py")
 
@@ -45,6 +45,7 @@ def writing(served: CoordinatorProcess) -> Iterator[list[str]]:
 
     thread = threading.Thread(target=write)
     thread.start()
+    eventually(lambda: accepted, what="the first task")
     yield accepted
     done.set()
     thread.join()

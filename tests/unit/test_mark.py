@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from hundredfold.stores import mark as marks
-from hundredfold.stores.mark import HighWaterMark, reset
+from hundredfold.stores.mark import HighWaterMark
 
 
 @pytest.fixture
@@ -72,11 +72,3 @@ def test_a_torn_write_costs_the_newest_only(path: Path, length: int, monkeypatch
 def test_what_is_no_mark_says_nothing(path: Path) -> None:
     path.write_bytes(b"\xff" * 8192)
     assert kept(path) == 0
-
-
-def test_it_can_be_set_back(path: Path) -> None:
-    mark = HighWaterMark(path)
-    mark.note(9)
-    mark.close()
-    reset(path, 4)
-    assert kept(path) == 4

@@ -83,19 +83,6 @@ class HighWaterMark:
         return int(version) if magic == _MAGIC and checksum == crc32(data[:-4]) else 0
 
 
-def reset(path: Path, version: int) -> None:
-    """Forget what was noted in `path`, and note `version`, durably.
-
-    Raises:
-        OSError: what the file system says.
-
-    """
-    path.unlink(missing_ok=True)
-    mark = HighWaterMark(path)
-    mark.note(version)
-    mark.close()
-
-
 def sync_directory(path: Path) -> None:
     """Make the entries of a directory durable.
 

@@ -33,7 +33,7 @@ from hundredfold.stores.contract import (
     Record,
     end_of_prefix,
 )
-from hundredfold.stores.mark import HighWaterMark, reset, sync_directory
+from hundredfold.stores.mark import HighWaterMark, sync_directory
 from hundredfold.stores.plan import asked_keys, plan_commit
 
 _P = ParamSpec("_P")
@@ -312,6 +312,8 @@ def mark_path(path: Path) -> Path:
 def accept_loss(path: Path) -> int:
     """Take what the store at `path` holds for the whole truth; return how many changes were missing.
 
+    Versions go on behind the high-water mark, so that none that was lost is given a second time.
+
     Raises:
         StoreUnavailable: it cannot be used at all.
 
@@ -322,5 +324,8 @@ def accept_loss(path: Path) -> int:
     except StoreDamaged as damage:
         mark = HighWaterMark(mark_path(path))
         mark.abandon()
-        reset(mark_path(path), mark.version - damage.missing)
+        with closing(apsw.Connection(str(path))) as connection:
+            connection.execute(_SCHEMA).fetchall()  # even that may be what was lost
+            connection.execute("UPDATE clock SET version = ?", (mark.version,))
+        SqliteStore(path).close()
         return damage.missing
