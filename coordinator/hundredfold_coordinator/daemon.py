@@ -177,53 +177,52 @@ class Daemon:
         inputs = RecentInputs()
         token = tcp_token(self._config.data_dir) if self._config.listen else None
         self._api_server = ApiServer(limit, token)
-        await self._api_server.start(
-            api,
-            self._config.listen,
-            TaskService(
-                self._state,
-                self._storage,
-                self._journal,
-                self._hub,
-                self._environments,
-                inputs,
-                self._ended,
-                limit,
-            ),
-            CoordinatorService(
-                self._config,
-                self._epoch,
-                self._state,
-                self._storage,
-                self._journal,
-                self._hosts,
-                self._environments,
-                self._processes.all,
-                self._version,
-                self.stop,
-            ),
-            StoreService(self._storage),
-        )
+        await self._api_server.start(api, self._config.listen, *self._client_services(inputs))
         # Hosts are known before they are listened to: one that is refused ends itself and its agents.
         await self._processes.begin()
         for host_id in set(self._state.alive.values()):
             if not self._processes.knows(host_id):  # its end was noticed, but not recorded any more
                 self._host_lost(host_id)
         self._worker_server = WorkerServer(limit)
-        await self._worker_server.start(
-            worker,
-            WorkerService(self._state, self._storage, self._journal, inputs, limit),
-            HostService(
-                self._journal,
-                self._hosts,
-                self._hub,
-                self._environments,
-                self._processes.authenticate,
-                self._epoch,
-                self._version,
-            ),
-        )
+        workers = WorkerService(self._state, self._storage, self._journal, inputs, limit)
+        await self._worker_server.start(worker, workers, self._host_service())
         await self._api_server.set_serving(serving=True)
+
+    def _client_services(self, inputs: RecentInputs) -> tuple[TaskService, CoordinatorService, StoreService]:
+        tasks = TaskService(
+            self._state,
+            self._storage,
+            self._journal,
+            self._hub,
+            self._environments,
+            inputs,
+            self._ended,
+            self._config.max_payload_bytes,
+        )
+        coordinator = CoordinatorService(
+            self._config,
+            self._epoch,
+            self._state,
+            self._storage,
+            self._journal,
+            self._hosts,
+            self._environments,
+            self._processes.all,
+            self._version,
+            self.stop,
+        )
+        return tasks, coordinator, StoreService(self._storage)
+
+    def _host_service(self) -> HostService:
+        return HostService(
+            self._journal,
+            self._hosts,
+            self._hub,
+            self._environments,
+            self._processes.authenticate,
+            self._epoch,
+            self._version,
+        )
 
     # Serving and stopping ---------------------------------------------------------------------------------------------
 

@@ -41,9 +41,9 @@ class Retention:
 
     async def run(self) -> None:
         """Count what there is, then look again and again: for too many often, for too old ones now and then."""
-        before = self._state.kept, self._state.dead
-        self._state.kept += await self._count(keys.TASK) - before[0]
-        self._state.dead += await self._count(keys.DEAD) - before[1]
+        # What is submitted meanwhile comes after what has been counted, and so is counted, too.
+        kept, dead = await self._count(keys.TASK), await self._count(keys.DEAD)
+        self._state.kept, self._state.dead = kept, dead
         looks = 0
         while True:
             if looks % _AGE_LOOKS == 0 or self.excess > 0 or self._dead_excess > 0:

@@ -1,63 +1,15 @@
 """The command line as people and scripts use it: what goes where, what the exit code says, what an error says."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from command_line import AGENTS, Cli
 from hundredfold.testing.coordinator import CoordinatorProcess, eventually, running_coordinator
 from hundredfold.v1 import task_pb2
-
-HUNDREDFOLD = [sys.executable, "-m", "hundredfold_coordinator"]
-AGENTS = Path(__file__).parents[1] / "integration" / "agents.py"
-
-
-class Cli:
-    """Runs commands against one data directory."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self.directory = data_dir.parent
-        self.environment = {**os.environ, "HUNDREDFOLD_DATA_DIR": str(data_dir)}
-        self.environment.pop("XDG_RUNTIME_DIR", None)
-
-    def __call__(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*HUNDREDFOLD, *arguments],
-            cwd=self.directory,
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [*HUNDREDFOLD, *arguments],
-            cwd=self.directory,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-
-@pytest.fixture(scope="module")
-def coordinator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoordinatorProcess]:
-    with running_coordinator(tmp_path_factory.mktemp("data"), plugins=[AGENTS]) as process:
-        yield process
-
-
-@pytest.fixture
-def cli(coordinator: CoordinatorProcess) -> Cli:
-    return Cli(coordinator.data_dir)
 
 
 def jsonl(path: Path, *values: object) -> str:
@@ -157,46 +109,6 @@ def test_wait_says_by_its_exit_code_that_a_task_failed(cli: Cli) -> None:
     assert done.returncode == 1
     assert "SIGKILL" in done.stdout
     assert cli("wait", "--timeout", "0.1", cli("submit", "nap", '{"seconds": 2}').stdout.strip()).returncode == 7
-
-
-def test_a_dead_letter_is_seen_tried_again_and_discarded(cli: Cli) -> None:
-    task_id = cli("submit", "end", '{"how": "SIGKILL"}', "--max-attempts", "2", "--backoff-seconds", "0").stdout.strip()
-    assert cli("wait", task_id).returncode == 1
-    assert task_id in cli("dead").stdout
-    shown = cli("get", task_id).stdout
-    assert "RETRIES_EXHAUSTED" in shown
-    assert shown.count("SIGNALLED") == 2
-    assert "held by" in shown
-    assert task_id in cli("retry", task_id).stdout
-    assert cli("wait", task_id).returncode == 1
-    assert cli("get", task_id).stdout.count("SIGNALLED") == 4
-    eventually(lambda: cli("delete", task_id).returncode == 0, what="deletion")
-    assert cli("get", task_id).returncode == 4
-    assert task_id not in cli("dead", "-o", "json").stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--retry", "bad=2"], "there are: raised, crashed"),
-        (["--retry", "bad"], "must look like crashed=5"),
-        (["--priority", "500"], "`spec.priority` is 500"),
-        (["--wall-limit-seconds", "-1"], "`wall_seconds` is -1"),
-        (["--memory-limit-bytes", "5"], "`spec.limits.memory_bytes` is 5"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else value[0],
-)
-def test_a_policy_that_is_none_is_refused(cli: Cli, arguments: list[str], said: str) -> None:
-    answer = cli("submit", "nap", '{"seconds": 0}', *arguments)
-    assert (answer.returncode, said in answer.stderr) == (5, True), answer.stderr
-
-
-def test_hosts_are_listed(cli: Cli) -> None:
-    table = cli("hosts").stdout
-    assert "READY" in table
-    (host,) = [json.loads(line) for line in cli("hosts", "-o", "json").stdout.splitlines()]
-    assert host["state"] == "HOST_STATE_READY"
-    assert host["id"] in table
 
 
 def test_run_writes_results_in_order_and_says_the_rest_on_stderr(cli: Cli, tmp_path: Path) -> None:

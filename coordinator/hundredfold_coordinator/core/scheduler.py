@@ -53,10 +53,16 @@ def _open_lanes(state: State) -> list[Lane]:
 def _admits(state: State, lost: int) -> bool:
     """Whether a task that has lost its host so often may run beside the other suspects.
 
-    With each loss it shares the next host with half as many of its kind, so that the one that kills hosts is found
-    out, and takes only few down with it: binary splitting, as in group testing.
+    With each loss it shares the next host with a quarter as many of its kind, so that the one that kills hosts is found
+    out, and takes only few down with it: splitting, as in group testing. A quarter, because whoever is innocent must be
+    alone before it has lost as many hosts as put a task into quarantine, however many may run at once.
     """
-    return lost < SUSPECT_LOSSES or len(state.suspects) < max(1, state.limits.concurrency >> (lost - 1))
+    return lost < SUSPECT_LOSSES or len(state.suspects) < most_suspects(state.limits.concurrency, lost)
+
+
+def most_suspects(concurrency: int, lost: int) -> int:
+    """Return how many tasks may run at once of those that have lost their host at least twice, one of them so often."""
+    return max(1, concurrency >> 2 * (lost - 1))
 
 
 _Closed = tuple[task_pb2.GateKind.ValueType, str]

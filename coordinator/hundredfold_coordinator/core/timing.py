@@ -72,8 +72,8 @@ def start_overdue(state: State, tx: Transaction, event: StartOverdue) -> None:
 def close_overdue(state: State, tx: Transaction, event: CloseOverdue) -> None:
     """Expire a task that has taken too long; if it runs, its process is asked to end first."""
     record = state.tasks.get(event.task_id)
-    if record is None or record.task.state in lifecycle.ENDED:
-        return
+    if record is None or record.task.state in lifecycle.ENDED or record.HasField("end_request"):
+        return  # whoever wanted it to end before has the last word
     reason = f"it was to end within {record.task.spec.schedule_to_close_timeout.ToNanoseconds() / 1e9:g} s and had not"
     if record.task.state == lifecycle.QUEUED:
         _expire(state, tx, record, reason)

@@ -175,6 +175,11 @@ def test_the_task_that_kills_hosts_is_found_and_nobody_pays_for_it(house: Core) 
     assert max(sum(one.outcome == lost for one in task.attempts) for task in others) < QUARANTINE_DEATHS - 2
 
 
+@pytest.mark.parametrize("concurrency", [1, 2, 100, 511, 1000, 100_000])
+def test_an_innocent_suspect_is_alone_before_it_is_put_into_quarantine(concurrency: int) -> None:
+    assert scheduler.most_suspects(concurrency, QUARANTINE_DEATHS - 1) == 1
+
+
 def hashed(secret: str) -> bytes:
     from hashlib import sha256
 

@@ -158,6 +158,13 @@ def test_a_task_that_runs_too_long_is_ended_first(house: Core) -> None:
     assert outcomes(house) == ["TIMED_OUT"]
 
 
+def test_a_cancelled_task_does_not_expire_as_well(house: Core) -> None:
+    house.run("t1", **seconds("schedule_to_close_timeout", 5))
+    house.cancel("t1", "enough")
+    assert house.tell(events.CloseOverdue, task_id="t1").effects == []
+    assert house.exited("t1", signal=15).one(effects.Announce).task.state == task_pb2.TASK_STATE_CANCELLED
+
+
 def test_a_result_that_comes_before_the_end_counts(house: Core) -> None:
     attempt = house.run("t1", **seconds("schedule_to_close_timeout", 5))
     house.tell(events.CloseOverdue, task_id="t1")
