@@ -16,12 +16,18 @@ class HostLine:
 
     def __init__(self) -> None:
         self._commands: list[pb.HostCommand] = []
+        self._recorded = 0
         self._wake = asyncio.Event()
         self._closed = False
 
     def send(self, command: pb.HostCommand) -> None:
         """Send a command; those sent in the same moment travel together."""
         self._commands.append(command)
+        self._wake.set()
+
+    def acknowledge(self, number: int) -> None:
+        """Say that the reports up to `number` are recorded: once for all of one moment."""
+        self._recorded = number
         self._wake.set()
 
     def close(self) -> None:
@@ -31,12 +37,19 @@ class HostLine:
 
     async def batches(self) -> AsyncIterator[pb.AttachResponse]:
         """Yield what is to be sent, until the line is closed."""
-        while self._commands or not self._closed:
+        while self._commands or self._recorded or not self._closed:
             await self._wake.wait()
             self._wake.clear()
-            commands, self._commands = self._commands, []
-            if commands:
+            if commands := self._take():
                 yield pb.AttachResponse(commands=commands)
+
+
+    def _take(self) -> list[pb.HostCommand]:
+        commands, self._commands = self._commands, []
+        if self._recorded:
+            commands.append(pb.HostCommand(acknowledge=pb.Acknowledge(number=self._recorded)))
+            self._recorded = 0
+        return commands
 
 
 class Hosts:
@@ -122,7 +135,9 @@ class Hosts:
 
     def acknowledge(self, effect: effects.Acknowledge) -> None:
         """Tell a host that a report is recorded."""
-        self._send(effect.host, pb.HostCommand(acknowledge=pb.Acknowledge(number=effect.number)))
+        line = self._lines.get(effect.host)
+        if line:
+            line.acknowledge(effect.number)
 
     def follow(self, host_id: str, attempt: AttemptId, *, on: bool) -> None:
         """Have a host send the output of an attempt, or stop sending it."""

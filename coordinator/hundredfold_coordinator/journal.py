@@ -20,9 +20,9 @@ from hundredfold_coordinator.core.state import State
 from hundredfold_coordinator.core.transaction import Decision
 from hundredfold_coordinator.storage import Storage
 
-_CROWD: Final = 8
-_GATHERING_SECONDS: Final = 0.002
-"""With so many attempts alive a commit waits for what others are about to say, as PostgreSQL's commit_delay has it."""
+_CROWD: Final = 4
+_GATHERING_SECONDS_EACH: Final = 0.001
+_GATHERING_SECONDS: Final = 0.01
 
 
 class Journal:
@@ -33,6 +33,7 @@ class Journal:
         self._storage = storage
         self._perform = perform
         self._pending: list[Decision] = []
+        self._shared = 0
         self._wake = asyncio.Event()
         self._stopping = False
         self._failed = False
@@ -77,21 +78,26 @@ class Journal:
         """
         while not self._stopping:
             await self._wake.wait()
-            if len(self._state.alive) >= _CROWD:
-                await asyncio.sleep(_GATHERING_SECONDS)
+            if pause := gathering_seconds(self._shared):
+                await asyncio.sleep(pause)
             self._wake.clear()
-            await self.flush()
+            await self._flush_group()
+        await self.flush()
 
     async def flush(self) -> None:
         """Commit what is pending and do what follows."""
         while self._pending and not self._failed:
-            group, self._pending = self._pending, []
-            batches = [decision.batch for decision in group if decision.batch.writes]
-            if batches:
-                await self._commit(batches)
-            for decision in group:
-                for effect in decision.effects:
-                    self._perform(effect)
+            await self._flush_group()
+
+    async def _flush_group(self) -> None:
+        group, self._pending = self._pending, []
+        batches = [decision.batch for decision in group if decision.batch.writes]
+        if batches:
+            self._shared = len(batches)
+            await self._commit(batches)
+        for decision in group:
+            for effect in decision.effects:
+                self._perform(effect)
 
     def _refuse_at_once(self, decision: Decision) -> Decision:
         """Refuse what is refused for want of room: that follows from nothing written, and must not wait for room."""
@@ -110,6 +116,15 @@ class Journal:
             # What was decided since then was decided on a state that the store does not have: none of it may follow.
             self._failed = True
             raise
+
+
+def gathering_seconds(shared: int) -> float:
+    """Return how long a commit waits for what others are about to say, if the last one was shared by `shared` decisions.
+
+    The more have just come together, the more will: a crowd is served in fewer, larger commits, as with PostgreSQL's
+    `commit_delay`, and who is alone never waits.
+    """
+    return min(_GATHERING_SECONDS, shared * _GATHERING_SECONDS_EACH) if shared >= _CROWD else 0
 
 
 def _check(results: list[Any]) -> None:

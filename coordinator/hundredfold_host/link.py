@@ -74,8 +74,8 @@ class Link:
 
     def acknowledge(self, number: int) -> None:
         """Forget the reports up to `number`."""
-        for known in [n for n in self._unacknowledged if n <= number]:
-            del self._unacknowledged[known]
+        while self._unacknowledged and (oldest := next(iter(self._unacknowledged))) <= number:
+            del self._unacknowledged[oldest]
 
     @property
     def idle(self) -> bool:

@@ -11,7 +11,7 @@ from hundredfold.v1 import task_pb2
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import effects, events
 from hundredfold_coordinator.core.state import Limits, State
-from hundredfold_coordinator.journal import Journal
+from hundredfold_coordinator.journal import Journal, gathering_seconds
 from hundredfold_coordinator.storage import Storage
 
 BROKEN = StoreUnavailable(url="sqlite:x", problem="disk I/O error")
@@ -227,3 +227,8 @@ async def test_what_is_left_is_committed_at_the_end(house: House) -> None:
     await house.storage.release()
     await end
     assert await answer == "t1"
+
+
+@pytest.mark.parametrize(("shared", "milliseconds"), [(0, 0), (1, 0), (3, 0), (4, 4), (10, 10), (1000, 10)])
+def test_the_more_share_a_commit_the_longer_the_next_one_gathers(shared: int, milliseconds: float) -> None:
+    assert gathering_seconds(shared) == pytest.approx(milliseconds / 1000)
