@@ -184,7 +184,7 @@ class Daemon:
             if not self._processes.knows(host_id):  # its end was noticed, but not recorded any more
                 self._host_lost(host_id)
         self._worker_server = WorkerServer(limit)
-        workers = WorkerService(self._state, self._storage, self._journal, inputs, limit)
+        workers = WorkerService(self._state, self._storage, self._journal, self._hosts, inputs, limit)
         await self._worker_server.start(worker, workers, self._host_service())
         await self._api_server.set_serving(serving=True)
 

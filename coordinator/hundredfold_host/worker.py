@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from hundredfold.alarm import Alarm
+from hundredfold.calling import is_calling
 from hundredfold.identity import identity
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
 from hundredfold.v1 import attempt_pb2, task_pb2
@@ -78,6 +79,9 @@ class Moment:
 
 
 _UNKNOWN_EXIT: Final = Exit()
+_RESPITE_STEP_SECONDS: Final = 0.5
+_RESPITE_SECONDS: Final = 60.0
+"""How long in all a worker that waits for a coordinator may outlive its wall limit; its own word is all there is."""
 
 
 class Worker:
@@ -121,7 +125,9 @@ class Worker:
         self.identity = identity(pid) or records_pb2.ProcessIdentity(pid=pid)
         self._loop.add_reader(self._pidfd, self._exited)
         self._kill_alarm: Alarm | None = None
-        self._wall_alarm = self._watch_the_clock()
+        self._wall_alarm: Alarm | None = None
+        self._respite_seconds = _RESPITE_SECONDS
+        self._watch_the_clock(self.limits.wall_time.ToTimedelta().total_seconds())
 
     def end(self, cause: attempt_pb2.KillCause.ValueType, grace_seconds: float) -> None:
         """Ask it to end, and end it after the grace time; with none, end it now. The first cause counts."""
@@ -183,11 +189,16 @@ class Worker:
             pipe.close()
         self.group.release()
 
-    def _watch_the_clock(self) -> Alarm | None:
-        seconds = self.limits.wall_time.ToTimedelta().total_seconds()
-        if not seconds:
-            return None
-        return Alarm(self._loop, seconds, lambda: self.end(attempt_pb2.KILL_CAUSE_WALL_LIMIT, self._grace_seconds))
+    def _watch_the_clock(self, seconds: float) -> None:
+        self._wall_alarm = Alarm(self._loop, seconds, self._time_is_up) if seconds else None
+
+    def _time_is_up(self) -> None:
+        """End it, unless it waits for a coordinator: then its time is not what it takes, and soon it will deliver."""
+        if self._respite_seconds > 0 and is_calling(self.pid):
+            self._respite_seconds -= _RESPITE_STEP_SECONDS
+            self._watch_the_clock(_RESPITE_STEP_SECONDS)
+        else:
+            self.end(attempt_pb2.KILL_CAUSE_WALL_LIMIT, self._grace_seconds)
 
     def _exited(self) -> None:
         self.exited = Moment.now()

@@ -45,6 +45,18 @@ def identity(pid: int) -> records_pb2.ProcessIdentity | None:
     return records_pb2.ProcessIdentity(pid=pid, start_ticks=int(fields[_START]), boot_id=boot_id())
 
 
+def descends_from(pid: int, ancestor: int) -> bool:
+    """Return whether a process is below another one at this moment."""
+    while pid > 1:
+        fields = stat_fields(pid)
+        if fields is None:
+            return False
+        pid = int(fields[_PARENT])
+        if pid == ancestor:
+            return True
+    return False
+
+
 def open_process(wanted: records_pb2.ProcessIdentity) -> int | None:
     """Return a pidfd of exactly this process; None if it is gone.
 

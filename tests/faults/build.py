@@ -18,9 +18,10 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from hundredfold_coordinator import cli
-from hundredfold_coordinator.core import conclusion, effects, retry, running
+from hundredfold_coordinator.core import conclusion, effects, events, retry, running
 from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.performer import Performer
+from hundredfold_coordinator.services import host_service
 from hundredfold_coordinator.storage import Storage
 
 
@@ -96,9 +97,23 @@ def never_try_again() -> None:
     )
 
 
+def hear_no_launches() -> None:
+    """Never hear from a host which process it has started."""
+    heard = host_service._numbered
+
+    def numbered(host_id: str, report: Any, kind: str | None) -> Any:
+        event = heard(host_id, report, kind)
+        if isinstance(event, events.Launched):
+            return events.HostHeard(now_ns=event.now_ns, host=host_id, silent=False)
+        return event
+
+    host_service._numbered = numbered
+
+
 PROTECTIONS: dict[str, Callable[[], None]] = {
     "commit-first": answer_before_commit,
     "fence": accept_anybody,
+    "launches": hear_no_launches,
     "retry": never_try_again,
 }
 

@@ -176,7 +176,7 @@ class Explorer:
     def _take(self, node: Node, number: int) -> None:
         secret = f"{number}"
         taken = events.Taken(
-            now_ns=_NOW, credential_hash=_hash(secret), pid=1, token_hash=_hash(secret + "t"), reply="w"
+            now_ns=_NOW, credential_hash=_hash(secret), process=None, token_hash=_hash(secret + "t"), reply="w"
         )
         answer = self._tell(node, taken)
         if isinstance(answer, effects.Reply):

@@ -111,6 +111,17 @@ def test_what_was_given_away_is_not_taken_back(start: Start, tmp_path: Path) -> 
         assert first.receipt.exit_code == 3, "it was refused"
 
 
+def test_a_host_that_dies_before_it_tells_of_an_agent_leaves_no_ghost(start: Start, tmp_path: Path) -> None:
+    """Seen red without `note_process` in `running.take`: the first agent goes on, and nobody knows of it."""
+    with start(program=build("--off", "launches")).client() as client:
+        task_id = client.submit("hold_attempt", {"path": str(tmp_path / "go")}).id
+        (first,) = running(client, [task_id])
+        os.kill(client.hosts()[0].pid, signal.SIGKILL)
+        eventually(lambda: is_gone(first.pid), what="the end of the first agent")
+        (tmp_path / "go-2").touch()
+        assert result_of(client.wait(task_id, timeout_seconds=20)) == 2
+
+
 def test_without_a_fence_the_late_one_would_win(start: Start, tmp_path: Path) -> None:
     """The test above can fail."""
     client, task_id, agent, host = stop_and_give_away(start, tmp_path, "--off", "fence")

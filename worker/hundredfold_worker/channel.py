@@ -2,7 +2,7 @@
 
 Every call waits for a coordinator that restarts, for as long as it takes: what there is to deliver is worth more than
 the process, and an orphaned worker is ended by its host. Every call is idempotent on the other side, so a lost answer
-is asked for again.
+is asked for again. While a call lasts, the process says so in its name, where its host looks before it ends it.
 """
 
 import os
@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
+from hundredfold.calling import calling
 from hundredfold.errors import HundredfoldError
 from hundredfold.status import from_code, from_status
 from hundredfold.v1 import worker_service_pb2 as pb
@@ -79,7 +80,10 @@ class Channel:
         self._transport.close()
 
     def _call(self, method: str, request: Any, response: type[_Response]) -> _Response:
-        data = request.SerializeToString()
+        with calling():
+            return self._call_until_heard(method, request.SerializeToString(), response)
+
+    def _call_until_heard(self, method: str, data: bytes, response: type[_Response]) -> _Response:
         while True:
             reply = self._transport.call(f"/{_SERVICE}/{method}", data, self._secret)
             if reply.code == OK:

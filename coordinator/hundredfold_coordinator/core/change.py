@@ -27,6 +27,15 @@ def move(
     tx.tell(record, task_pb2.Event(attempt=len(record.task.attempts), state_change=change))
 
 
+def note_process(
+    tx: Transaction, record: records_pb2.TaskRecord, key: AttemptId, process: records_pb2.ProcessIdentity
+) -> None:
+    """Note which process runs an attempt."""
+    record.alive[key[1]].process.CopyFrom(process)
+    record.task.attempts[key[1] - 1].pid = process.pid
+    tx.touch(record)
+
+
 def end_attempt(
     tx: Transaction,
     record: records_pb2.TaskRecord,

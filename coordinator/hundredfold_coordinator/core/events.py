@@ -88,10 +88,10 @@ class CloseOverdue(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken(Event):
-    """A worker takes its attempt; `pid` is what it says its process is."""
+    """A worker takes its attempt; `process` is its process, if its host has not told of it yet and it is known."""
 
     credential_hash: bytes
-    pid: int
+    process: records_pb2.ProcessIdentity | None
     token_hash: bytes
     reply: object
 

@@ -7,7 +7,7 @@ from hundredfold.v1 import attempt_pb2
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import alarms, lifecycle
-from hundredfold_coordinator.core.change import forget_attempt, forget_if_gone, requeue
+from hundredfold_coordinator.core.change import forget_attempt, forget_if_gone, note_process, requeue
 from hundredfold_coordinator.core.conclusion import conclude
 from hundredfold_coordinator.core.effects import Acknowledge, Bury, EndHost, Kill, Remind
 from hundredfold_coordinator.core.events import (
@@ -41,7 +41,7 @@ def attach(state: State, tx: Transaction, event: HostAttached) -> None:
         tx.then(Kill(event.host, key, 0))
     for key in sorted(there.keys() & here):
         record = state.tasks[key[0]]
-        _note_process(tx, record, key, there[key].process)
+        note_process(tx, record, key, there[key].process)
         if _is_running(record, key) and not record.HasField("end_request"):
             watch_limit(state, tx, record)
         else:  # whoever wanted it to end may have said so while the host could not hear it
@@ -112,7 +112,7 @@ def launched(state: State, tx: Transaction, event: Launched) -> None:
     """Note the process of an attempt."""
     record = _alive(state, event.attempt)
     if record and _is_running(record, event.attempt):
-        _note_process(tx, record, event.attempt, event.process)
+        note_process(tx, record, event.attempt, event.process)
         if not record.HasField("end_request"):
             watch_limit(state, tx, record)
     else:
@@ -178,14 +178,6 @@ def _write_receipt(
 ) -> None:
     record.task.attempts[key[1] - 1].receipt.CopyFrom(receipt)
     forget_attempt(state, tx, record, key)
-
-
-def _note_process(
-    tx: Transaction, record: records_pb2.TaskRecord, key: AttemptId, process: records_pb2.ProcessIdentity
-) -> None:
-    record.alive[key[1]].process.CopyFrom(process)
-    record.task.attempts[key[1] - 1].pid = process.pid
-    tx.touch(record)
 
 
 def _is_running(record: records_pb2.TaskRecord, key: AttemptId) -> bool:

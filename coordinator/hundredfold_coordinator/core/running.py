@@ -10,7 +10,7 @@ from hundredfold.v1 import attempt_pb2, session_pb2, task_pb2
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import alarms, lifecycle
-from hundredfold_coordinator.core.change import end_attempt, end_task, move
+from hundredfold_coordinator.core.change import end_attempt, end_task, move, note_process
 from hundredfold_coordinator.core.conclusion import conclude
 from hundredfold_coordinator.core.effects import Remind
 from hundredfold_coordinator.core.events import CheckpointSaved, Completed, Emitted, Failed, Overstayed, Taken
@@ -32,7 +32,8 @@ def take(state: State, tx: Transaction, event: Taken) -> None:
     else:
         if record.task.state == lifecycle.LAUNCHING:
             _begin(tx, record)
-            current_attempt(record).pid = current_attempt(record).pid or event.pid
+        if event.process and not record.alive[len(record.task.attempts)].process.pid:
+            note_process(tx, record, attempt_id(record), event.process)  # should its host die before it tells of it
         state.tokens[event.token_hash] = attempt_id(record)
         record.token_hash = event.token_hash
         tx.touch(record)

@@ -7,14 +7,16 @@ from hashlib import sha256
 from typing import Any, Final
 
 from hundredfold.errors import InvalidArgument, PayloadTooLarge, Unauthenticated
+from hundredfold.identity import descends_from, identity
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, session_pb2, task_pb2, worker_service_pb2_grpc
 from hundredfold.v1 import worker_service_pb2 as pb
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import events
-from hundredfold_coordinator.core.state import AttemptId, State, attempt_id
+from hundredfold_coordinator.core.state import AttemptId, State, attempt_id, current_attempt
 from hundredfold_coordinator.core.timing import remaining_seconds
+from hundredfold_coordinator.hosts import Hosts
 from hundredfold_coordinator.inputs import RecentInputs
 from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.services.edge import bearer
@@ -31,11 +33,18 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     """See `proto/hundredfold/v1/worker_service.proto`."""
 
     def __init__(
-        self, state: State, storage: Storage, journal: Journal, inputs: RecentInputs, max_payload_bytes: int
+        self,
+        state: State,
+        storage: Storage,
+        journal: Journal,
+        hosts: Hosts,
+        inputs: RecentInputs,
+        max_payload_bytes: int,
     ) -> None:
         self._state = state
         self._storage = storage
         self._journal = journal
+        self._hosts = hosts
         self._inputs = inputs
         self._max_payload_bytes = max_payload_bytes
 
@@ -52,7 +61,10 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         key = attempt_id(record)
         token = _token(credential, key)
         taken = self._journal.ask(
-            events.Taken, credential_hash=digest, pid=request.pid, token_hash=sha256(token.encode()).digest()
+            events.Taken,
+            credential_hash=digest,
+            process=self._process(record, request.pid),
+            token_hash=sha256(token.encode()).digest(),
         )
         response = await self._context(record.task)  # read while that is being committed
         await taken
@@ -136,6 +148,13 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             outcome=attempt_pb2.ATTEMPT_OUTCOME_PROTOCOL_VIOLATION, type="PayloadTooLarge", message=str(error)
         )
         await self._journal.ask(events.Failed, attempt=key, failure=failure, emitted=request.events)
+
+    def _process(self, record: records_pb2.TaskRecord, pid: int) -> records_pb2.ProcessIdentity | None:
+        """Return the process that a worker says it is, if its host has not told of it yet, and is above it."""
+        if record.alive[len(record.task.attempts)].process.pid:
+            return None
+        host = self._hosts.get(current_attempt(record).host)
+        return identity(pid) if host and descends_from(pid, host.pid) else None
 
     async def _context(self, task: task_pb2.Task) -> pb.NextAttemptResponse:
         """Read what a behaviour needs to begin."""

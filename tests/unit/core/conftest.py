@@ -148,9 +148,9 @@ class Core:
 
     def take(self, credential: str, *, pid: int = 0) -> Told:
         """Let a worker take its attempt; its token is its credential with a dash."""
-        return self.tell(
-            events.Taken, credential_hash=hashed(credential), token_hash=hashed(credential + "-"), pid=pid, reply="w"
-        )
+        process = records_pb2.ProcessIdentity(pid=pid, start_ticks=1, boot_id="boot") if pid else None
+        hashes = {"credential_hash": hashed(credential), "token_hash": hashed(credential + "-")}
+        return self.tell(events.Taken, process=process, reply="w", **hashes)
 
     def run(self, task_id: str = "t1", **spec: Any) -> AttemptId:
         """Submit a task and let its worker take it; return the attempt."""

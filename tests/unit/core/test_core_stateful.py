@@ -173,7 +173,7 @@ class CoreMachine(RuleBasedStateMachine):
 
     def take(self, _host: Host, key: AttemptId, agent: Agent) -> None:
         credential, token = (sha256(text.encode()).digest() for text in (agent.credential, agent.credential + "-"))
-        answer = self.tell(events.Taken, pid=1, reply="w", credential_hash=credential, token_hash=token)
+        answer = self.tell(events.Taken, process=None, reply="w", credential_hash=credential, token_hash=token)
         assert not isinstance(answer, effects.Reply) or attempt_id(self.state.tasks[key[0]]) == key
 
     def launched(self, host: Host, key: AttemptId, agent: Agent) -> None:

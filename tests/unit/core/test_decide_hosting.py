@@ -329,3 +329,10 @@ def test_a_cancelled_task_says_why_when_its_host_is_lost(house: "Core") -> None:
     house.cancel("t1", "enough")
     failure = house.tell(events.HostLost, host=HOST).one(effects.Announce).task.failure
     assert (failure.type, failure.message) == ("Cancelled", "enough")
+
+
+def test_a_worker_that_only_told_itself_who_it_is_is_buried_with_its_host(house: "Core") -> None:
+    credential = house.submit("t1").one(effects.Launch).credential
+    house.take(credential, pid=77)
+    told = house.tell(events.HostLost, host="host-1")
+    assert told.one(effects.Bury).process.pid == 77
