@@ -53,6 +53,7 @@ from hundredfold_coordinator.storage import Storage
 
 OnReady = Callable[[list[str]], None]
 _log: Final = logging.getLogger(__name__)
+_END_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _POLL_SECONDS: Final = 0.02
 _IDLE_POLLS: Final = 10
 _HOST_END_SECONDS: Final = 5.0
@@ -78,10 +79,10 @@ class Daemon:
         for directory in (self._config.data_dir, self._config.runtime_dir):
             _make_private(directory)
         # Before anything is bound: a second server would steal the sockets of the first.
-        if self._config.standby:
-            await lock.wait()
-        else:
+        if not self._config.standby:
             lock.acquire()
+        elif not await _stand_by(lock):
+            return
         self._room = _room(self._config)
         storage = Storage(self._room, fail_stop)
         try:
@@ -278,7 +279,7 @@ class Daemon:
     def _listen_for_signals(self) -> None:
         loop = asyncio.get_running_loop()
         order = DrainOrder(self._config.drain_seconds, self._config.grace_seconds)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _END_SIGNALS:
             loop.add_signal_handler(number, self._stop_or_hurry, order)
         if self._config.owner_fd >= 0:
             loop.add_reader(self._config.owner_fd, self._owner_gone)
@@ -355,6 +356,19 @@ def serve(config: Config, on_ready: OnReady) -> None:
         await Daemon(config, on_ready).run()
 
     uvloop.run(main())  # about a tenth less CPU than the standard loop
+
+
+async def _stand_by(lock: DataDirectoryLock) -> bool:
+    """Wait for the data directory; return whether it was got before somebody told this process to end."""
+    waiting = asyncio.ensure_future(lock.wait())
+    for number in _END_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, waiting.cancel)
+    await asyncio.wait([waiting])
+    for number in _END_SIGNALS:
+        asyncio.get_running_loop().remove_signal_handler(number)
+    if not waiting.cancelled():
+        waiting.result()
+    return not waiting.cancelled()
 
 
 def _room(config: Config) -> Room:

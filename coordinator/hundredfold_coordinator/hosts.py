@@ -43,7 +43,6 @@ class HostLine:
             if commands := self._take():
                 yield pb.AttachResponse(commands=commands)
 
-
     def _take(self) -> list[pb.HostCommand]:
         commands, self._commands = self._commands, []
         if self._recorded:

@@ -119,7 +119,7 @@ class Journal:
 
 
 def gathering_seconds(shared: int) -> float:
-    """Return how long a commit waits for what others are about to say, if the last one was shared by `shared` decisions.
+    """Return how long a commit waits for what others are about to say, if `shared` decisions shared the last one.
 
     The more have just come together, the more will: a crowd is served in fewer, larger commits, as with PostgreSQL's
     `commit_delay`, and who is alone never waits.

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -25,11 +26,11 @@ def drift(directory: Path, n: int = 100_000) -> dict[str, Any]:
     with coordinator(directory, plugin, *arguments) as process, process.client() as client:
         processes = [psutil.Process(process.pid), psutil.Process(client.hosts()[0].pid)]
         _run(client, directory, _WARM_UP)
-        before = _look(processes, directory)
+        before, threads = _look(processes, directory), _threads(processes)
         _run(client, directory, n)
-        after = _look(processes, directory)
+        after, new = _look(processes, directory), _threads(processes) - threads
     growth = {f"{name}_growth": round(after[name] - before[name], 2) for name in before}
-    return {"n": n, **growth, "store_mb": after["store_mb"]}
+    return {"n": n, **growth, "store_mb": after["store_mb"], "new_threads": dict(new)}
 
 
 def _run(client: SyncClient, directory: Path, number: int) -> None:
@@ -41,6 +42,12 @@ def _run(client: SyncClient, directory: Path, number: int) -> None:
             sys.stderr.write(f"  {done} of {number}\n")
     eventually(lambda: not client.workers(), what="the end of the last one")
     time.sleep(_CALM_SECONDS)
+
+
+def _threads(processes: list[psutil.Process]) -> Counter[str]:
+    """Count threads by the name that the kernel knows them by, which tells whose they are."""
+    names = [path.read_text().strip() for one in processes for path in Path(f"/proc/{one.pid}/task").glob("*/comm")]
+    return Counter(names)
 
 
 def _look(processes: list[psutil.Process], directory: Path) -> dict[str, float]:

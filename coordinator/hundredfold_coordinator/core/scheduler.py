@@ -71,6 +71,8 @@ _Closed = tuple[task_pb2.GateKind.ValueType, str]
 def _closed_for_all(state: State) -> _Closed | None:
     if state.draining:
         return task_pb2.GATE_KIND_DRAINING, "the coordinator is stopping; the next one starts it"
+    if state.store_full:
+        return task_pb2.GATE_KIND_STORE_FULL, "the store is full; the room that is left is kept for what runs"
     if not state.hosts:
         return task_pb2.GATE_KIND_NO_HOST, "no host is connected yet"
     if len(state.alive) >= state.limits.concurrency:

@@ -130,6 +130,8 @@ class _GateKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GateKind.Val
     """It has lost its host or its process so often that it may be why: it runs
     beside no other such task.
     """
+    GATE_KIND_STORE_FULL: _GateKind.ValueType  # 9
+    """The store is full: what room is left is for what runs."""
 
 class GateKind(_GateKind, metaclass=_GateKindEnumTypeWrapper):
     """The gates between a queued task and a process."""
@@ -154,6 +156,8 @@ GATE_KIND_SUSPECT: GateKind.ValueType  # 8
 """It has lost its host or its process so often that it may be why: it runs
 beside no other such task.
 """
+GATE_KIND_STORE_FULL: GateKind.ValueType  # 9
+"""The store is full: what room is left is for what runs."""
 Global___GateKind: _TypeAlias = GateKind  # noqa: Y015
 
 class _OutputStream:

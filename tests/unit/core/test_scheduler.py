@@ -178,6 +178,14 @@ def test_gate_memory(house: "Core") -> None:
     assert starts(measure(house, 100)) == ["t1"]
 
 
+def test_gate_store_full(core: "Core") -> None:
+    core.submit("t1")
+    core.tell(events.StoreRoomChanged, full=True)
+    assert starts(core.attach()) == []
+    assert gate(core, "t1") == ("STORE_FULL", "the store is full; the room that is left is kept for what runs")
+    assert starts(core.tell(events.StoreRoomChanged, full=False)) == ["t1"]
+
+
 def test_gate_draining(house: "Core") -> None:
     house.limit(concurrency=1)
     house.submit("t1")
