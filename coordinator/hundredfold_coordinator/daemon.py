@@ -50,6 +50,7 @@ from hundredfold_coordinator.services.store_service import StoreService
 from hundredfold_coordinator.services.task_service import TaskService
 from hundredfold_coordinator.services.worker_service import WorkerService
 from hundredfold_coordinator.storage import Storage
+from hundredfold_coordinator.task_ids import take_up_ids
 
 OnReady = Callable[[list[str]], None]
 _log: Final = logging.getLogger(__name__)
@@ -160,6 +161,7 @@ class Daemon:
 
     async def _recover(self) -> None:
         self._environments.add(DEFAULT, self._default_environment())
+        self._ids = await take_up_ids(self._storage)
         live = [entry.key[len(keys.LIVE) :].decode() for entry in await self._storage.scan_all(keys.LIVE)]
         found = await self._storage.get(list(map(keys.task, live)))
         records = [records_pb2.TaskRecord.FromString(record.value) for record in found if record]
@@ -198,6 +200,7 @@ class Daemon:
             self._environments,
             inputs,
             self._ended,
+            self._ids,
             self._config.max_payload_bytes,
         )
         coordinator = CoordinatorService(

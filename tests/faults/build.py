@@ -1,7 +1,7 @@
 """The test build: the real program, with places where it dies and protections that can be switched off.
 
     python tests/faults/build.py [--crash POINT:N] [--trace FILE] [--off PROTECTION]... [--patch MODULE:NAME=NUMBER]...
-        -- serve ...
+        [--clock FILE] -- serve ...
 
 Nothing of this is in the program itself: the build wraps what it needs, then runs the ordinary command line.
 """
@@ -14,10 +14,12 @@ import importlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TextIO
 
-from hundredfold_coordinator import cli
+from hundredfold_coordinator import cli, performer
 from hundredfold_coordinator.core import conclusion, effects, events, retry, running
 from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.performer import Performer
@@ -65,6 +67,17 @@ def wrap(passing: Points) -> None:
     Performer.perform = watched_perform  # type: ignore[method-assign]
 
 
+def shift_clock(path: Path) -> None:
+    """Let the wall clock be wrong by as many seconds as the file says at that moment; other clocks go on."""
+    now, now_ns = time.time, time.time_ns
+
+    def shift() -> int:
+        return int(path.read_text() or 0)
+
+    time.time = lambda: now() + shift()
+    time.time_ns = lambda: now_ns() + shift() * 10**9
+
+
 def answer_before_commit() -> None:
     """Let effects happen before what they follow from is durable."""
 
@@ -110,10 +123,33 @@ def hear_no_launches() -> None:
     host_service._numbered = numbered
 
 
+class WallAlarm:
+    """An alarm that goes by the clock of the wall."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, callback: Callable[[], object]) -> None:
+        self._loop, self._callback, self._due = loop, callback, time.time() + seconds
+        self._look()
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+    def _look(self) -> None:
+        if time.time() >= self._due:
+            self._callback()
+        else:
+            self._handle = self._loop.call_later(0.05, self._look)
+
+
+def go_by_the_wall() -> None:
+    """Let alarms go by a clock that can be set."""
+    performer.Alarm = WallAlarm  # type: ignore[assignment, misc]
+
+
 PROTECTIONS: dict[str, Callable[[], None]] = {
     "commit-first": answer_before_commit,
     "fence": accept_anybody,
     "launches": hear_no_launches,
+    "monotonic": go_by_the_wall,
     "retry": never_try_again,
 }
 
@@ -126,7 +162,10 @@ def main() -> None:
     parser.add_argument("--off", action="append", default=[], choices=sorted(PROTECTIONS))
     parser.add_argument("--patch", action="append", default=[], metavar="MODULE:NAME=NUMBER")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    parser.add_argument("--clock", type=Path)
     options = parser.parse_args()
+    if options.clock:
+        shift_clock(options.clock)
     for name in options.off:
         PROTECTIONS[name]()
     for patch in options.patch:

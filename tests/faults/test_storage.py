@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -111,10 +112,10 @@ def test_without_any_room_it_waits_and_loses_nothing(disk: Path, serve: Serve, t
 
 
 @contextmanager
-def failing(process: CoordinatorProcess, call: str, trace: Path) -> Iterator[None]:
-    """Have every `call` of a coordinator fail with EIO, and trace what it does to files."""
+def injecting(process: CoordinatorProcess, fault: str, trace: Path) -> Iterator[None]:
+    """Have the kernel treat a coordinator as strace(1) describes a fault, and trace what it does to files."""
     argv = ["/usr/bin/env", "strace", "-f", "-y", "-e", "trace=pwrite64,fdatasync,fsync,ftruncate,unlink"]
-    argv += ["-e", f"inject={call}:error=EIO", "-o", str(trace), "-p", str(process.pid)]
+    argv += ["-e", f"inject={fault}", "-o", str(trace), "-p", str(process.pid)]
     with subprocess.Popen(argv, stderr=subprocess.DEVNULL) as strace:
         status = Path(f"/proc/{process.pid}/status")
         eventually(lambda: "TracerPid:\t0" not in status.read_text(), what="attaching strace")
@@ -133,7 +134,7 @@ def test_a_failed_write_or_sync_ends_it_at_once(call: str, serve: Serve, tmp_pat
         before = client.submit("hold_back", {"path": str(tmp_path / "go")})
         eventually(lambda: all_run(client, [before]), what="starting")
         (pid,) = (worker.pid for worker in client.workers())
-        with failing(process, call, tmp_path / "trace"):
+        with injecting(process, f"{call}:error=EIO", tmp_path / "trace"):
             with pytest.raises(HundredfoldError, match="No coordinator answers"):
                 client.submit("say", {"number": 1}, request_id="lost")
             assert process.wait() == 3
@@ -149,6 +150,27 @@ def test_a_failed_write_or_sync_ends_it_at_once(call: str, serve: Serve, tmp_pat
         assert (value(ended)["pid"], len(ended.attempts)) == (pid, 1), "agents live through it"
         client.submit("say", {"number": 1}, request_id="lost")
         assert len({task.id for task in client.list(behaviour="say")}) == 1
+
+
+# S6: a store that is slow ---------------------------------------------------------------------------------------------
+
+
+@needs_strace
+def test_a_slow_store_delays_what_it_has_to_record_and_nothing_else(serve: Serve, tmp_path: Path) -> None:
+    # Off: a store without a thread of its own, and every answer waits for the disk.
+    process = serve()
+    with process.client() as client, injecting(process, "fdatasync:delay_enter=500ms", tmp_path / "trace"):
+        with ThreadPoolExecutor(1) as pool:
+            begin = time.monotonic()
+            submission = pool.submit(client.submit, "say", {"number": 1})
+            slowest = 0.0
+            while not submission.done():
+                asked = time.monotonic()
+                assert client.status().pid == process.pid
+                slowest = max(slowest, time.monotonic() - asked)
+        assert time.monotonic() - begin >= 0.5, "it is answered when it is durable"
+        assert slowest < 0.3
+        assert value(client.wait(submission.result().id, timeout_seconds=30)) == 1
 
 
 # C11, C12: two coordinators, and what one has left behind -------------------------------------------------------------

@@ -11,7 +11,6 @@ from hundredfold.internal.v1 import records_pb2
 from hundredfold.status import to_status
 from hundredfold.v1 import task_pb2, task_service_pb2_grpc
 from hundredfold.v1 import task_service_pb2 as pb
-from ulid import ULID
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import events, lifecycle, policy
@@ -25,6 +24,7 @@ from hundredfold_coordinator.services.durations import seconds_of
 from hundredfold_coordinator.services.listing import list_tasks
 from hundredfold_coordinator.services.portions import portions
 from hundredfold_coordinator.storage import Storage
+from hundredfold_coordinator.task_ids import TaskIds
 from hundredfold_coordinator.tasks import Tasks
 
 _BATCH_LIMIT: Final = 1000
@@ -47,6 +47,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         environments: Environments,
         inputs: RecentInputs,
         ended: EndedTasks,
+        ids: TaskIds,
         max_payload_bytes: int,
     ) -> None:
         self._state = state
@@ -58,6 +59,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         self._max_payload_bytes = max_payload_bytes
         self._tasks = Tasks(state, storage)
         self._ended = ended
+        self._ids = ids
 
     async def SubmitTask(self, request: pb.SubmitTaskRequest, context: Any) -> pb.SubmitTaskResponse:
         """See the proto."""
@@ -144,7 +146,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
             return error
         return self._journal.ask(
             events.Submitted,
-            task_id=str(ULID()),
+            task_id=self._ids.next(),
             spec=request.spec,
             request_id=request.request_id,
             digest=digest,
