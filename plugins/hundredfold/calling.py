@@ -12,18 +12,17 @@ from typing import Final
 from hundredfold import prctl
 
 _CALLING: Final = b"hundredfold:rpc"
-_OTHERWISE: Final = b"hundredfold: wo"
-"""What the process title begins with, "hundredfold: worker"."""
 
 
 @contextmanager
 def calling() -> Iterator[None]:
     """Say so while the block runs."""
+    otherwise = prctl.thread_name()
     prctl.set_thread_name(_CALLING)
     try:
         yield
     finally:
-        prctl.set_thread_name(_OTHERWISE)
+        prctl.set_thread_name(otherwise)
 
 
 def is_calling(pid: int) -> bool:

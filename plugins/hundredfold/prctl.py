@@ -7,6 +7,7 @@ from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
+_PR_GET_NAME: Final = 16
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -32,7 +33,14 @@ def set_thread_name(name: bytes) -> None:
     _prctl(_PR_SET_NAME, name)
 
 
-def _prctl(option: int, value: int | bytes) -> None:
+def thread_name() -> bytes:
+    """Return that name."""
+    name = ctypes.create_string_buffer(16)
+    _prctl(_PR_GET_NAME, name)
+    return name.value
+
+
+def _prctl(option: int, value: "int | bytes | ctypes.Array[ctypes.c_char]") -> None:
     if _libc.prctl(option, value, 0, 0, 0) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
