@@ -107,7 +107,7 @@ class TaskServiceStub:
     RetryTask: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.RetryTaskRequest, _task_service_pb2.RetryTaskResponse]
     """Queues a task again that has ended without a result: all of its retry
     policy is before it once more, its checkpoint is still there, its deadlines
-    count from now.
+    count from now; it starts no sooner than its `not_before`.
 
     Not idempotent: a repetition finds a task that has not ended.
 
@@ -204,7 +204,7 @@ class TaskServiceAsyncStub(TaskServiceStub):
     RetryTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.RetryTaskRequest, _task_service_pb2.RetryTaskResponse]  # type: ignore[assignment]
     """Queues a task again that has ended without a result: all of its retry
     policy is before it once more, its checkpoint is still there, its deadlines
-    count from now.
+    count from now; it starts no sooner than its `not_before`.
 
     Not idempotent: a repetition finds a task that has not ended.
 
@@ -346,7 +346,7 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_task_service_pb2.RetryTaskResponse, _abc.Awaitable[_task_service_pb2.RetryTaskResponse]]:
         """Queues a task again that has ended without a result: all of its retry
         policy is before it once more, its checkpoint is still there, its deadlines
-        count from now.
+        count from now; it starts no sooner than its `not_before`.
 
         Not idempotent: a repetition finds a task that has not ended.
 
