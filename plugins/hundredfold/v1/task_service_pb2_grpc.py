@@ -212,7 +212,8 @@ class TaskServiceServicer:
         the error.
 
         `NOT_FOUND`: no such task.
-        `FAILED_PRECONDITION`: it has not ended.
+        `FAILED_PRECONDITION`: it has not ended, or its process is not gone yet,
+        which follows in a moment.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

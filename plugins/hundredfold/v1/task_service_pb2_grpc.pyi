@@ -122,7 +122,8 @@ class TaskServiceStub:
     the error.
 
     `NOT_FOUND`: no such task.
-    `FAILED_PRECONDITION`: it has not ended.
+    `FAILED_PRECONDITION`: it has not ended, or its process is not gone yet,
+    which follows in a moment.
     """
 
 @_typing.type_check_only
@@ -219,7 +220,8 @@ class TaskServiceAsyncStub(TaskServiceStub):
     the error.
 
     `NOT_FOUND`: no such task.
-    `FAILED_PRECONDITION`: it has not ended.
+    `FAILED_PRECONDITION`: it has not ended, or its process is not gone yet,
+    which follows in a moment.
     """
 
 class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -367,7 +369,8 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         the error.
 
         `NOT_FOUND`: no such task.
-        `FAILED_PRECONDITION`: it has not ended.
+        `FAILED_PRECONDITION`: it has not ended, or its process is not gone yet,
+        which follows in a moment.
         """
 
 def add_TaskServiceServicer_to_server(servicer: TaskServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
