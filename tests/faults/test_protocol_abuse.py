@@ -58,7 +58,7 @@ LATE = {
 
 
 def test_a_second_delivery_changes_nothing(start: Start) -> None:
-    """Seen red with `--off fence`, and without the digest in `running._answer_repetition`."""
+    """Seen red without the digest in `_answer_repetition`, and without the state in `_current`."""
     with stage(start) as here:
         task_id = here.submit()
         stand_in = here.stand_in(task_id).take()
@@ -177,7 +177,7 @@ def test_what_is_too_large_on_the_way_is_refused_and_no_more(start: Start) -> No
 
 
 def test_garbage_is_refused(start: Start) -> None:
-    """Seen red with messages parsed by gRPC itself, which answers INTERNAL."""
+    """Seen red with messages parsed by gRPC itself, which answers UNKNOWN."""
     with stage(start) as here:
         task_id = here.submit()
         stand_in = here.stand_in(task_id).take()
