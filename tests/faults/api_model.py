@@ -22,7 +22,7 @@ CONCURRENCY = 4
 DEATHS = 3
 """How many of its processes a task may lose before it has failed."""
 SETTINGS = ("--concurrency", str(CONCURRENCY), "--memory-reserve-bytes", "0", "--orphan-seconds", "20")
-KINDS = ("count", "hold", "delayed")
+KINDS = ("hold", "count", "delayed", "hold")
 
 
 @dataclass
