@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from hundredfold_coordinator import cli, performer
+from hundredfold_coordinator import cli, keys, performer
 from hundredfold_coordinator.core import conclusion, effects, events, retry, running
 from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.performer import Performer
@@ -82,15 +82,15 @@ def answer_before_commit() -> None:
     """Let effects happen before what they follow from is durable."""
 
     async def flush(self: Journal) -> None:
-        while self._pending:
-            group, self._pending = self._pending, []
-            for decision in group:
-                for effect in decision.effects:
-                    self._perform(effect)
-            await asyncio.sleep(0.02)  # the answer leaves
-            await self._commit([decision.batch for decision in group if decision.batch.writes])
+        group, self._pending = self._pending, []
+        for decision in group:
+            for effect in decision.effects:
+                self._perform(effect)
+        await asyncio.sleep(0.02)  # the answer leaves
+        await self._commit([decision.batch for decision in group if decision.batch.writes])
 
-    Journal.flush = flush  # type: ignore[method-assign]
+    assert hasattr(Journal, "_flush_group")
+    Journal._flush_group = flush  # type: ignore[method-assign]
 
 
 def accept_anybody() -> None:
@@ -145,11 +145,18 @@ def go_by_the_wall() -> None:
     performer.Alarm = WallAlarm  # type: ignore[assignment, misc]
 
 
+def forget_requests() -> None:
+    """Let every coordinator know only the request ids that it has seen itself."""
+    request = keys.request
+    keys.request = lambda request_id: request(f"{os.getpid()} {request_id}")
+
+
 PROTECTIONS: dict[str, Callable[[], None]] = {
     "commit-first": answer_before_commit,
     "fence": accept_anybody,
     "launches": hear_no_launches,
     "monotonic": go_by_the_wall,
+    "requests": forget_requests,
     "retry": never_try_again,
 }
 

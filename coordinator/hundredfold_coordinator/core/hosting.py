@@ -111,8 +111,11 @@ def measure(state: State, _tx: Transaction, event: MachineMeasured) -> None:
 def launched(state: State, tx: Transaction, event: Launched) -> None:
     """Note the process of an attempt."""
     record = _alive(state, event.attempt)
-    if record and _is_running(record, event.attempt):
+    running = record is not None and _is_running(record, event.attempt)
+    # One that has delivered already is noted, too, if nobody told of it before: it may be left behind by its host.
+    if record and (running or not record.alive[event.attempt[1]].process.pid):
         note_process(tx, record, event.attempt, event.process)
+    if record and running:
         if not record.HasField("end_request"):
             watch_limit(state, tx, record)
     else:

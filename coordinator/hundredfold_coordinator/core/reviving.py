@@ -6,11 +6,11 @@ from hundredfold.v1 import task_pb2
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import lifecycle
-from hundredfold_coordinator.core.change import requeue
+from hundredfold_coordinator.core.change import forget_credential, move
 from hundredfold_coordinator.core.events import DeleteRequested, RetryRequested
 from hundredfold_coordinator.core.state import State
 from hundredfold_coordinator.core.submission import RETRY_SECONDS, ROOM_SECONDS
-from hundredfold_coordinator.core.timing import set_deadlines
+from hundredfold_coordinator.core.timing import hold_until, set_deadlines
 from hundredfold_coordinator.core.transaction import Transaction
 
 
@@ -63,5 +63,7 @@ def _revive(state: State, tx: Transaction, record: records_pb2.TaskRecord) -> No
         task.ClearField(field)
     tx.put(keys.live(task.id))
     tx.delete(keys.dead(task.id))
-    requeue(state, tx, record, "somebody wants it tried again")
+    forget_credential(state, record)
+    move(tx, record, lifecycle.QUEUED, "somebody wants it tried again")
+    hold_until(state, tx, record, task.spec.not_before)
     set_deadlines(tx, record)

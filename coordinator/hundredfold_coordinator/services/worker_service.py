@@ -95,7 +95,6 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     async def CompleteAttempt(self, request: pb.CompleteAttemptRequest, context: Any) -> pb.CompleteAttemptResponse:
         """See the proto."""
         key = self._authenticate(context)
-        self._check_events(request.events)
         await self._fail_if_oversized(key, request)
         digest = sha256(request.result.SerializeToString(deterministic=True))
         digest.update(request.session_writes.SerializeToString(deterministic=True))
@@ -137,6 +136,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
 
     async def _fail_if_oversized(self, key: AttemptId, request: pb.CompleteAttemptRequest) -> None:
         try:
+            self._check_events(request.events)
             self._check_size("result.data", len(request.result.data))
             self._check_size("session_writes", request.session_writes.ByteSize())
         except PayloadTooLarge as error:
@@ -147,7 +147,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         failure = attempt_pb2.Failure(
             outcome=attempt_pb2.ATTEMPT_OUTCOME_PROTOCOL_VIOLATION, type="PayloadTooLarge", message=str(error)
         )
-        await self._journal.ask(events.Failed, attempt=key, failure=failure, emitted=request.events)
+        fitting = [event for event in request.events if len(event.payload.data) <= self._max_payload_bytes]
+        await self._journal.ask(events.Failed, attempt=key, failure=failure, emitted=fitting)
 
     def _process(self, record: records_pb2.TaskRecord, pid: int) -> records_pb2.ProcessIdentity | None:
         """Return the process that a worker says it is, if its host has not told of it yet, and is above it."""

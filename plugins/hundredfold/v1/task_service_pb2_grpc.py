@@ -193,7 +193,7 @@ class TaskServiceServicer:
     def RetryTask(self, request, context):
         """Queues a task again that has ended without a result: all of its retry
         policy is before it once more, its checkpoint is still there, its deadlines
-        count from now.
+        count from now; it starts no sooner than its `not_before`.
 
         Not idempotent: a repetition finds a task that has not ended.
 
@@ -212,7 +212,8 @@ class TaskServiceServicer:
         the error.
 
         `NOT_FOUND`: no such task.
-        `FAILED_PRECONDITION`: it has not ended.
+        `FAILED_PRECONDITION`: it has not ended, or its process is not gone yet,
+        which follows in a moment.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -107,7 +107,7 @@ class TaskServiceStub:
     RetryTask: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.RetryTaskRequest, _task_service_pb2.RetryTaskResponse]
     """Queues a task again that has ended without a result: all of its retry
     policy is before it once more, its checkpoint is still there, its deadlines
-    count from now.
+    count from now; it starts no sooner than its `not_before`.
 
     Not idempotent: a repetition finds a task that has not ended.
 
@@ -122,7 +122,8 @@ class TaskServiceStub:
     the error.
 
     `NOT_FOUND`: no such task.
-    `FAILED_PRECONDITION`: it has not ended.
+    `FAILED_PRECONDITION`: it has not ended, or its process is not gone yet,
+    which follows in a moment.
     """
 
 @_typing.type_check_only
@@ -204,7 +205,7 @@ class TaskServiceAsyncStub(TaskServiceStub):
     RetryTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.RetryTaskRequest, _task_service_pb2.RetryTaskResponse]  # type: ignore[assignment]
     """Queues a task again that has ended without a result: all of its retry
     policy is before it once more, its checkpoint is still there, its deadlines
-    count from now.
+    count from now; it starts no sooner than its `not_before`.
 
     Not idempotent: a repetition finds a task that has not ended.
 
@@ -219,7 +220,8 @@ class TaskServiceAsyncStub(TaskServiceStub):
     the error.
 
     `NOT_FOUND`: no such task.
-    `FAILED_PRECONDITION`: it has not ended.
+    `FAILED_PRECONDITION`: it has not ended, or its process is not gone yet,
+    which follows in a moment.
     """
 
 class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -346,7 +348,7 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_task_service_pb2.RetryTaskResponse, _abc.Awaitable[_task_service_pb2.RetryTaskResponse]]:
         """Queues a task again that has ended without a result: all of its retry
         policy is before it once more, its checkpoint is still there, its deadlines
-        count from now.
+        count from now; it starts no sooner than its `not_before`.
 
         Not idempotent: a repetition finds a task that has not ended.
 
@@ -367,7 +369,8 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         the error.
 
         `NOT_FOUND`: no such task.
-        `FAILED_PRECONDITION`: it has not ended.
+        `FAILED_PRECONDITION`: it has not ended, or its process is not gone yet,
+        which follows in a moment.
         """
 
 def add_TaskServiceServicer_to_server(servicer: TaskServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

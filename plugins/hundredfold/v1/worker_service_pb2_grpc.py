@@ -128,8 +128,8 @@ class WorkerServiceServicer:
         Idempotent: a repetition with the same result answers OK, another result
         is `ABORTED`.
 
-        `INVALID_ARGUMENT`: the result, or all session writes together, are larger
-        than `max_payload_bytes`; the task has failed with that.
+        `INVALID_ARGUMENT`: the result, an event, or all session writes together
+        are larger than `max_payload_bytes`; the task has failed with that.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

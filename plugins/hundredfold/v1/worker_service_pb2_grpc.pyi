@@ -73,8 +73,8 @@ class WorkerServiceStub:
     Idempotent: a repetition with the same result answers OK, another result
     is `ABORTED`.
 
-    `INVALID_ARGUMENT`: the result, or all session writes together, are larger
-    than `max_payload_bytes`; the task has failed with that.
+    `INVALID_ARGUMENT`: the result, an event, or all session writes together
+    are larger than `max_payload_bytes`; the task has failed with that.
     """
     FailAttempt: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.FailAttemptRequest, _worker_service_pb2.FailAttemptResponse]
     """Records that the behaviour failed. Idempotent.
@@ -128,8 +128,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     Idempotent: a repetition with the same result answers OK, another result
     is `ABORTED`.
 
-    `INVALID_ARGUMENT`: the result, or all session writes together, are larger
-    than `max_payload_bytes`; the task has failed with that.
+    `INVALID_ARGUMENT`: the result, an event, or all session writes together
+    are larger than `max_payload_bytes`; the task has failed with that.
     """
     FailAttempt: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.FailAttemptRequest, _worker_service_pb2.FailAttemptResponse]  # type: ignore[assignment]
     """Records that the behaviour failed. Idempotent.
@@ -204,8 +204,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         Idempotent: a repetition with the same result answers OK, another result
         is `ABORTED`.
 
-        `INVALID_ARGUMENT`: the result, or all session writes together, are larger
-        than `max_payload_bytes`; the task has failed with that.
+        `INVALID_ARGUMENT`: the result, an event, or all session writes together
+        are larger than `max_payload_bytes`; the task has failed with that.
         """
 
     @_abc_1.abstractmethod

@@ -43,6 +43,14 @@ def test_a_process_is_noted(house: "Core") -> None:
     assert told.effects == [effects.Acknowledge(HOST, 4)]
 
 
+def test_a_process_is_noted_that_has_delivered_before_its_host_told_of_it(house: "Core") -> None:
+    house.complete(house.run("t1"))
+    told = house.launched("t1", pid=123)
+    record = house.stored("t1")
+    assert (record.alive[1].process.pid, record.task.attempts[0].pid) == (123, 123)
+    assert told.one(effects.Kill).attempt == ("t1", 1)
+
+
 def test_a_process_that_nobody_wants_is_killed(house: "Core") -> None:
     house.run("t1")
     process = records_pb2.ProcessIdentity(pid=5)

@@ -6,7 +6,7 @@ import pytest
 from hundredfold.errors import Draining, QueueFull, TaskHasResult, TaskNotEnded
 from hundredfold.v1 import attempt_pb2, policy_pb2, task_pb2
 from hundredfold_coordinator import keys
-from hundredfold_coordinator.core import effects, events, scheduler
+from hundredfold_coordinator.core import alarms, effects, events, scheduler
 from hundredfold_coordinator.core.retry import QUARANTINE_DEATHS
 
 if TYPE_CHECKING:
@@ -89,6 +89,17 @@ def test_its_deadlines_count_from_the_retry(core: Core) -> None:
     core.now_ns += 10_000_000_000
     core.tell(events.CloseOverdue, task_id="t1")
     assert retry(core).one(effects.Remind).after_seconds == 5
+
+
+def test_it_does_not_start_before_its_time(house: Core) -> None:
+    spec = task_pb2.TaskSpec()
+    spec.not_before.FromSeconds(61)
+    house.submit("t1", not_before=spec.not_before)
+    house.cancel("t1")
+    told = retry(house)
+    assert told.all(effects.Launch) == []
+    assert told.one(effects.Remind).alarm == alarms.ready("t1")
+    assert house.mature("t1").one(effects.Launch).attempt == ("t1", 1)
 
 
 def test_a_result_stays_the_only_one(house: Core) -> None:
