@@ -14,6 +14,7 @@ import importlib
 import os
 import signal
 import sys
+import weakref
 from collections.abc import Callable
 from typing import Any, TextIO
 
@@ -23,6 +24,9 @@ from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.performer import Performer
 from hundredfold_coordinator.services import host_service
 from hundredfold_coordinator.storage import Storage
+
+_ARRIVAL_SECONDS = 0.3
+"""How long an answer has until it arrives."""
 
 
 class Points:
@@ -36,12 +40,17 @@ class Points:
 
     def __call__(self, name: str) -> None:
         """Pass a place."""
+        dies = self.is_next(name)
         self._passed[name] += 1
         if self._trace:
             self._trace.write(f"{name}:{self._passed[name]}\n")
             self._trace.flush()
-        if (name, self._passed[name]) == (self._name, self._number):
+        if dies:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def is_next(self, name: str) -> bool:
+        """Whether it dies when it passes this place."""
+        return (name, self._passed[name] + 1) == (self._name, self._number)
 
 
 def wrap(passing: Points) -> None:
@@ -65,22 +74,37 @@ def wrap(passing: Points) -> None:
     Performer.perform = watched_perform  # type: ignore[method-assign]
 
 
-def answer_before_commit() -> None:
-    """Let effects happen before what they follow from is durable."""
+def answer_before_commit(passing: Points) -> None:
+    """Let effects happen before what they follow from is durable, with a place after each answer."""
+    questions: weakref.WeakKeyDictionary[object, str] = weakref.WeakKeyDictionary()
+    ask = Journal.ask
 
-    async def flush(self: Journal) -> None:
-        while self._pending:
-            group, self._pending = self._pending, []
-            for decision in group:
-                for effect in decision.effects:
-                    self._perform(effect)
-            await asyncio.sleep(0.02)  # the answer leaves
-            await self._commit([decision.batch for decision in group if decision.batch.writes])
+    @functools.wraps(ask)
+    def watched_ask(self: Journal, event: Any, **fields: Any) -> Any:
+        reply = ask(self, event, **fields)
+        questions[reply] = f"{event.__name__.lower()}-answered"
+        return reply
 
-    Journal.flush = flush  # type: ignore[method-assign]
+    async def flush_group(self: Journal) -> None:
+        group, self._pending = self._pending, []
+        done = [effect for decision in group for effect in decision.effects]
+        for effect in done:
+            self._perform(effect)
+        batches = [decision.batch for decision in group if decision.batch.writes]
+        if batches:
+            answered = [questions[one.to] for one in done if isinstance(one, effects.Reply) and one.to in questions]
+            if any(map(passing.is_next, answered)):
+                await asyncio.sleep(_ARRIVAL_SECONDS)
+            for name in answered:
+                passing(name)
+            await self._commit(batches)
+
+    assert hasattr(Journal, "_flush_group")
+    Journal.ask = watched_ask  # type: ignore[method-assign]
+    Journal._flush_group = flush_group  # type: ignore[method-assign]
 
 
-def accept_anybody() -> None:
+def accept_anybody(_passing: Points) -> None:
     """Let an attempt deliver that has been given up."""
 
     def current(state: Any, attempt: tuple[str, int]) -> Any:
@@ -90,14 +114,14 @@ def accept_anybody() -> None:
     running._current = current
 
 
-def never_try_again() -> None:
+def never_try_again(_passing: Points) -> None:
     """Give every task up with its first failure."""
     conclusion.retry = type(  # type: ignore[attr-defined]
         "NoRetry", (), {"judge": staticmethod(lambda *_: 1), "CAUSES": retry.CAUSES}
     )
 
 
-def hear_no_launches() -> None:
+def hear_no_launches(_passing: Points) -> None:
     """Never hear from a host which process it has started."""
     heard = host_service._numbered
 
@@ -110,7 +134,7 @@ def hear_no_launches() -> None:
     host_service._numbered = numbered
 
 
-PROTECTIONS: dict[str, Callable[[], None]] = {
+PROTECTIONS: dict[str, Callable[[Points], None]] = {
     "commit-first": answer_before_commit,
     "fence": accept_anybody,
     "launches": hear_no_launches,
@@ -127,15 +151,16 @@ def main() -> None:
     parser.add_argument("--patch", action="append", default=[], metavar="MODULE:NAME=NUMBER")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     options = parser.parse_args()
+    passing = Points(options.crash, options.trace)
     for name in options.off:
-        PROTECTIONS[name]()
+        PROTECTIONS[name](passing)
     for patch in options.patch:
         name, _, value = patch.partition("=")
         module, _, attribute = name.partition(":")
         target = importlib.import_module(f"hundredfold_coordinator.{module}")
         assert hasattr(target, attribute), patch
         setattr(target, attribute, type(getattr(target, attribute))(float(value)))
-    wrap(Points(options.crash, options.trace))
+    wrap(passing)
     sys.argv[1:] = options.arguments[1:]
     cli.main()
 
