@@ -1,7 +1,7 @@
 """The test build: the real program, with places where it dies and protections that can be switched off.
 
-    python tests/faults/build.py [--crash POINT:N] [--trace FILE] [--off PROTECTION]... [--patch MODULE:NAME=NUMBER]...
-        -- serve ...
+    python tests/faults/build.py [--crash POINT:N] [--trace FILE] [--strace FILE [--inject WHAT]] [--off PROTECTION]...
+        [--patch MODULE:NAME=NUMBER]... -- serve ...
 
 Nothing of this is in the program itself: the build wraps what it needs, then runs the ordinary command line.
 """
@@ -9,11 +9,14 @@ Nothing of this is in the program itself: the build wraps what it needs, then ru
 import argparse
 import asyncio
 import collections
+import ctypes
 import functools
 import importlib
 import os
 import signal
+import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, TextIO
@@ -25,6 +28,11 @@ from hundredfold_coordinator.performer import Performer
 from hundredfold_coordinator.services import host_service
 from hundredfold_coordinator.storage import Storage
 
+STORE_CALLS = "pwrite64,fdatasync,fsync,ftruncate,unlink"
+"""System calls by which the store's thread changes files or syncs them."""
+
+_PR_SET_PTRACER = 0x59616D61
+_ANY = (1 << 64) - 1
 _ARRIVAL_SECONDS = 0.3
 """How long an answer has until it arrives."""
 
@@ -142,11 +150,40 @@ PROTECTIONS: dict[str, Callable[[Points], None]] = {
 }
 
 
+def trace_store(output: str, inject: str) -> None:
+    """Have strace follow the store's thread from before its first call, and no other thread, nor any child."""
+    work = Storage._work
+
+    def traced_work(self: Storage) -> None:
+        argv = [
+            "/usr/bin/env",
+            "strace",
+            "-o",
+            output,
+            "-e",
+            f"trace={STORE_CALLS}",
+            "-p",
+            str(threading.get_native_id()),
+        ]
+        ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(_ANY))  # where only parents may trace
+        strace = subprocess.Popen([*argv, *(("-e", f"inject={inject}") if inject else ())], stderr=subprocess.PIPE)
+        assert strace.stderr
+        told = strace.stderr.readline()
+        if not told.endswith(b"attached\n"):
+            sys.stderr.buffer.write(told)
+            os._exit(1)
+        work(self)
+
+    Storage._work = traced_work  # type: ignore[method-assign]
+
+
 def main() -> None:
     """Become the program."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--crash", default="")
     parser.add_argument("--trace", type=argparse.FileType("w"))
+    parser.add_argument("--strace", metavar="FILE", help="where strace writes the calls of the store's thread to")
+    parser.add_argument("--inject", default="", help="what strace does to one: CALL:signal=SIGKILL:when=N")
     parser.add_argument("--off", action="append", default=[], choices=sorted(PROTECTIONS))
     parser.add_argument("--patch", action="append", default=[], metavar="MODULE:NAME=NUMBER")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
@@ -154,6 +191,8 @@ def main() -> None:
     passing = Points(options.crash, options.trace)
     for name in options.off:
         PROTECTIONS[name](passing)
+    if options.strace:
+        trace_store(options.strace, options.inject)
     for patch in options.patch:
         name, _, value = patch.partition("=")
         module, _, attribute = name.partition(":")

@@ -4,6 +4,8 @@
 
 tries all places; `--points` is how many, chosen by `--seed`. C1-C8 of the fault list, and C9: it dies again while it
 takes up what the first crash has left.
+
+See also: `test_crash_syscalls.py`, for the places within a commit.
 """
 
 from pathlib import Path
