@@ -230,11 +230,13 @@ def play_until_death(books: Books, data_dir: Path, program: Sequence[str], *argu
             list(client.as_ended(books.promised.values(), timeout_seconds=30))
             _until_receipts(client, books)
             client.drain(drain_seconds=5, grace_seconds=1, keep_agents=True)
+        return process.wait() == -signal.SIGKILL
     except HundredfoldError as error:
         if not _dies(process):
-            process.stop()
             raise AssertionError(f"{error}\n{process.log}") from error
-    return process.wait() == -signal.SIGKILL
+        return process.wait() == -signal.SIGKILL
+    finally:
+        process.stop()
 
 
 def sweep(
