@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hundredfold import Context, SyncContext, behaviour
+from hundredfold import Context, NonRetryable, SyncContext, behaviour
 
 
 @behaviour
@@ -34,6 +34,33 @@ def stumble(ctx: SyncContext, ledger: str, name: str) -> int:
     if ctx.attempt == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return ctx.attempt
+
+
+@behaviour
+def resume(ctx: SyncContext, ledger: str, name: str) -> int:
+    """Save a checkpoint, say so, and die; in a later attempt return what was saved."""
+    if ctx.saved is None:
+        ctx.checkpoint(ctx.attempt)
+        _note(ledger, f"{name}-saved")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ctx.saved
+
+
+@behaviour
+def linger(ledger: str, name: str) -> None:
+    """Never end by itself."""
+    _note(ledger, name)
+    while True:
+        time.sleep(60)
+
+
+@behaviour
+def mend(ledger: str, name: str) -> str:
+    """Fail for good, until somebody has put a file beside the ledger that has this name."""
+    _note(ledger, name)
+    if not Path(ledger).with_name(name).exists():
+        raise NonRetryable(name)
+    return name
 
 
 @behaviour

@@ -1,7 +1,7 @@
 """The test build: the real program, with places where it dies and protections that can be switched off.
 
-    python tests/faults/build.py [--crash POINT:N] [--trace FILE] [--off PROTECTION]... [--patch MODULE:NAME=NUMBER]...
-        [--clock FILE] -- serve ...
+    python tests/faults/build.py [--crash POINT:N] [--trace FILE] [--strace FILE [--inject WHAT]] [--off PROTECTION]...
+        [--patch MODULE:NAME=NUMBER]... [--clock FILE] -- serve ...
 
 Nothing of this is in the program itself: the build wraps what it needs, then runs the ordinary command line.
 """
@@ -9,12 +9,16 @@ Nothing of this is in the program itself: the build wraps what it needs, then ru
 import argparse
 import asyncio
 import collections
+import ctypes
 import functools
 import importlib
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
@@ -25,6 +29,14 @@ from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.performer import Performer
 from hundredfold_coordinator.services import host_service
 from hundredfold_coordinator.storage import Storage
+
+STORE_CALLS = "pwrite64,fdatasync,fsync,ftruncate,unlink"
+"""System calls by which the store's thread changes files or syncs them."""
+
+_PR_SET_PTRACER = 0x59616D61
+_ANY = (1 << 64) - 1
+_ARRIVAL_SECONDS = 0.3
+"""How long an answer has until it arrives."""
 
 
 class Points:
@@ -38,12 +50,17 @@ class Points:
 
     def __call__(self, name: str) -> None:
         """Pass a place."""
+        dies = self.is_next(name)
         self._passed[name] += 1
         if self._trace:
             self._trace.write(f"{name}:{self._passed[name]}\n")
             self._trace.flush()
-        if (name, self._passed[name]) == (self._name, self._number):
+        if dies:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def is_next(self, name: str) -> bool:
+        """Whether it dies when it passes this place."""
+        return (name, self._passed[name] + 1) == (self._name, self._number)
 
 
 def wrap(passing: Points) -> None:
@@ -78,22 +95,37 @@ def shift_clock(path: Path) -> None:
     time.time_ns = lambda: now_ns() + shift() * 10**9
 
 
-def answer_before_commit() -> None:
-    """Let effects happen before what they follow from is durable."""
+def answer_before_commit(passing: Points) -> None:
+    """Let effects happen before what they follow from is durable, with a place after each answer."""
+    questions: weakref.WeakKeyDictionary[object, str] = weakref.WeakKeyDictionary()
+    ask = Journal.ask
 
-    async def flush(self: Journal) -> None:
+    @functools.wraps(ask)
+    def watched_ask(self: Journal, event: Any, **fields: Any) -> Any:
+        reply = ask(self, event, **fields)
+        questions[reply] = f"{event.__name__.lower()}-answered"
+        return reply
+
+    async def flush_group(self: Journal) -> None:
         group, self._pending = self._pending, []
-        for decision in group:
-            for effect in decision.effects:
-                self._perform(effect)
-        await asyncio.sleep(0.02)  # the answer leaves
-        await self._commit([decision.batch for decision in group if decision.batch.writes])
+        done = [effect for decision in group for effect in decision.effects]
+        for effect in done:
+            self._perform(effect)
+        batches = [decision.batch for decision in group if decision.batch.writes]
+        if batches:
+            answered = [questions[one.to] for one in done if isinstance(one, effects.Reply) and one.to in questions]
+            if any(map(passing.is_next, answered)):
+                await asyncio.sleep(_ARRIVAL_SECONDS)
+            for name in answered:
+                passing(name)
+            await self._commit(batches)
 
     assert hasattr(Journal, "_flush_group")
-    Journal._flush_group = flush  # type: ignore[method-assign]
+    Journal.ask = watched_ask  # type: ignore[method-assign]
+    Journal._flush_group = flush_group  # type: ignore[method-assign]
 
 
-def accept_anybody() -> None:
+def accept_anybody(_passing: Points) -> None:
     """Let an attempt deliver that has been given up."""
 
     def current(state: Any, attempt: tuple[str, int]) -> Any:
@@ -103,14 +135,14 @@ def accept_anybody() -> None:
     running._current = current
 
 
-def never_try_again() -> None:
+def never_try_again(_passing: Points) -> None:
     """Give every task up with its first failure."""
     conclusion.retry = type(  # type: ignore[attr-defined]
         "NoRetry", (), {"judge": staticmethod(lambda *_: 1), "CAUSES": retry.CAUSES}
     )
 
 
-def hear_no_launches() -> None:
+def hear_no_launches(_passing: Points) -> None:
     """Never hear from a host which process it has started."""
     heard = host_service._numbered
 
@@ -140,18 +172,18 @@ class WallAlarm:
             self._handle = self._loop.call_later(0.05, self._look)
 
 
-def go_by_the_wall() -> None:
+def go_by_the_wall(_passing: Points) -> None:
     """Let alarms go by a clock that can be set."""
     performer.Alarm = WallAlarm  # type: ignore[assignment, misc]
 
 
-def forget_requests() -> None:
+def forget_requests(_passing: Points) -> None:
     """Let every coordinator know only the request ids that it has seen itself."""
     request = keys.request
     keys.request = lambda request_id: request(f"{os.getpid()} {request_id}")
 
 
-PROTECTIONS: dict[str, Callable[[], None]] = {
+PROTECTIONS: dict[str, Callable[[Points], None]] = {
     "commit-first": answer_before_commit,
     "fence": accept_anybody,
     "launches": hear_no_launches,
@@ -161,11 +193,40 @@ PROTECTIONS: dict[str, Callable[[], None]] = {
 }
 
 
+def trace_store(output: str, inject: str) -> None:
+    """Have strace follow the store's thread from before its first call, and no other thread, nor any child."""
+    work = Storage._work
+
+    def traced_work(self: Storage) -> None:
+        argv = [
+            "/usr/bin/env",
+            "strace",
+            "-o",
+            output,
+            "-e",
+            f"trace={STORE_CALLS}",
+            "-p",
+            str(threading.get_native_id()),
+        ]
+        ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(_ANY))  # where only parents may trace
+        strace = subprocess.Popen([*argv, *(("-e", f"inject={inject}") if inject else ())], stderr=subprocess.PIPE)
+        assert strace.stderr
+        told = strace.stderr.readline()
+        if not told.endswith(b"attached\n"):
+            sys.stderr.buffer.write(told)
+            os._exit(1)
+        work(self)
+
+    Storage._work = traced_work  # type: ignore[method-assign]
+
+
 def main() -> None:
     """Become the program."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--crash", default="")
     parser.add_argument("--trace", type=argparse.FileType("w"))
+    parser.add_argument("--strace", metavar="FILE", help="where strace writes the calls of the store's thread to")
+    parser.add_argument("--inject", default="", help="what strace does to one: CALL:signal=SIGKILL:when=N")
     parser.add_argument("--off", action="append", default=[], choices=sorted(PROTECTIONS))
     parser.add_argument("--patch", action="append", default=[], metavar="MODULE:NAME=NUMBER")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
@@ -173,15 +234,18 @@ def main() -> None:
     options = parser.parse_args()
     if options.clock:
         shift_clock(options.clock)
+    passing = Points(options.crash, options.trace)
     for name in options.off:
-        PROTECTIONS[name]()
+        PROTECTIONS[name](passing)
+    if options.strace:
+        trace_store(options.strace, options.inject)
     for patch in options.patch:
         name, _, value = patch.partition("=")
         module, _, attribute = name.partition(":")
         target = importlib.import_module(f"hundredfold_coordinator.{module}")
         assert hasattr(target, attribute), patch
         setattr(target, attribute, type(getattr(target, attribute))(float(value)))
-    wrap(Points(options.crash, options.trace))
+    wrap(passing)
     sys.argv[1:] = options.arguments[1:]
     cli.main()
 

@@ -12,7 +12,7 @@ from world import AGENTS
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add how much is tried."""
-    parser.addoption("--points", type=int, default=20, help="places at which the crash sweep kills; 0 for all")
+    parser.addoption("--points", type=int, default=20, help="places of the crash sweep, four for each call; 0 for all")
     parser.addoption("--runs", type=int, default=5, help="runs of every fault test that draws lots")
     parser.addoption("--deep", action="store_true", help="whether the protocol is explored further")
     parser.addoption("--seed", type=int, default=1, help="which ones, and every other random choice")
