@@ -36,6 +36,7 @@ class Attempt:
     behaviour: str
     input: dict[str, Any]
     process: records_pb2.ProcessIdentity | None = None
+    taken: bool | None = None
     result: Any = None
     failure: attempt_pb2.Failure | None = None
     launch_failed: host_service_pb2.LaunchFailed | None = None
@@ -192,6 +193,7 @@ class Stage(host_service_pb2_grpc.HostServiceServicer, worker_service_pb2_grpc.W
 
     def NextAttempt(self, _request: Any, context: Any) -> worker_service_pb2.NextAttemptResponse:  # noqa: N802
         attempt = self._of(context)
+        attempt.note(taken=True)
         response = worker_service_pb2.NextAttemptResponse(
             task_id=attempt.key.task_id,
             attempt=1,

@@ -91,7 +91,7 @@ def test_a_busy_worker_ends_at_its_wall_limit(stage: "Stage", how: str) -> None:
 def test_a_wall_limit_needs_no_coordinator(stage: "Stage") -> None:
     # Red: without the alarm of the wall limit.
     attempt = stage.launch("nap", seconds=60, wall=0.8)
-    attempt.wait_pid()
+    attempt.wait("taken")
     stage.leave()
     time.sleep(1.2)
     stage.serve()
