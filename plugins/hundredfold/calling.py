@@ -1,33 +1,21 @@
-"""Whether a worker waits for the coordinator at this moment: it says so, and its host can see it.
+"""Whether a worker waits for the coordinator at this moment: its title says so, where its host can see it.
 
-In the name of its main thread: that costs the worker a microsecond and the host nothing until it looks, which it does
-before it ends a worker for its time. What an agent has finished while no coordinator was there is not to be lost.
+It costs the worker next to nothing and the host nothing until it looks, which it does before it ends a worker for its
+time. What an agent has finished while no coordinator was there is not to be lost.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from hundredfold import prctl
-
-_CALLING: Final = b"hundredfold:rpc"
-
-
-@contextmanager
-def calling() -> Iterator[None]:
-    """Say so while the block runs."""
-    otherwise = prctl.thread_name()
-    prctl.set_thread_name(_CALLING)
-    try:
-        yield
-    finally:
-        prctl.set_thread_name(otherwise)
+WAITING: Final = "hundredfold: waits for its coordinator, worker "
+"""What the title of a worker begins with that waits."""
+WORKING: Final = "hundredfold: worker "
+"""What it begins with otherwise; they differ within the 15 bytes that the kernel keeps for /proc/PID/comm."""
 
 
 def is_calling(pid: int) -> bool:
-    """Whether a process says so; False if it is gone."""
+    """Whether a worker waits; False if it is gone."""
     try:
-        return Path(f"/proc/{pid}/comm").read_bytes().rstrip() == _CALLING
+        return Path(f"/proc/{pid}/comm").read_text().rstrip("\n") == WAITING[:15]
     except (FileNotFoundError, ProcessLookupError):
         return False

@@ -6,8 +6,6 @@ import signal
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
-_PR_SET_NAME: Final = 15
-_PR_GET_NAME: Final = 16
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -28,19 +26,7 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def set_thread_name(name: bytes) -> None:
-    """Set what /proc/PID/comm says of the calling thread; the kernel keeps 15 bytes."""
-    _prctl(_PR_SET_NAME, name)
-
-
-def thread_name() -> bytes:
-    """Return that name."""
-    name = ctypes.create_string_buffer(16)
-    _prctl(_PR_GET_NAME, name)
-    return name.value
-
-
-def _prctl(option: int, value: "int | bytes | ctypes.Array[ctypes.c_char]") -> None:
+def _prctl(option: int, value: int) -> None:
     if _libc.prctl(option, value, 0, 0, 0) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

@@ -1,19 +1,35 @@
-"""Shows that a process says when it waits for the coordinator, and what it is called otherwise stays."""
+"""Shows that a worker's title says when it waits for the coordinator."""
 
 import os
+import subprocess
+import sys
 
-from hundredfold import prctl
-from hundredfold.calling import calling, is_calling
+from hundredfold.calling import WAITING, WORKING, is_calling
+
+SHOW = """
+from hundredfold.calling import is_calling
+from hundredfold_worker.process import Title
+import os, threading
+title = Title("b t/1")
+for waits in (True, False, True):
+    title.show(waits)
+    print(is_calling(os.getpid()))
+other = threading.Thread(target=title.show, args=[False])
+other.start()
+other.join()
+print(is_calling(os.getpid()))
+"""
 
 
-def test_it_says_so_while_it_calls() -> None:
-    before = prctl.thread_name()
+def test_a_title_says_so() -> None:
+    done = subprocess.run([sys.executable, "-c", SHOW], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False", "True", "True"], "another thread's waiting is its own"
+
+
+def test_the_kernel_can_tell_them_apart() -> None:
+    assert WAITING[:15] != WORKING[:15]
+
+
+def test_others_do_not_wait() -> None:
     assert not is_calling(os.getpid())
-    with calling():
-        assert is_calling(os.getpid())
-    assert not is_calling(os.getpid())
-    assert prctl.thread_name() == before
-
-
-def test_a_process_that_is_gone_calls_nobody() -> None:
     assert not is_calling(2**22 + 1)

@@ -43,7 +43,8 @@ def run(
     behaviours: dict[str, Behaviour[..., Any]],
 ) -> Never:
     """Run one attempt in this process and end it."""
-    channel = Channel(preload.worker_address, _separate(request, descriptors))
+    title = process.Title(f"{request.behaviour} {request.attempt.task_id}/{request.attempt.number}")
+    channel = Channel(preload.worker_address, _separate(descriptors), on_wait=title.show)
     try:
         delivered = run_attempt(channel, behaviours)
         code = EXIT_DELIVERED if delivered else EXIT_FAILED
@@ -55,7 +56,7 @@ def run(
     _leave(code)
 
 
-def _separate(request: zygote_pb2.Fork, descriptors: list[int]) -> str:
+def _separate(descriptors: list[int]) -> str:
     """Become independent of the zygote; return the credential."""
     credential_fd, stdout_fd, stderr_fd, *cgroup_fds = descriptors
     for descriptor in cgroup_fds:  # first of all: whatever is started from here on is in them
@@ -68,7 +69,6 @@ def _separate(request: zygote_pb2.Fork, descriptors: list[int]) -> str:
     for source, target in ((stdout_fd, 1), (stderr_fd, 2)):
         os.dup2(source, target)
         os.close(source)
-    process.set_title(f"hundredfold: worker {request.behaviour} {request.attempt.task_id}/{request.attempt.number}")
     return credential
 
 

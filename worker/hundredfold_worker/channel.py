@@ -2,7 +2,8 @@
 
 Every call waits for a coordinator that restarts, for as long as it takes: what there is to deliver is worth more than
 the process, and an orphaned worker is ended by its host. Every call is idempotent on the other side, so a lost answer
-is asked for again. While a call lasts, the process says so in its name, where its host looks before it ends it.
+is asked for again. While a call lasts, the process says so
+in its title, where its host looks before it ends it.
 """
 
 import os
@@ -13,7 +14,6 @@ from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
-from hundredfold.calling import calling
 from hundredfold.errors import HundredfoldError
 from hundredfold.status import from_code, from_status
 from hundredfold.v1 import worker_service_pb2 as pb
@@ -39,6 +39,7 @@ class Channel:
     Args:
         address: of the coordinator, `unix:PATH`.
         credential: what it knows this worker by, until it has given a token for the attempt.
+        on_wait: told when it begins to wait for the coordinator, and when that is over.
         connect: returns a socket that is connected to the address; one can be given instead.
 
     Raises:
@@ -47,9 +48,16 @@ class Channel:
 
     """
 
-    def __init__(self, address: str, credential: str, connect: Callable[[], socket.socket] | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        credential: str,
+        connect: Callable[[], socket.socket] | None = None,
+        on_wait: Callable[[bool], None] = lambda _waits: None,
+    ) -> None:
         self._address = address
         self._secret = credential
+        self._on_wait = on_wait
         self._transport = Transport(connect or self._connect)
 
     def next_attempt(self) -> pb.NextAttemptResponse:
@@ -80,8 +88,11 @@ class Channel:
         self._transport.close()
 
     def _call(self, method: str, request: Any, response: type[_Response]) -> _Response:
-        with calling():
+        self._on_wait(True)  # noqa: FBT003  # whether it waits is all there is to say
+        try:
             return self._call_until_heard(method, request.SerializeToString(), response)
+        finally:
+            self._on_wait(False)  # noqa: FBT003
 
     def _call_until_heard(self, method: str, data: bytes, response: type[_Response]) -> _Response:
         while True:

@@ -1,9 +1,11 @@
 """What a process can say and want of itself: its CPU, its title, its OOM score, its threads."""
 
 import os
+import threading
 from typing import Final
 
 import setproctitle
+from hundredfold.calling import WAITING, WORKING
 
 _OOM_SCORE: Final = b"500"
 
@@ -18,6 +20,19 @@ def offer_to_oom_killer() -> None:
 def set_title(title: str) -> None:
     """Set what `ps` shows for this process."""
     setproctitle.setproctitle(title)
+
+
+class Title:
+    """The title of a worker: what it runs, and whether it waits for the coordinator."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._thread = threading.get_ident()
+
+    def show(self, waits: bool) -> None:  # noqa: FBT001  # as `Channel.on_wait`
+        """Say whether it waits. What another thread waits for holds nothing up."""
+        if threading.get_ident() == self._thread:
+            set_title((WAITING if waits else WORKING) + self._what)
 
 
 def thread_count() -> int:
