@@ -14,6 +14,7 @@ from measures import FAULTS, coordinator
 
 _WARM_UP: Final = 5_000
 _WAVE: Final = 1_000
+_STAGE: Final = 10_000
 _KEPT: Final = 2_000
 _CALM_SECONDS: Final = 30.0
 """gRPC's event engine ends threads that it added under load when they were idle for 20 s."""
@@ -26,11 +27,16 @@ def drift(directory: Path, n: int = 100_000) -> dict[str, Any]:
     with coordinator(directory, plugin, *arguments) as process, process.client() as client:
         processes = [psutil.Process(process.pid), psutil.Process(client.hosts()[0].pid)]
         _run(client, directory, _WARM_UP)
-        before, threads = _look(processes, directory), _threads(processes)
-        _run(client, directory, n)
-        after, new = _look(processes, directory), _threads(processes) - threads
+        time.sleep(_CALM_SECONDS)
+        before, threads = _look(processes, directory), [_threads(processes)]
+        for _ in range(0, n, _STAGE):
+            _run(client, directory, min(n, _STAGE))
+            threads.append(_threads(processes))
+        time.sleep(_CALM_SECONDS)
+        after, new = _look(processes, directory), _threads(processes) - threads[0]
     growth = {f"{name}_growth": round(after[name] - before[name], 2) for name in before}
-    return {"n": n, **growth, "store_mb": after["store_mb"], "new_threads": dict(new)}
+    stages = [one.total() for one in threads]
+    return {"n": n, **growth, "store_mb": after["store_mb"], "threads": stages, "new_threads": dict(new)}
 
 
 def _run(client: SyncClient, directory: Path, number: int) -> None:
@@ -38,10 +44,9 @@ def _run(client: SyncClient, directory: Path, number: int) -> None:
     for done in range(0, number, _WAVE):
         ids = [task.id for task in client.submit_many([wish] * _WAVE)]
         assert len(list(client.as_ended(ids, timeout_seconds=300))) == _WAVE
-        if done % 10_000 == 0:
-            sys.stderr.write(f"  {done} of {number}\n")
+        sys.stderr.write(".")
+    sys.stderr.write(f"  {number} more\n")
     eventually(lambda: not client.workers(), what="the end of the last one")
-    time.sleep(_CALM_SECONDS)
 
 
 def _threads(processes: list[psutil.Process]) -> Counter[str]:
