@@ -310,7 +310,7 @@ def test_the_api_keeps_its_promises(machine: type[ApiMachine], pytestconfig: pyt
     play(machine, runs, number)
 
 
-@pytest.mark.parametrize("machine", ["commit-first", "requests"], indirect=True)
+@pytest.mark.parametrize("machine", [pytest.param("commit-first", marks=pytest.mark.soak), "requests"], indirect=True)
 def test_a_protection_that_is_missing_is_found(machine: type[ApiMachine]) -> None:
     with pytest.raises((AssertionError, ExceptionGroup)) as found:  # a group, if a second game went another way
         play(machine, 20, 1)

@@ -28,7 +28,15 @@ def test_the_coordinator_may_die_at_any_place(tmp_path: Path, pytestconfig: pyte
     sweep(tmp_path, trace(tmp_path / "trace"), number, seed, lambda place: build("--crash", place))
 
 
-@pytest.mark.parametrize("place", ["commit-before:1", "commit-after:1", "commit-after:2", "remind-after:1"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "commit-before:1",
+        pytest.param("commit-after:1", marks=pytest.mark.soak),
+        pytest.param("commit-after:2", marks=pytest.mark.soak),
+        pytest.param("remind-after:1", marks=pytest.mark.soak),
+    ],
+)
 def test_it_may_die_again_while_it_recovers(tmp_path: Path, place: str) -> None:
     books = standard_books(tmp_path)
     assert play_until_death(books, tmp_path / "data", build("--crash", "launch-after:2"))
@@ -42,8 +50,8 @@ def test_it_may_die_again_while_it_recovers(tmp_path: Path, place: str) -> None:
     [
         ("submitted", "linger-0 was accepted twice"),
         ("cancelrequested", r"\['linger-0'.*\] have not ended"),
-        ("retryrequested", "the further try of mend-0 was forgotten"),
-        ("checkpointsaved", "a checkpoint of resume-0 was forgotten"),
+        pytest.param("retryrequested", "the further try of mend-0 was forgotten", marks=pytest.mark.soak),
+        pytest.param("checkpointsaved", "a checkpoint of resume-0 was forgotten", marks=pytest.mark.soak),
     ],
 )
 def test_the_sweep_can_fail(tmp_path: Path, question: str, found: str) -> None:

@@ -2,7 +2,7 @@
 
     ./scripts/test tests/faults/test_crash_syscalls.py --points 0 --seed 7
 
-tries every sync, truncation and removal, and every fifth write, from the one that `--seed` says; `--points` is four
+tries every sync, truncation and removal, and every fifth write, from the one that `--seed` says; `--points` is five
 times how many. C1-C8 of the fault list, within the commits that `test_crash_sweep.py` takes as a whole, and within the
 opening, the checkpoint and the closing of the store.
 
@@ -64,4 +64,4 @@ def test_the_coordinator_may_die_at_any_call_of_its_store(tmp_path: Path, pytest
     number, seed = pytestconfig.getoption("--points"), pytestconfig.getoption("--seed")
     places = trace(tmp_path / "trace", seed)
     assert any(place.startswith("fdatasync:") for place in places)
-    sweep(tmp_path, places, -(-number // 4), seed, lambda place: killed(tmp_path, place))
+    sweep(tmp_path, places, -(-number // 5), seed, lambda place: killed(tmp_path, place))

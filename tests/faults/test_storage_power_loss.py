@@ -25,7 +25,7 @@ def test_no_power_cut_takes_what_was_acknowledged(data_dir: Path, serve: Serve, 
         assert ledger.losses(client) == []
 
 
-@pytest.mark.parametrize("synchronous", ["OFF", "NORMAL"])
+@pytest.mark.parametrize("synchronous", [pytest.param("OFF", marks=pytest.mark.soak), "NORMAL"])
 def test_power_cuts_without_protection_are_noticed(synchronous: str, data_dir: Path, serve: Serve) -> None:
     ledger = Ledger()
     ledger.write_until_cut(Machine(data_dir, 1, synchronous, ["--plugin", str(AGENTS)]), 1.5)

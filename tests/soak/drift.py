@@ -41,7 +41,7 @@ def drift(directory: Path, n: int = 100_000) -> dict[str, Any]:
 
 def _run(client: SyncClient, directory: Path, number: int) -> None:
     wish = Submission("count", {"ledger": "/dev/null", "name": str(directory)[-1]})
-    for done in range(0, number, _WAVE):
+    for _ in range(0, number, _WAVE):
         ids = [task.id for task in client.submit_many([wish] * _WAVE)]
         assert len(list(client.as_ended(ids, timeout_seconds=300))) == _WAVE
         sys.stderr.write(".")
