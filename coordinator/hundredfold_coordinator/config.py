@@ -28,9 +28,16 @@ class Config:
         volatile: accept a store that is not durable.
         concurrency: largest number of attempts alive at once, 1 to 100,000.
         queue_limit: largest number of queued tasks, from 1.
+        queue_bytes: most bytes of input that may be queued, from 1.
+        tenant_queue_limit: largest number of queued tasks of one tenant, from 0, which means `queue_limit`.
+        tenant_weights: shares of tenants, above 0; 1 for those that are not named.
+        tenant_limits: most attempts alive at once, of tenants that are named.
+        behaviour_limits: most attempts alive at once, of behaviours that are named.
+        priority_ageing_seconds: how long a task must have waited to pass one with a priority that is higher by 1, from
+            0, which means that it never does.
         max_payload_bytes: largest input, result, checkpoint or event, 1 to 64 MiB.
         event_quota: events an attempt may emit, from 0.
-        memory_reserve_bytes: nothing is started while the machine has less memory available; 0 switches this off.
+        memory_reserve_bytes: memory that is left alone at least; 0 means that memory is not looked at.
         hosts: number of host processes kept, 1 to 16.
         wall_limit_seconds: longest time an attempt may run whose task and behaviour do not say; 0 means any time.
         process_limit: most processes and threads of such an attempt, from 0, which means any number.
@@ -57,6 +64,12 @@ class Config:
     volatile: bool = False
     concurrency: int = 100
     queue_limit: int = 100_000
+    queue_bytes: int = 1 << 30
+    tenant_queue_limit: int = 0
+    tenant_weights: tuple[tuple[str, float], ...] = ()
+    tenant_limits: tuple[tuple[str, int], ...] = ()
+    behaviour_limits: tuple[tuple[str, int], ...] = ()
+    priority_ageing_seconds: float = 300
     max_payload_bytes: int = 4 << 20
     event_quota: int = 10_000
     memory_reserve_bytes: int = 256 << 20
@@ -86,6 +99,9 @@ class Config:
             "ballast_bytes": (0, 1 << 40),
             "concurrency": (1, 100_000),
             "queue_limit": (1, 10_000_000),
+            "queue_bytes": (1, 1 << 40),
+            "tenant_queue_limit": (0, 10_000_000),
+            "priority_ageing_seconds": (0, 366 * 86_400),
             "max_payload_bytes": (1, 64 << 20),
             "event_quota": (0, 10_000_000),
             "memory_reserve_bytes": (0, 1 << 50),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import uvloop
-from hundredfold import paths
+from hundredfold import oom, paths
 from hundredfold.errors import InvalidSetting
 from hundredfold.hooks import COORDINATOR_GROUP
 from hundredfold.identity import identity
@@ -168,6 +168,9 @@ class Daemon:
         for alarm in recover(self._state, records, time.time_ns()):
             self._performer.perform(alarm)
         needed = {record.task.spec.environment for record in records}
+        for entry in await self._storage.scan_all(keys.FOOTPRINT):
+            known = records_pb2.FootprintRecord.FromString(entry.record.value)
+            self._state.footprints[known.behaviour] = known
         for entry in await self._storage.scan_all(keys.ENVIRONMENT):
             environment = behaviour_pb2.Environment.FromString(entry.record.value)
             if environment.name in needed:
@@ -323,7 +326,8 @@ class Daemon:
         self._journal.post(events.HostLost(now_ns=time.time_ns(), host=host_id))
 
     def _host_config(self, socket: Path) -> host_service_pb2.HostConfig:
-        config = host_service_pb2.HostConfig(address=f"unix:{socket}")
+        reserve = self._config.memory_reserve_bytes
+        config = host_service_pb2.HostConfig(address=f"unix:{socket}", memory_reserve_bytes=reserve)
         config.orphan_time.FromNanoseconds(int(self._config.orphan_seconds * 1e9))
         config.sample_interval.FromMilliseconds(250)
         return config
@@ -333,6 +337,12 @@ class Daemon:
         return Limits(
             concurrency=config.concurrency,
             queue_limit=config.queue_limit,
+            queue_bytes=config.queue_bytes,
+            tenant_queue_limit=config.tenant_queue_limit or config.queue_limit,
+            tenant_weights=dict(config.tenant_weights),
+            tenant_limits=dict(config.tenant_limits),
+            behaviour_limits=dict(config.behaviour_limits),
+            priority_ageing_seconds=config.priority_ageing_seconds,
             event_quota=config.event_quota,
             memory_reserve_bytes=config.memory_reserve_bytes,
             grace_seconds=config.grace_seconds,
@@ -358,6 +368,7 @@ def serve(config: Config, on_ready: OnReady) -> None:
     async def main() -> None:
         await Daemon(config, on_ready).run()
 
+    oom.protect()
     uvloop.run(main())  # about a tenth less CPU than the standard loop
 
 

@@ -88,6 +88,21 @@ class Environments:
         await self._reported[name].wait()
         return self._environments[name]
 
+    async def behaviour(self, environment_name: str, name: str) -> behaviour_pb2.Behaviour:
+        """Return a behaviour of an environment, when that has reported.
+
+        Raises:
+            UnknownEnvironment, UnknownBehaviour, BrokenEnvironment, BrokenPlugin: there is none.
+
+        """
+        environment = await self.reported(environment_name)
+        if environment.state == behaviour_pb2.ENVIRONMENT_STATE_FAILED:
+            raise BrokenEnvironment(environment.name, environment.error[:_PROBLEM_LIMIT])
+        behaviour = next((b for b in environment.behaviours if b.name == name), None)
+        if behaviour is None:
+            _refuse_unknown(environment, name)
+        return behaviour
+
     async def check(self, spec: task_pb2.TaskSpec) -> behaviour_pb2.Behaviour:
         """Check that a task's behaviour exists and that its input fits; return the behaviour.
 
@@ -96,18 +111,13 @@ class Environments:
             InvalidArgument, InvalidInput: names the field that does not fit.
 
         """
-        environment = await self.reported(spec.environment)
-        behaviour = next((b for b in environment.behaviours if b.name == spec.behaviour), None)
-        if environment.state == behaviour_pb2.ENVIRONMENT_STATE_FAILED:
-            raise BrokenEnvironment(environment.name, environment.error[:_PROBLEM_LIMIT])
-        if behaviour is None:
-            _refuse_unknown(environment, spec.behaviour)
+        behaviour = await self.behaviour(spec.environment, spec.behaviour)
         if spec.input.content_type.partition(";")[0].strip() not in ("", "application/json"):
             raise InvalidArgument("spec.input.content_type", f"is {spec.input.content_type!r}; behaviours take JSON")
         if len(spec.input.data) < _LARGE_BYTES:
-            self._check_input(environment.name, behaviour, spec.input.data)
+            self._check_input(spec.environment, behaviour, spec.input.data)
         else:  # it takes a second or so for every megabyte
-            await asyncio.to_thread(self._check_input, environment.name, behaviour, spec.input.data)
+            await asyncio.to_thread(self._check_input, spec.environment, behaviour, spec.input.data)
         return behaviour
 
     def _check_input(self, environment: str, behaviour: behaviour_pb2.Behaviour, data: bytes) -> None:

@@ -118,6 +118,9 @@ class Hosts:
             behaviour=effect.behaviour,
             credential=effect.credential,
             limits=effect.limits,
+            reservation_bytes=effect.reservation_bytes,
+            priority=effect.priority,
+            evictable=effect.evictable,
         )
         launch.grace.FromNanoseconds(int(effect.grace_seconds * 1e9))
         self._send(effect.host, pb.HostCommand(launch=launch))

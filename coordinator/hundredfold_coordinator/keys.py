@@ -13,6 +13,7 @@
     item/SESSION/NUMBER          SessionItem
     host/HOST                    HostRecord
     environment/NAME             Environment
+    footprint/BEHAVIOUR          FootprintRecord
 
 Task ids sort by time, so a scan of `task/` is in the order of submission. Numbers are eight bytes, big-endian, so that
 they sort too. A session's name may hold any character, so in `item/` it is followed by a zero byte, which it may not.
@@ -33,6 +34,7 @@ TASK: Final = b"task/"
 DEAD: Final = b"dead/"
 HOST: Final = b"host/"
 ENVIRONMENT: Final = b"environment/"
+FOOTPRINT: Final = b"footprint/"
 
 
 MESSAGES: Final[Mapping[str, type[Message] | None]] = MappingProxyType(
@@ -50,6 +52,7 @@ MESSAGES: Final[Mapping[str, type[Message] | None]] = MappingProxyType(
         "item": session_pb2.SessionItem,
         "host": records_pb2.HostRecord,
         "environment": behaviour_pb2.Environment,
+        "footprint": records_pb2.FootprintRecord,
     }
 )
 """What every kind of key holds; None where the value is empty."""
@@ -170,3 +173,8 @@ def host(host_id: str) -> bytes:
 def environment(name: str) -> bytes:
     """Return the key of an environment."""
     return ENVIRONMENT + name.encode()
+
+
+def footprint(behaviour: str) -> bytes:
+    """Return the key of what was learned of a behaviour."""
+    return FOOTPRINT + behaviour.encode()

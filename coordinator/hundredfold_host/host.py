@@ -15,11 +15,13 @@ from hundredfold import prctl
 from hundredfold.identity import identity
 from hundredfold.internal.v1 import host_service_pb2 as pb
 from hundredfold.internal.v1 import records_pb2, zygote_pb2
-from hundredfold.v1 import attempt_pb2, behaviour_pb2
+from hundredfold.v1 import attempt_pb2, behaviour_pb2, coordinator_service_pb2
 
-from hundredfold_host import receipt, sweep
+from hundredfold_host import eviction, proc, receipt, sweep
 from hundredfold_host.containment.contract import Containment
+from hundredfold_host.containment.hierarchies import own_cgroups
 from hundredfold_host.link import Link
+from hundredfold_host.machine import IDLE_SECONDS, SAMPLE_SECONDS, MachineMonitor, News
 from hundredfold_host.monitor import Monitor
 from hundredfold_host.worker import AttemptId, Worker, attempt_id
 from hundredfold_host.zygote import Zygote, raise_open_files
@@ -35,6 +37,8 @@ class Host:
 
     def __init__(self, config: pb.HostConfig, containment: Containment) -> None:
         self._config = config
+        self._machine = MachineMonitor(own_cgroups(), config.memory_reserve_bytes)
+        self._news = News()
         self._containment = containment
         self._orphan_seconds = config.orphan_time.ToTimedelta().total_seconds()
         self._grace_seconds = _ORPHAN_GRACE_SECONDS
@@ -57,9 +61,9 @@ class Host:
         prctl.adopt_orphans()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
-        monitor = Monitor(self._workers, self._config.sample_interval.ToTimedelta().total_seconds())
         self._spawn(self._link.run())
-        self._spawn(self._measure(monitor))
+        self._spawn(self._watch_attempts())
+        self._spawn(self._watch_machine())
         await self._stopping.wait()
         await self._end_everything(self._grace_seconds)
 
@@ -251,14 +255,53 @@ class Host:
 
     # Looking around ---------------------------------------------------------------------------------------------------
 
-    async def _measure(self, monitor: Monitor) -> None:
+    async def _watch_attempts(self) -> None:
+        monitor = Monitor(self._workers, self._config.sample_interval.ToTimedelta().total_seconds())
         while True:
-            usage, pause = monitor.sweep()
+            usages, pause = monitor.sweep()
             if self._link.refused or self._link.alone_seconds > self._orphan_seconds:
                 self._stopping.set()
-            if not (self._link.alone_seconds or self._link.crowded):
-                self._link.mention(pb.HostReport(usage=usage))
+            if usages:
+                self._report_usage(pb.Usage(machine=self._machine.sample(), attempts=usages))
             await asyncio.sleep(pause)
+
+    async def _watch_machine(self) -> None:
+        while True:
+            sample = self._machine.sample()
+            self._evict(sample)
+            if self._news.is_worth_a_word(sample, len(self._workers)):
+                self._report_usage(pb.Usage(machine=sample))
+            await asyncio.sleep(SAMPLE_SECONDS if self._workers else IDLE_SECONDS)
+
+    def _report_usage(self, usage: pb.Usage) -> None:
+        if not (self._link.alone_seconds or self._link.crowded):
+            usage.machine.workers_pss_bytes = sum(worker.use.pss_bytes for worker in self._workers.values())
+            self._link.mention(pb.HostReport(usage=usage))
+
+    def _evict(self, machine: coordinator_service_pb2.Machine) -> None:
+        """End as many attempts as it takes when the machine runs short of memory."""
+        soon = machine.memory_free_bytes - machine.memory_growth_bytes * eviction.AHEAD_SECONDS
+        if soon > machine.headroom_bytes or not machine.headroom_bytes:
+            return
+        candidates = self._candidates()
+        dying = sum(proc.private_bytes(worker.pid) for worker in self._workers.values() if worker.ending)
+        needed = eviction.shortage_bytes(machine, dying, eviction.growth_ahead(machine, candidates))
+        for victim in eviction.choose(candidates, needed):
+            self._workers[victim.key].evict(eviction.sentence(machine, victim))
+
+    def _candidates(self) -> list[eviction.Candidate]:
+        return [
+            eviction.Candidate(
+                key,
+                max(worker.use.pss_bytes, proc.private_bytes(worker.pid)),
+                worker.launch.reservation_bytes,
+                worker.launch.priority,
+                worker.forked.monotonic_ns,
+                worker.launch.evictable,
+            )
+            for key, worker in self._workers.items()
+            if not worker.ending
+        ]
 
     def _hello(self) -> pb.Hello:
         return pb.Hello(

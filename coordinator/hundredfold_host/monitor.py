@@ -1,4 +1,4 @@
-"""Measures the machine and the process tree of every attempt, with psutil, at a bounded cost of its own.
+"""Measures the process tree of every attempt, with psutil, at a bounded cost of its own.
 
 One scan of /proc serves all trees. Proportional set sizes cost about 0.3 ms a process, so they are taken in rotation,
 as many per sweep as the budget allows; a sweep that was expensive makes the next one come later. Limits that nothing
@@ -13,7 +13,7 @@ from typing import Final
 
 import psutil
 from hundredfold.internal.v1 import host_service_pb2
-from hundredfold.v1 import attempt_pb2, coordinator_service_pb2
+from hundredfold.v1 import attempt_pb2
 
 from hundredfold_host import proc
 from hundredfold_host.worker import AttemptId, Worker
@@ -33,27 +33,13 @@ class Monitor:
         self._interval = interval_seconds
         self._limited: deque[AttemptId] = deque()
         self._rotation: deque[AttemptId] = deque()
-        psutil.cpu_percent()  # the first call only remembers where to count from
 
-    def sweep(self) -> tuple[host_service_pb2.Usage, float]:
+    def sweep(self) -> tuple[list[host_service_pb2.AttemptUsage], float]:
         """Return what was measured, and the seconds to wait before the next sweep."""
         begin = time.thread_time()
-        usage = host_service_pb2.Usage(attempts=self._measure_workers() if self._workers else [])
-        usage.machine.CopyFrom(self._measure_machine())
+        usages = self._measure_workers() if self._workers else []
         cost = time.thread_time() - begin
-        return usage, max(self._interval, cost / _BUDGET)
-
-    def _measure_machine(self) -> coordinator_service_pb2.Machine:
-        memory = psutil.virtual_memory()
-        machine = coordinator_service_pb2.Machine(
-            memory_total_bytes=memory.total,
-            memory_available_bytes=memory.available,
-            cpu_count=psutil.cpu_count() or 1,
-            cpu_percent=psutil.cpu_percent(),
-            workers_pss_bytes=sum(worker.use.pss_bytes for worker in self._workers.values()),
-        )
-        machine.time.GetCurrentTime()
-        return machine
+        return usages, max(self._interval, cost / _BUDGET)
 
     def _measure_workers(self) -> list[host_service_pb2.AttemptUsage]:
         processes = proc.scan()
@@ -66,8 +52,15 @@ class Monitor:
             use.most_processes = max(use.most_processes, use.processes)
             use.threads = sum(stat.threads for stat in alive)
             use.cpu_seconds = sum(stat.cpu_seconds for stat in alive)
+            self._note_startup(self._workers[key])
             self._workers[key].enforce_processes()
+            self._workers[key].enforce_use()
         return [self._report(key) for key in self._measure_memory(trees)]
+
+    def _note_startup(self, worker: Worker) -> None:
+        age = (time.monotonic_ns() - worker.forked.monotonic_ns) / 1e9
+        if age >= 1 and worker.use.startup_cpu_seconds is None:
+            worker.use.startup_cpu_seconds = worker.use.cpu_seconds / age
 
     def _measure_memory(self, trees: Mapping[AttemptId, list[int]]) -> list[AttemptId]:
         """Take as many workers as there is time for, those first whose limit nothing else holds; return them."""
@@ -86,6 +79,7 @@ class Monitor:
             key = rotation.popleft()
             if key in trees:
                 rotation.append(key)
+                self._workers[key].use.descriptors = sum(map(proc.descriptors_of, trees[key]))
                 self._note_memory(self._workers[key], sum(map(pss, trees[key])))
                 yield key
             if time.perf_counter() > end:
@@ -101,7 +95,11 @@ class Monitor:
     def _report(self, key: AttemptId) -> host_service_pb2.AttemptUsage:
         worker = self._workers[key]
         report = host_service_pb2.AttemptUsage(
-            attempt=worker.key, pss_bytes=worker.use.pss_bytes, processes=worker.use.processes
+            attempt=worker.key,
+            pss_bytes=worker.use.pss_bytes,
+            processes=worker.use.processes,
+            threads=worker.use.threads,
+            descriptors=worker.use.descriptors,
         )
         report.cpu_time.FromNanoseconds(int(worker.use.cpu_seconds * 1e9))
         return report

@@ -43,6 +43,8 @@ class Use:
         processes: processes at the last sample.
         most_processes: the highest number of them.
         threads: threads of all of them at the last sample.
+        descriptors: open ones of all of them at the last sample of memory.
+        startup_cpu_seconds: CPU time after its first second; None before that.
         samples: number of samples of its memory.
 
     """
@@ -53,6 +55,8 @@ class Use:
     processes: int = 1
     most_processes: int = 1
     threads: int = 1
+    descriptors: int = 0
+    startup_cpu_seconds: float | None = None
     samples: int = 0
 
 
@@ -108,12 +112,15 @@ class Worker:
         on_exit: Callable[["Worker"], None],
     ) -> None:
         self.key = launch.attempt
+        self.launch = launch
         self.limits = launch.limits
         self.pid = pid
         self.pipes = pipes
         self.group = group
         self.use = Use()
         self.leftovers: set[int] = set()
+        self.eviction = ""
+        self.inherited_bytes = 0
         self.kill_signals: list[str] = []
         self.cause = attempt_pb2.KILL_CAUSE_UNSPECIFIED
         self.forked = self.exited = Moment.now()
@@ -141,6 +148,24 @@ class Worker:
                 self._rearm(Alarm(self._loop, grace_seconds, self._kill))
         else:
             self._kill()
+
+    @property
+    def ending(self) -> bool:
+        """Whether it was told to end, or has ended."""
+        return bool(self.cause) or self._pidfd < 0
+
+    def evict(self, why: str) -> None:
+        """End it now, to save the machine."""
+        self.eviction = why
+        self.end(attempt_pb2.KILL_CAUSE_EVICTED, 0)
+
+    def enforce_use(self) -> None:
+        """End it if it was seen to have used more CPU time, or to have written more, than it may."""
+        limit = self.limits.cpu_time.ToNanoseconds() / 1e9
+        if limit and self.use.cpu_seconds > limit:
+            self.end(attempt_pb2.KILL_CAUSE_CPU_LIMIT, self._grace_seconds)
+        if self.limits.output_bytes and sum(pipe.total for pipe in self.pipes) > self.limits.output_bytes:
+            self.end(attempt_pb2.KILL_CAUSE_OUTPUT_LIMIT, self._grace_seconds)
 
     def enforce_memory(self) -> None:
         """End it if it was seen to have used more memory than it may."""

@@ -14,6 +14,7 @@ from hundredfold.v1 import behaviour_pb2, task_pb2
 
 from hundredfold_host.containment.contract import Containment, Group
 from hundredfold_host.output import OutputPipe
+from hundredfold_host.proc import resident_bytes
 from hundredfold_host.worker import AttemptId, Exit, Worker, attempt_id
 from hundredfold_host.zygote_process import IMPORT_SECONDS, ZygoteProcess
 
@@ -79,6 +80,7 @@ class Zygote:
         self._process: ZygoteProcess | None = None
         self._ready = False
         self._single_use = False
+        self._inherited_bytes = 0
         self._retired = False
         self._waiting: dict[AttemptId, host_service_pb2.Launch] = {}
         self._forking: dict[AttemptId, _Launch] = {}
@@ -181,7 +183,9 @@ class Zygote:
             self._events.launch_failed(command.attempt, reason, transient=True)
             return
         self._forking[attempt_id(command.attempt)] = _Launch(command, (pipes[0], pipes[1]), group)
-        request = zygote_pb2.Fork(attempt=command.attempt, behaviour=command.behaviour)
+        request = zygote_pb2.Fork(
+            attempt=command.attempt, behaviour=command.behaviour, descriptors=command.limits.descriptors
+        )
         self._process.ask(zygote_pb2.ZygoteRequest(fork=request), opened)
 
     def _handle(self, reply: zygote_pb2.ZygoteReply, descriptors: list[int]) -> None:
@@ -205,6 +209,7 @@ class Zygote:
         self.environment.report_time.GetCurrentTime()
         self._report()
         self._single_use = reply.single_use
+        self._inherited_bytes = resident_bytes(self.pid) if self.pid else 0
         self._ready = True
 
     def _forked(self, reply: zygote_pb2.Forked) -> None:
@@ -219,6 +224,7 @@ class Zygote:
             self._lose(reply.pid)
             self._abandon(launch, f"the host cannot watch it: {error.strerror}")  # it may have begun
         else:
+            worker.inherited_bytes = self._inherited_bytes
             self._events.launched(worker)
 
     def _lose(self, pid: int) -> None:

@@ -163,12 +163,24 @@ class BrokenEnvironment(HundredfoldError):
 
 @dataclass(eq=False)
 class QueueFull(HundredfoldError):
-    """The queue is full: {limit} tasks are waiting. Try again in {retry_seconds} s, or raise `queue_limit`."""
+    """The queue is full: it may hold {limit} {what}. Try again in {retry_seconds} s, or raise `{setting}`."""
 
     limit: int
+    what: str
     retry_seconds: int
+    setting: str
     code = "RESOURCE_EXHAUSTED"
     reason = "QUEUE_FULL"
+
+
+@dataclass(eq=False)
+class SessionBusy(HundredfoldError):
+    """Session '{session}' has a task that is not over, {task_id}. Wait for it, or choose another session policy."""
+
+    session: str
+    task_id: str
+    code = "FAILED_PRECONDITION"
+    reason = "SESSION_BUSY"
 
 
 @dataclass(eq=False)

@@ -32,20 +32,33 @@ class Limits:
         wall_seconds: longest time from the start of its process to its end.
         memory_bytes: most memory of its whole process tree.
         processes: most processes and threads of its whole process tree.
+        cpu_seconds: most CPU time of its whole process tree.
+        descriptors: most open descriptors of each of its processes.
+        output_bytes: most bytes it may write to its standard output and error together.
 
     """
 
     wall_seconds: float = 0
     memory_bytes: int = 0
     processes: int = 0
+    cpu_seconds: float = 0
+    descriptors: int = 0
+    output_bytes: int = 0
 
     def message(self) -> "policy_pb2.Limits":
         """Return it as it travels."""
         from hundredfold.v1 import policy_pb2
 
-        limits = policy_pb2.Limits(memory_bytes=self.memory_bytes, processes=self.processes)
+        limits = policy_pb2.Limits(
+            memory_bytes=self.memory_bytes,
+            processes=self.processes,
+            descriptors=self.descriptors,
+            output_bytes=self.output_bytes,
+        )
         if self.wall_seconds:
             limits.wall_time.CopyFrom(duration("wall_seconds", self.wall_seconds))
+        if self.cpu_seconds:
+            limits.cpu_time.CopyFrom(duration("cpu_seconds", self.cpu_seconds))
         return limits
 
 

@@ -1,7 +1,7 @@
 """The wire form of errors: `google.rpc.Status` with details, in the style of AIP-193.
 
-`ErrorInfo` carries reason and figures, `BadRequest` names the field, `RetryInfo` says when to try again. Details stay
-under 2 KB, because gRPC limits metadata, where they travel, to 8 KB.
+`ErrorInfo` carries reason and figures, `BadRequest` names the field, `QuotaFailure` the setting that is used up,
+`RetryInfo` says when to try again. Details stay under 2 KB, because gRPC limits metadata, where they travel, to 8 KB.
 
 No gRPC here: zygotes import this. See also: `hundredfold.client.rpc_error`.
 """
@@ -20,6 +20,7 @@ from hundredfold.errors import (
     InternalError,
     InvalidInput,
     PayloadTooLarge,
+    QueueFull,
     Unreachable,
 )
 
@@ -43,6 +44,9 @@ def _details(error: HundredfoldError) -> list[Any]:
         path = f"spec.input.{error.field}" if isinstance(error, InvalidInput) else figures["field"]
         violation = error_details_pb2.BadRequest.FieldViolation(field=_short(path), description=message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, QueueFull):
+        violation = error_details_pb2.QuotaFailure.Violation(subject=figures["setting"], description=figures["what"])
+        details.append(error_details_pb2.QuotaFailure(violations=[violation]))
     if "retry_seconds" in figures:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromSeconds(int(figures["retry_seconds"]))

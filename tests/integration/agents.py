@@ -197,3 +197,25 @@ def speak_and_nap() -> None:
     sys.stdout.write("to stdout\n")
     sys.stderr.write("to stderr\n")
     time.sleep(60)
+
+
+@behaviour
+def spin() -> None:
+    """Use a CPU without end."""
+    while True:
+        pass
+
+
+@behaviour
+def open_many(number: int) -> int:
+    """Open files; return how many there were when the machine said no."""
+    opened = []
+    try:
+        for _ in range(number):
+            opened.append(os.open("/dev/null", os.O_RDONLY))  # noqa: PERF401  # how far it comes is what counts
+    except OSError:
+        pass
+    found = len(opened)
+    for descriptor in opened:
+        os.close(descriptor)
+    return found

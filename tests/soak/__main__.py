@@ -4,6 +4,10 @@ deaths      from the death of an agent to its record, beside at least 100 idle o
 restarts    a coordinator killed with 10,000 queued and 100 running tasks: exec of the next one to serving
 zygotes     from the death of a zygote to the next agent
 neighbours  500 innocent tasks beside every fault a worker can have
+hogs        100 tasks of 1 GiB on a machine of 4 GiB, nothing declared, twice; beside the best fixed concurrency
+overload    an open loop of ten times what can be done: goodput, refusals, and how soon others are answered
+monitoring  what it costs to watch a thousand idle agents
+storm       20 agents that leak until they are ended, beside 200 innocent ones
 drift       tasks 5,001 to 105,000 in a row: descriptors, threads, memory, the store's file
 """
 
@@ -15,8 +19,13 @@ from pathlib import Path
 
 from drift import drift
 from measures import deaths, neighbours, restarts, zygotes
+from memory import hogs, storm
+from monitoring import monitoring
+from overload import overload
 
-_MEASURES = {one.__name__: one for one in (deaths, restarts, zygotes, neighbours, drift)}
+_MEASURES = {
+    one.__name__: one for one in (deaths, restarts, zygotes, neighbours, drift, hogs, storm, overload, monitoring)
+}
 
 
 def main() -> None:

@@ -97,7 +97,7 @@ def test_an_error_can_be_raised_and_caught() -> None:
 
 
 def test_an_error_can_be_sent_to_another_process() -> None:
-    error = QueueFull(limit=10, retry_seconds=3)
+    error = QueueFull(limit=10, what="tasks", retry_seconds=3, setting="queue_limit")
     again = copy(error)  # in the way of pickle
     assert (type(again), again.figures()) == (QueueFull, error.figures())
 
@@ -135,8 +135,17 @@ def test_a_field_of_the_input_is_named_by_its_path_in_the_request() -> None:
 
 
 def test_a_full_queue_says_when_to_try_again() -> None:
-    retry = unpacked(to_status(QueueFull(limit=10, retry_seconds=3)), error_details_pb2.RetryInfo)
+    retry = unpacked(
+        to_status(QueueFull(limit=10, what="tasks", retry_seconds=3, setting="queue_limit")),
+        error_details_pb2.RetryInfo,
+    )
     assert retry.retry_delay.seconds == 3
+
+
+def test_a_full_queue_says_which_quota_is_used_up() -> None:
+    error = QueueFull(limit=10, what="tasks of tenant 'a'", retry_seconds=3, setting="tenant_queue_limit")
+    (violation,) = unpacked(to_status(error), error_details_pb2.QuotaFailure).violations
+    assert (violation.subject, violation.description) == ("tenant_queue_limit", "tasks of tenant 'a'")
 
 
 HUGE = {"ascii": "x" * 100_000, "wide": "🦜" * 100_000, "escaped": "\n" * 100_000}

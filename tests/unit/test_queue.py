@@ -1,13 +1,26 @@
 """Shows who is next: first come first served, one at a time per session; and compares with a model that is plain."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from hundredfold_coordinator.core.queue import Queue
+from hundredfold_coordinator.core.queue import Lane, Queue
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-ENV = ("default", 0)
+ENV = Lane("", "default", "b", 0)
+
+
+def lane(environment: str) -> Lane:
+    """Return the lane of an environment."""
+    return ENV._replace(environment=environment)
+
+
+def pop(queue: Queue, lanes: Iterable[Lane]) -> str | None:
+    """Take the first of all that are ready in these lanes."""
+    wanted = set(lanes)
+    heads = [(place, found) for found, place in queue.heads() if found in wanted]
+    return queue.take(min(heads)[1]) if heads else None
 
 
 def queue_of(*tasks: tuple[str, str]) -> Queue:
@@ -21,7 +34,7 @@ def queue_of(*tasks: tuple[str, str]) -> Queue:
 def drained(queue: Queue, *environments: str) -> list[str]:
     """Take everything out that is ready."""
     taken = []
-    while (task_id := queue.pop(environments or [ENV])) is not None:
+    while (task_id := pop(queue, map(lane, environments) if environments else [ENV])) is not None:
         taken.append(task_id)
     return taken
 
@@ -29,20 +42,20 @@ def drained(queue: Queue, *environments: str) -> list[str]:
 def test_the_oldest_is_next() -> None:
     queue = queue_of(("b", ""), ("c", ""), ("a", ""))
     assert drained(queue) == ["a", "b", "c"]
-    assert queue.pop([ENV]) is None
+    assert pop(queue, [ENV]) is None
 
 
 def test_it_knows_what_waits() -> None:
     queue = queue_of(("a", ""), ("b", "s"), ("c", "s"))
     assert (len(queue), "c" in queue) == (3, True)
-    assert queue.pop([ENV]) == "a"
+    assert pop(queue, [ENV]) == "a"
     assert (len(queue), "a" in queue) == (2, False)
 
 
 def test_an_empty_queue_has_nothing() -> None:
     queue = Queue()
-    assert queue.pop([ENV]) is None
-    assert queue.pop([]) is None
+    assert pop(queue, [ENV]) is None
+    assert pop(queue, []) is None
     assert len(queue) == 0
 
 
@@ -51,24 +64,24 @@ def test_an_empty_queue_has_nothing() -> None:
 
 def test_only_environments_that_are_ready_are_served() -> None:
     queue = Queue()
-    queue.add("a", ("slow", 0), "")
-    queue.add("b", ("fast", 0), "")
-    assert drained(queue, ("fast", 0)) == ["b"]
-    assert queue.pop([]) is None
-    assert drained(queue, ("fast", 0), ("slow", 0)) == ["a"]
+    queue.add("a", lane("slow"), "")
+    queue.add("b", lane("fast"), "")
+    assert drained(queue, "fast") == ["b"]
+    assert pop(queue, []) is None
+    assert drained(queue, "fast", "slow") == ["a"]
 
 
 def test_the_oldest_over_all_environments_is_next() -> None:
     queue = Queue()
     for number, task_id in enumerate("abcdef"):
-        queue.add(task_id, ("one", "two", "three")[number % 3], "")
+        queue.add(task_id, lane(("one", "two", "three")[number % 3]), "")
     assert drained(queue, "three", "one", "two") == list("abcdef")
 
 
 def test_a_session_goes_on_in_another_environment() -> None:
     queue = Queue()
-    queue.add("a", "one", "s")
-    queue.add("b", "two", "s")
+    queue.add("a", lane("one"), "s")
+    queue.add("b", lane("two"), "s")
     assert drained(queue, "one", "two") == ["a"]
     queue.release("a", "s")
     assert drained(queue, "one") == []
@@ -93,7 +106,7 @@ def test_sessions_do_not_wait_for_each_other() -> None:
 
 def test_a_session_keeps_its_place_among_the_others() -> None:
     queue = queue_of(("a", "s"), ("b", "s"), ("c", ""))
-    assert queue.pop([ENV]) == "a"
+    assert pop(queue, [ENV]) == "a"
     queue.release("a", "s")
     assert drained(queue) == ["b", "c"]
 
@@ -108,7 +121,7 @@ def test_tasks_without_a_session_never_wait_for_each_other() -> None:
 def test_the_holder_is_named() -> None:
     queue = queue_of(("a", "s"), ("b", "s"))
     assert queue.holder("s") == "a"
-    queue.pop([ENV])
+    pop(queue, [ENV])
     assert queue.holder("s") == "a"
     queue.release("a", "s")
     assert queue.holder("s") == "b"
@@ -164,14 +177,14 @@ def test_removing_what_is_not_there_changes_nothing() -> None:
 
 def test_a_task_that_is_given_back_keeps_its_place() -> None:
     queue = queue_of(("a", ""), ("b", ""), ("c", ""))
-    assert [queue.pop([ENV]), queue.pop([ENV])] == ["a", "b"]
+    assert [pop(queue, [ENV]), pop(queue, [ENV])] == ["a", "b"]
     queue.add("a", ENV, "")
     assert drained(queue) == ["a", "c"]
 
 
 def test_a_task_that_is_given_back_keeps_its_session() -> None:
     queue = queue_of(("a", "s"), ("b", "s"))
-    assert queue.pop([ENV]) == "a"
+    assert pop(queue, [ENV]) == "a"
     queue.add("a", ENV, "s")
     assert drained(queue) == ["a"]
     queue.release("a", "s")
@@ -217,12 +230,12 @@ class QueueMachine(RuleBasedStateMachine):
         self.submitted += 1
         task = Task(f"{self.submitted:06}", environment, session)
         self.model.tasks.append(task)
-        self.queue.add(task.task_id, environment, session)
+        self.queue.add(task.task_id, lane(environment), session)
 
     @rule(environments=st.sets(st.sampled_from("xy")))
     def take(self, environments: set[str]) -> None:
         wanted = self.model.ready(environments)
-        assert self.queue.pop(environments) == (wanted and wanted.task_id)
+        assert pop(self.queue, map(lane, environments)) == (wanted and wanted.task_id)
         if wanted:
             wanted.waiting = False
 
@@ -238,7 +251,7 @@ class QueueMachine(RuleBasedStateMachine):
     def give_back(self, data: st.DataObject) -> None:
         task = data.draw(st.sampled_from([task for task in self.model.tasks if not task.waiting]))
         task.waiting = True
-        self.queue.add(task.task_id, task.environment, task.session)
+        self.queue.add(task.task_id, lane(task.environment), task.session)
 
     @rule()
     def restart(self) -> None:
@@ -246,7 +259,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue = Queue()
         for task in sorted(self.model.tasks, key=lambda task: task.waiting):
             if task.waiting:
-                self.queue.add(task.task_id, task.environment, task.session)
+                self.queue.add(task.task_id, lane(task.environment), task.session)
             elif task.session:
                 self.queue.reserve(task.task_id, task.session)
 

@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import Any, Final, Never
 
-from hundredfold import prctl
+from hundredfold import oom, prctl
 from hundredfold.behaviour import Behaviour
 from hundredfold.internal.v1 import zygote_pb2
 
@@ -33,7 +33,7 @@ def prepare(preload: zygote_pb2.Preload) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(preload.open_files, hard), hard))
-    process.offer_to_oom_killer()  # the zygote, too: its death costs no attempt, a host's would cost all
+    oom.offer()  # the zygote, too: its death costs no attempt, a host's would cost all
 
 
 def run(
@@ -45,6 +45,8 @@ def run(
     """Run one attempt in this process and end it."""
     title = process.Title(f"{request.behaviour} {request.attempt.task_id}/{request.attempt.number}")
     channel = Channel(preload.worker_address, _separate(descriptors), on_wait=title.show)
+    if request.descriptors:
+        _limit_descriptors(request.descriptors)
     try:
         delivered = run_attempt(channel, behaviours)
         code = EXIT_DELIVERED if delivered else EXIT_FAILED
@@ -70,6 +72,11 @@ def _separate(descriptors: list[int]) -> str:
         os.dup2(source, target)
         os.close(source)
     return credential
+
+
+def _limit_descriptors(most: int) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, hard), min(most, hard)))
 
 
 def _leave(code: int) -> Never:

@@ -1,20 +1,10 @@
-"""What a process can say and want of itself: its CPU, its title, its OOM score, its threads."""
+"""What a process can say of itself: its title, its threads."""
 
 import os
 import threading
-from typing import Final
 
 import setproctitle
 from hundredfold.calling import WAITING, WORKING
-
-_OOM_SCORE: Final = b"500"
-
-
-def offer_to_oom_killer() -> None:
-    """Be chosen before daemons when the machine runs out of memory."""
-    descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-    os.write(descriptor, _OOM_SCORE)
-    os.close(descriptor)
 
 
 def set_title(title: str) -> None:

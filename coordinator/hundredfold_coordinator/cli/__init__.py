@@ -28,6 +28,9 @@ COMMANDS: Final = (
     "hosts",
     "plugins",
     "status",
+    "explain",
+    "fit",
+    "doctor",
     "store",
     "version",
 )

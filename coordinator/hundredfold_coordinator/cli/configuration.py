@@ -4,10 +4,14 @@ import difflib
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import platformdirs
 from hundredfold.errors import InvalidSetting
+
+_FIGURES: Final = ("tenant_weights", "tenant_limits", "behaviour_limits")
+_TABLES: Final = ("commands", *_FIGURES)
+"""Settings that are tables: names with what belongs to them."""
 
 
 def load_configuration(
@@ -45,7 +49,7 @@ def _check_keys(file: Path, settings: Mapping[str, Any], known: Mapping[str, Col
     """
     everywhere = set().union(*known.values())
     for key, value in settings.items():
-        if isinstance(value, dict) and key != "commands":
+        if isinstance(value, dict) and key not in _TABLES:
             _check_key(file, "", key, known)
             for own in value:
                 _check_key(file, f"{key}.", own, known[key])
@@ -61,7 +65,7 @@ def _check_key(file: Path, table: str, key: str, known: Collection[str]) -> None
 
 
 def _for_command(settings: Mapping[str, Any], command: str, options: Collection[str]) -> dict[str, Any]:
-    shared = {key: value for key, value in settings.items() if not isinstance(value, dict) or key == "commands"}
+    shared = {key: value for key, value in settings.items() if not isinstance(value, dict) or key in _TABLES}
     own = settings.get(command, {})
     if command in options and not isinstance(own, dict):
         own = {}  # `store` is an option of several commands, and a command
@@ -72,6 +76,9 @@ def _for_command(settings: Mapping[str, Any], command: str, options: Collection[
     merged = {_option(key): value for key, value in {**shared, **own}.items()}
     if isinstance(merged.get("commands"), dict):
         merged["commands"] = [_command_text(name, argv) for name, argv in merged["commands"].items()]
+    for table in _FIGURES:
+        if isinstance(merged.get(table), dict):
+            merged[table] = [f"{name}={figure}" for name, figure in merged[table].items()]
     return merged
 
 

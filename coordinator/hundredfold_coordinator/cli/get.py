@@ -57,6 +57,8 @@ def _show(task: task_pb2.Task) -> None:
 def describe_attempt(attempt: attempt_pb2.Attempt) -> str:
     """Return an attempt and its receipt in one line."""
     parts = [output.outcome_name(attempt.outcome) or "alive", f"pid {attempt.pid}", attempt.host]
+    if attempt.reservation_bytes:
+        parts.append(f"{output.size(attempt.reservation_bytes)} set aside")
     receipt = attempt.receipt
     if attempt.HasField("receipt"):
         parts.append(f"signal {receipt.signal}" if receipt.signal else f"exit code {receipt.exit_code}")

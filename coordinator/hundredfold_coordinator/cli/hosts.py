@@ -8,7 +8,7 @@ from hundredfold.v1 import coordinator_service_pb2 as pb
 
 from hundredfold_coordinator.cli import options, output
 
-_COLUMNS = ("host", "pid", "state", "workers", "memory free", "cpu", "version", "detail")
+_COLUMNS = ("host", "pid", "state", "workers", "memory free", "reserved", "cpu", "version", "detail")
 
 
 @click.command("hosts")
@@ -33,7 +33,8 @@ def _row(host: pb.Host) -> tuple[str, ...]:
         str(host.pid),
         pb.HostState.Name(host.state).removeprefix("HOST_STATE_"),
         str(host.workers),
-        output.size(host.machine.memory_available_bytes) if measured else "-",
+        output.size(host.machine.memory_free_bytes) if measured else "-",
+        output.size(host.reserved_bytes),
         f"{host.machine.cpu_percent:.0f} %" if measured else "-",
         host.version,
         host.detail,

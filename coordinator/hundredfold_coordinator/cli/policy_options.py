@@ -4,7 +4,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import click
 from hundredfold import Limits, Retry
+from hundredfold.client.submission import SESSION_POLICIES
 from hundredfold.errors import InvalidArgument
 
 from hundredfold_coordinator.cli.options import setting
@@ -17,6 +19,17 @@ _OPTIONS = (
     setting("--wall-limit-seconds", type=float, default=0, help="Longest time of an attempt."),
     setting("--memory-limit-bytes", type=int, default=0, help="Most memory of an attempt's process tree."),
     setting("--process-limit", type=int, default=0, help="Most processes and threads of an attempt."),
+    setting("--cpu-limit-seconds", type=float, default=0, help="Most CPU time of an attempt's process tree."),
+    setting("--descriptor-limit", type=int, default=0, help="Most open descriptors of each process of an attempt."),
+    setting("--output-limit-bytes", type=int, default=0, help="Most bytes an attempt may write to its output."),
+    setting("--tenant", default="", help="Whom it is for: tenants share the machine by their weights."),
+    setting(
+        "--session-policy",
+        type=click.Choice(SESSION_POLICIES),
+        default="enqueue",
+        show_default=True,
+        help="What becomes of it while another task has its session.",
+    ),
     setting("--max-attempts", type=int, default=0, help="Most attempts that may fail by the task's own doing."),
     setting(
         "--retry",
@@ -52,7 +65,11 @@ def take_policy(options: dict[str, Any]) -> dict[str, Any]:
         wall_seconds=options.pop("wall_limit_seconds"),
         memory_bytes=options.pop("memory_limit_bytes"),
         processes=options.pop("process_limit"),
+        cpu_seconds=options.pop("cpu_limit_seconds"),
+        descriptors=options.pop("descriptor_limit"),
+        output_bytes=options.pop("output_limit_bytes"),
     )
+    policy["tenant"], policy["session_policy"] = options.pop("tenant"), options.pop("session_policy")
     policy["limits"] = limits if limits != Limits() else None
     policy["retry"] = _retry(options.pop("max_attempts"), options.pop("causes"), options.pop("backoff_seconds"))
     return {name: value for name, value in policy.items() if value}

@@ -31,9 +31,10 @@ async def command(*, output_format: str, **where: Any) -> None:
             output.state_name(worker.state),
             output.seconds(output.between(worker.launch_time, now)),
             output.size(worker.pss_bytes) if worker.pss_bytes else "-",
+            output.size(worker.reservation_bytes) if worker.reservation_bytes else "-",
             output.seconds(worker.cpu_time.ToNanoseconds() / 1e9) if worker.HasField("cpu_time") else "-",
             str(worker.processes or 1),
         )
         for worker in workers
     ]
-    output.write_table(("pid", "task", "behaviour", "state", "age", "memory", "cpu", "processes"), rows)
+    output.write_table(("pid", "task", "behaviour", "state", "age", "memory", "reserved", "cpu", "processes"), rows)

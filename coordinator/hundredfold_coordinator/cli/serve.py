@@ -1,11 +1,13 @@
 """`hundredfold serve`."""
 
 import logging
+import math
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from hundredfold import paths
@@ -15,6 +17,8 @@ from hundredfold.errors import InvalidSetting
 from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.options import setting
 from hundredfold_coordinator.config import Config
+
+N = TypeVar("N", int, float)
 
 
 def environment_options(command: Any) -> Any:
@@ -50,6 +54,36 @@ def environment_options(command: Any) -> Any:
 @setting("--volatile/--no-volatile", default=False, help="Accept a store that loses everything when it ends.")
 @setting("--concurrency", type=int, default=100, show_default=True, help="Most attempts alive at once.")
 @setting("--queue-limit", type=int, default=100_000, show_default=True, help="Most queued tasks.")
+@setting("--queue-bytes", type=int, default=1 << 30, show_default=True, help="Most bytes of queued inputs.")
+@setting("--tenant-queue-limit", type=int, default=0, help="Most queued tasks of one tenant.  [default: as all]")
+@setting(
+    "--tenant-weight",
+    "tenant_weights",
+    metavar="TENANT=WEIGHT",
+    multiple=True,
+    help="Share of a tenant, 1 for those not named; can be given several times.",
+)
+@setting(
+    "--tenant-limit",
+    "tenant_limits",
+    metavar="TENANT=N",
+    multiple=True,
+    help="Most attempts of a tenant alive at once; can be given several times.",
+)
+@setting(
+    "--behaviour-limit",
+    "behaviour_limits",
+    metavar="BEHAVIOUR=N",
+    multiple=True,
+    help="Most attempts of a behaviour alive at once; can be given several times.",
+)
+@setting(
+    "--priority-ageing-seconds",
+    type=float,
+    default=300,
+    show_default=True,
+    help="Wait that is worth as much as one more of priority; 0 for none.",
+)
 @setting("--max-payload-bytes", type=int, default=4 << 20, show_default=True, help="Largest input or result.")
 @setting("--event-quota", type=int, default=10_000, show_default=True, help="Most events of one attempt.")
 @setting(
@@ -57,7 +91,7 @@ def environment_options(command: Any) -> Any:
     type=int,
     default=256 << 20,
     show_default=True,
-    help="Start nothing while the machine has less memory available.",
+    help="Memory of the machine to leave alone at least; 0 to not look at memory.",
 )
 @setting("--hosts", type=int, default=1, show_default=True, help="Host processes to keep.")
 @setting(
@@ -118,7 +152,15 @@ def command(ctx: click.Context, /, *, print_config: bool, **values: Any) -> None
 
 
 def make_config(
-    *, data_dir: Path, store: str | None, plugin_files: tuple[Path, ...], commands: tuple[str, ...], **values: Any
+    *,
+    data_dir: Path,
+    store: str | None,
+    plugin_files: tuple[Path, ...],
+    commands: tuple[str, ...],
+    tenant_weights: tuple[str, ...],
+    tenant_limits: tuple[str, ...],
+    behaviour_limits: tuple[str, ...],
+    **values: Any,
 ) -> Config:
     """Return the configuration that the options describe.
 
@@ -133,6 +175,9 @@ def make_config(
         store=store or f"sqlite:{data_dir / 'hundredfold.db'}",
         plugin_files=check_plugins(plugin_files),
         commands=tuple((name, tuple(argv)) for name, argv in parse_commands(commands).items()),
+        tenant_weights=parse_figures("tenant_weight", tenant_weights, float),
+        tenant_limits=parse_figures("tenant_limit", tenant_limits, int),
+        behaviour_limits=parse_figures("behaviour_limit", behaviour_limits, int),
         **values,
     )
 
@@ -167,6 +212,25 @@ def parse_commands(texts: tuple[str, ...]) -> dict[str, list[str]]:
         if not BEHAVIOUR_NAME.fullmatch(name) or not commands[name]:
             raise InvalidSetting("command", f"is {text!r} and must look like name=PROGRAM ARGUMENTS")
     return commands
+
+
+def parse_figures(option: str, texts: tuple[str, ...], kind: Callable[[str], N]) -> tuple[tuple[str, N], ...]:
+    """Return names and figures, from `NAME=FIGURE` texts.
+
+    Raises:
+        InvalidSetting: names the text that is none.
+
+    """
+    found = {}
+    for text in texts:
+        name, equals, figure = text.rpartition("=")
+        try:
+            found[name] = kind(figure)
+        except ValueError as error:
+            raise InvalidSetting(option, f"is {text!r} and must look like NAME=FIGURE") from error
+        if not equals or not 0 <= found[name] < math.inf or (kind is float and not found[name]):
+            raise InvalidSetting(option, f"is {text!r} and must look like NAME=FIGURE")
+    return tuple(found.items())
 
 
 def _print(ctx: click.Context, config: Config) -> None:

@@ -1,6 +1,8 @@
 """`hundredfold status`."""
 
-from typing import Any
+import asyncio
+import sys
+from typing import Any, Final
 
 import click
 from hundredfold import Client
@@ -8,19 +10,29 @@ from hundredfold.v1 import coordinator_service_pb2 as pb
 
 from hundredfold_coordinator.cli import options, output
 
+_WATCH_SECONDS: Final = 1.0
+
 
 @click.command("status")
+@click.option("--watch", is_flag=True, help="Go on until Ctrl-C, once a second.")
 @options.client_options
 @options.output_format
 @options.asynchronous
-async def command(*, output_format: str, **where: Any) -> None:
+async def command(*, watch: bool, output_format: str, **where: Any) -> None:
     """Show what the coordinator is doing."""
     async with Client(**options.target(where)) as client:
-        status = await client.status()
-    if output_format == "json":
-        output.write_json(output.as_dict(status))
-    else:
-        _show(status)
+        while True:
+            status = await client.status()
+            if watch and output_format == "table" and sys.stdout.isatty():
+                click.clear()
+            if output_format == "json":
+                output.write_json(output.as_dict(status))
+            else:
+                _show(status)
+            if not watch:
+                return
+            sys.stdout.flush()
+            await asyncio.sleep(_WATCH_SECONDS)
 
 
 def _show(status: pb.GetStatusResponse) -> None:
@@ -44,8 +56,11 @@ def _show(status: pb.GetStatusResponse) -> None:
 
 def _describe_host(host: pb.Host) -> str:
     machine = host.machine
-    free, total = output.size(machine.memory_available_bytes), output.size(machine.memory_total_bytes)
+    free = output.size(machine.memory_free_bytes)
+    total = output.size(machine.memory_limit_bytes or machine.memory_total_bytes)
     return (
-        f"{host.id}, pid {host.pid}, {host.workers} worker(s) with {output.size(machine.workers_pss_bytes)}; "
-        f"machine: {free} of {total} available, {machine.cpu_percent:.0f} % of {machine.cpu_count} cores"
+        f"{host.id}, pid {host.pid}, {host.workers} worker(s) with {output.size(machine.workers_pss_bytes)} and "
+        f"{output.size(host.reserved_bytes)} more set aside; memory: {free} of {total} free, "
+        f"{output.size(machine.headroom_bytes)} kept in reserve; CPU: {machine.cpu_percent:.0f} % of "
+        f"{machine.cpu_count} cores; stalled for memory {machine.pressure.memory_some:.0%} of the time"
     )

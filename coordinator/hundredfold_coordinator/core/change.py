@@ -1,15 +1,21 @@
 """Changes of a task's state, each with its event: the only place that assigns one."""
 
+from typing import Final
+
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, payload_pb2, task_pb2
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import alarms, lifecycle
+from hundredfold_coordinator.core.admission import give_back
 from hundredfold_coordinator.core.effects import Announce, Dismiss, EndHost, Remind
 from hundredfold_coordinator.core.events import Matured
+from hundredfold_coordinator.core.queue import Lane
 from hundredfold_coordinator.core.retry import losses
 from hundredfold_coordinator.core.state import AttemptId, State, attempt_id, current_attempt
 from hundredfold_coordinator.core.transaction import Transaction
+
+_NEVER_SECONDS: Final = 1e12
 
 
 def move(
@@ -75,7 +81,7 @@ def end_task(
     move(tx, record, after, summary(failure) if failure else "")
     state.ended[after] += 1
     state.queue.remove(task.id, task.spec.session)
-    if after == lifecycle.SUCCEEDED:
+    if after == lifecycle.SUCCEEDED or record.drop_checkpoint:
         tx.delete(keys.checkpoint_of(task.id))
     snapshot = task_pb2.Task()
     snapshot.CopyFrom(task)
@@ -91,10 +97,14 @@ def summary(failure: attempt_pb2.Failure) -> str:
 
 def forget_attempt(state: State, tx: Transaction, record: records_pb2.TaskRecord, key: AttemptId) -> None:
     """Free what an attempt held: its process is gone, and its secrets with it."""
+    spec = record.task.spec
+    if key in state.alive:
+        state.shares.end(spec.tenant)
+        state.behaviours[spec.behaviour] -= 1
     host = state.hosts.get(state.alive.pop(key, ""))
     if host:
-        host.attempts.discard(key)
-        if host.retiring and not host.attempts:
+        give_back(host, key, tx.now_ns)
+        if host.retiring and not host.loads:
             tx.then(EndHost(host.id))
     state.suspects.discard(key)
     record.alive.pop(key[1], None)
@@ -139,7 +149,7 @@ def hold(state: State, tx: Transaction, record: records_pb2.TaskRecord, seconds:
     """Let a task wait for its time."""
     task = record.task
     task.next_attempt_time.FromNanoseconds(tx.now_ns + int(seconds * 1e9))
-    state.queue.hold(task.id)
+    state.queue.hold(task.id, task.spec.tenant, record.input_bytes)
     tx.then(Remind(alarms.ready(task.id), seconds, Matured(now_ns=tx.now_ns, task_id=task.id)))
     tx.touch(record)
 
@@ -148,7 +158,23 @@ def enqueue(state: State, record: records_pb2.TaskRecord) -> None:
     """Put a task where the scheduler finds it."""
     spec = record.task.spec
     record.task.ClearField("next_attempt_time")
-    state.queue.add(record.task.id, (spec.environment, losses(record)), spec.session, spec.priority)
+    # Who runs beside the others of its session does not wait for them either.
+    session = "" if spec.session_policy == task_pb2.SESSION_POLICY_CONCURRENT else spec.session
+    state.queue.add(record.task.id, lane(record), session, rank(state, record), record.input_bytes)
+
+
+def lane(record: records_pb2.TaskRecord) -> Lane:
+    """Return the lane that a task waits in."""
+    spec = record.task.spec
+    return Lane(spec.tenant, spec.environment, spec.behaviour, losses(record))
+
+
+def rank(state: State, record: records_pb2.TaskRecord) -> float:
+    """Return a task's rank in its lane: its submission, as much earlier as its priority is worth.
+
+    As all of them age at the same speed, who is ahead of whom never changes while they wait.
+    """
+    return record.turn_ns / 1e9 - record.task.spec.priority * (state.limits.priority_ageing_seconds or _NEVER_SECONDS)
 
 
 def _dismiss_deadlines(tx: Transaction, task: task_pb2.Task) -> None:

@@ -37,6 +37,9 @@ class Launch:
     credential: str
     limits: policy_pb2.Limits
     grace_seconds: float
+    reservation_bytes: int
+    priority: int
+    evictable: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
-from hundredfold.v1 import attempt_pb2, payload_pb2, session_pb2, task_pb2
+from hundredfold.v1 import attempt_pb2, coordinator_service_pb2, payload_pb2, session_pb2, task_pb2
 
 from hundredfold_coordinator.core.state import AttemptId
 
@@ -204,10 +204,11 @@ class EnvironmentChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineMeasured(Event):
-    """A host has measured its machine."""
+    """A host has measured its machine, and some of the attempts on it."""
 
     host: str
-    memory_available_bytes: int
+    machine: coordinator_service_pb2.Machine
+    attempts: Sequence[host_service_pb2.AttemptUsage] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,25 +1,65 @@
 """What the end of a process says about its attempt, if it has not delivered before."""
 
 import signal
+from types import MappingProxyType
+from typing import Final
 
 from hundredfold.v1 import attempt_pb2, policy_pb2
 
 
 def failure_of(receipt: attempt_pb2.Receipt, limits: policy_pb2.Limits) -> attempt_pb2.Failure:
     """Return why an attempt ended that nobody had asked to end; `limits` are those of its task."""
-    cause = receipt.kill_cause
-    if cause == attempt_pb2.KILL_CAUSE_WALL_LIMIT:
-        message = f"it ran longer than its limit of {limits.wall_time.ToNanoseconds() / 1e9:g} s"
-        return _failure(attempt_pb2.ATTEMPT_OUTCOME_TIMED_OUT, "WallLimit", message)
-    if cause == attempt_pb2.KILL_CAUSE_MEMORY_LIMIT:
-        message = f"it used more than its limit of {limits.memory_bytes >> 20} MiB of memory"
-        return _failure(attempt_pb2.ATTEMPT_OUTCOME_OOM_KILLED, "MemoryLimit", message)
-    if cause == attempt_pb2.KILL_CAUSE_PROCESS_LIMIT:
-        message = f"it had more than its limit of {limits.processes} processes and threads"
-        return _failure(attempt_pb2.ATTEMPT_OUTCOME_SIGNALLED, "ProcessLimit", message)
-    if cause:
-        return _failure(attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST, "HostLost", "its host was told to end")
-    return _own_end(receipt)
+    if not receipt.kill_cause:
+        return _own_end(receipt)
+    if receipt.kill_cause == attempt_pb2.KILL_CAUSE_EVICTED:
+        why = receipt.eviction or "the machine was short of memory"
+        return _failure(attempt_pb2.ATTEMPT_OUTCOME_EVICTED, "Evicted", why)
+    if receipt.kill_cause in _LIMITS:
+        outcome, kind, text = _LIMITS[receipt.kill_cause]
+        return _failure(outcome, kind, text.format(**_figures(limits)))
+    return _failure(attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST, "HostLost", "its host was told to end")
+
+
+_LIMITS: Final = MappingProxyType(
+    {
+        attempt_pb2.KILL_CAUSE_WALL_LIMIT: (
+            attempt_pb2.ATTEMPT_OUTCOME_TIMED_OUT,
+            "WallLimit",
+            "it ran longer than its limit of {wall:g} s",
+        ),
+        attempt_pb2.KILL_CAUSE_CPU_LIMIT: (
+            attempt_pb2.ATTEMPT_OUTCOME_TIMED_OUT,
+            "CpuLimit",
+            "it used more than its limit of {cpu:g} s of CPU time",
+        ),
+        attempt_pb2.KILL_CAUSE_MEMORY_LIMIT: (
+            attempt_pb2.ATTEMPT_OUTCOME_OOM_KILLED,
+            "MemoryLimit",
+            "it used more than its limit of {memory} MiB of memory",
+        ),
+        attempt_pb2.KILL_CAUSE_PROCESS_LIMIT: (
+            attempt_pb2.ATTEMPT_OUTCOME_SIGNALLED,
+            "ProcessLimit",
+            "it had more than its limit of {processes} processes and threads",
+        ),
+        attempt_pb2.KILL_CAUSE_OUTPUT_LIMIT: (
+            attempt_pb2.ATTEMPT_OUTCOME_SIGNALLED,
+            "OutputLimit",
+            "it wrote more than its limit of {output} bytes of output",
+        ),
+    }
+)
+"""For every limit: how it ends an attempt, what that is called, and how it is said."""
+
+
+def _figures(limits: policy_pb2.Limits) -> dict[str, float]:
+    return {
+        "wall": limits.wall_time.ToNanoseconds() / 1e9,
+        "cpu": limits.cpu_time.ToNanoseconds() / 1e9,
+        "memory": limits.memory_bytes >> 20,
+        "processes": limits.processes,
+        "output": limits.output_bytes,
+    }
 
 
 def _own_end(receipt: attempt_pb2.Receipt) -> attempt_pb2.Failure:

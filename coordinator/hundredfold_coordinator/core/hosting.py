@@ -6,7 +6,7 @@ from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2
 
 from hundredfold_coordinator import keys
-from hundredfold_coordinator.core import alarms, lifecycle
+from hundredfold_coordinator.core import admission, alarms, lifecycle
 from hundredfold_coordinator.core.change import forget_attempt, forget_if_gone, note_process, requeue
 from hundredfold_coordinator.core.conclusion import conclude
 from hundredfold_coordinator.core.effects import Acknowledge, Bury, EndHost, Kill, Remind
@@ -24,6 +24,7 @@ from hundredfold_coordinator.core.events import (
     MachineMeasured,
 )
 from hundredfold_coordinator.core.exit import failure_of
+from hundredfold_coordinator.core.learning import learn
 from hundredfold_coordinator.core.state import AttemptId, HostState, State, attempt_id
 from hundredfold_coordinator.core.timing import kill, watch_limit
 from hundredfold_coordinator.core.transaction import Transaction
@@ -36,7 +37,9 @@ def attach(state: State, tx: Transaction, event: HostAttached) -> None:
     """Take up a host: adopt what both sides know, end what only it knows, start again what only this side knows."""
     here = {key for key, host in state.alive.items() if host == event.host}
     there = {(launched.attempt.task_id, launched.attempt.number): launched for launched in event.inventory}
-    state.hosts[event.host] = HostState(event.host, attempts=set(here), retiring=event.retiring)
+    host = state.hosts[event.host] = HostState(event.host, retiring=event.retiring)
+    for key in sorted(here):
+        _take_up(state, host, key)
     for key in sorted(there.keys() - here):
         tx.then(Kill(event.host, key, 0))
     for key in sorted(there.keys() & here):
@@ -49,8 +52,15 @@ def attach(state: State, tx: Transaction, event: HostAttached) -> None:
     for key in sorted(here - there.keys()):
         tx.then(Kill(event.host, key, 0))  # in case it is being forked at this very moment
         _lose(state, tx, key, attempt_pb2.ATTEMPT_OUTCOME_LAUNCH_FAILED, "the host never started it")
-    if event.retiring and not state.hosts[event.host].attempts:
+    if event.retiring and not host.loads:
         tx.then(EndHost(event.host))
+
+
+def _take_up(state: State, host: HostState, key: AttemptId) -> None:
+    task = state.tasks[key[0]].task
+    attempt = task.attempts[key[1] - 1]
+    launched_ns = attempt.launch_time.ToNanoseconds()
+    admission.take_up(state, host, key, task.spec.behaviour, launched_ns, attempt.reservation_bytes, known=True)
 
 
 def detach(state: State, _tx: Transaction, event: HostDetached) -> None:
@@ -102,10 +112,14 @@ def change_environment(state: State, _tx: Transaction, event: EnvironmentChanged
 
 
 def measure(state: State, _tx: Transaction, event: MachineMeasured) -> None:
-    """Note what a machine has left."""
+    """Note what a machine has left, and what attempts use."""
     host = state.hosts.get(event.host)
     if host:
-        host.memory_available_bytes = event.memory_available_bytes
+        host.machine = event.machine
+        for usage in event.attempts:
+            key = usage.attempt.task_id, usage.attempt.number
+            admission.note_use(state, host, key, usage.pss_bytes, event.now_ns)
+        admission.reassess(host, event.now_ns)
 
 
 def launched(state: State, tx: Transaction, event: Launched) -> None:
@@ -160,6 +174,7 @@ def exited(state: State, tx: Transaction, event: Exited) -> None:
         _write_receipt(state, tx, record, event.attempt, event.receipt)
         if running:
             conclude(state, tx, record, failure_of(event.receipt, record.task.spec.limits))
+        learn(state, tx, record, event.attempt)
         forget_if_gone(state, tx, record)
     tx.then(Acknowledge(event.host, event.number))
 

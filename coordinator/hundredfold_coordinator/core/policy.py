@@ -20,6 +20,8 @@ _NAME_LENGTH: Final = 200
 _LEAST_MEMORY: Final = 16 << 20
 _MOST_MEMORY: Final = 1 << 50
 _MOST_PROCESSES: Final = 1_000_000
+_LEAST_DESCRIPTORS: Final = 32
+_MOST_DESCRIPTORS: Final = 1 << 30
 
 
 def check(spec: task_pb2.TaskSpec) -> None:
@@ -29,6 +31,9 @@ def check(spec: task_pb2.TaskSpec) -> None:
         InvalidArgument: names the first field that is out of its range.
 
     """
+    _check_range("spec.tenant", len(spec.tenant), 0, _NAME_LENGTH)
+    if spec.session_policy not in task_pb2.SessionPolicy.values():
+        raise InvalidArgument("spec.session_policy", "is none; see SessionPolicy")
     if abs(spec.priority) > _PRIORITY:
         raise InvalidArgument("spec.priority", f"is {spec.priority} and must be from -{_PRIORITY} to {_PRIORITY}")
     for field in ("schedule_to_start_timeout", "schedule_to_close_timeout"):
@@ -53,8 +58,11 @@ def fill_in(spec: task_pb2.TaskSpec, behaviour: behaviour_pb2.Behaviour, limits:
         spec.limits.wall_time.CopyFrom(wished.wall_time)
     elif not spec.limits.wall_time.ToNanoseconds() and limits.wall_limit_seconds:
         spec.limits.wall_time.FromNanoseconds(int(limits.wall_limit_seconds * 1e9))
-    spec.limits.memory_bytes = wished.memory_bytes or spec.limits.memory_bytes
-    spec.limits.processes = wished.processes or spec.limits.processes or limits.process_limit
+    if wished.cpu_time.ToNanoseconds():
+        spec.limits.cpu_time.CopyFrom(wished.cpu_time)
+    for field in ("memory_bytes", "processes", "descriptors", "output_bytes"):
+        setattr(spec.limits, field, getattr(wished, field) or getattr(spec.limits, field))
+    spec.limits.processes = spec.limits.processes or limits.process_limit
     if not spec.HasField("retry") and behaviour.HasField("retry"):
         spec.retry.CopyFrom(behaviour.retry)
 
@@ -64,6 +72,10 @@ def _check_limits(field: str, limits: policy_pb2.Limits) -> None:
     if limits.memory_bytes:
         _check_range(f"{field}.memory_bytes", limits.memory_bytes, _LEAST_MEMORY, _MOST_MEMORY)
     _check_range(f"{field}.processes", limits.processes, 0, _MOST_PROCESSES)
+    _check_duration(f"{field}.cpu_time", limits.cpu_time)
+    if limits.descriptors:
+        _check_range(f"{field}.descriptors", limits.descriptors, _LEAST_DESCRIPTORS, _MOST_DESCRIPTORS)
+    _check_range(f"{field}.output_bytes", limits.output_bytes, 0, _MOST_MEMORY)
 
 
 def _check_retry(field: str, policy: policy_pb2.RetryPolicy) -> None:

@@ -1,35 +1,67 @@
-"""The queue: which task is next, by priority, then first come first served, one at a time per session."""
+"""The queue: what waits, in lanes that are served or not as a whole, one at a time per session.
+
+Which lane is served next is the scheduler's choice; inside a lane it is by rank, then first come first served.
+"""
 
 import heapq
-from collections import deque
-from collections.abc import Collection
+from collections import Counter, deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from typing import NamedTuple
 
-Lane = tuple[str, int]
-"""Where a task waits: its environment, and how often it has lost its host. Served or not as a whole."""
+
+class Lane(NamedTuple):
+    """What all tasks have in common that wait at the same gates.
+
+    Attributes:
+        tenant: whom they are for.
+        environment: where they can run.
+        behaviour: what they are.
+        losses: how often they have lost their host.
+
+    """
+
+    tenant: str
+    environment: str
+    behaviour: str
+    losses: int
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """A task's place in its lane. Task ids sort by the time of submission.
+    """A task's place in its lane: lower ranks first. Task ids sort by the time of submission.
 
     A place whose ticket is not the task's own any more is void: the task was taken out while it waited.
     """
 
-    rank: int
+    rank: float
     task_id: str
     ticket: int
 
 
+class _Waiting(NamedTuple):
+    ticket: int
+    tenant: str
+    size: int
+
+
 class Queue:
-    """Waiting tasks, by lane and session."""
+    """Waiting tasks, by lane and session.
+
+    Attributes:
+        counts: how many wait, by tenant.
+        sizes: bytes of what waits, by tenant.
+
+    """
 
     def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.sizes: Counter[str] = Counter()
         self._ready: dict[Lane, list[Place]] = {}
         self._lines: dict[str, deque[tuple[Lane, Place]]] = {}
         self._busy: dict[str, str] = {}
-        self._waiting: dict[str, int] = {}
+        self._waiting: dict[str, _Waiting] = {}
         self._tickets = count(1)
 
     def __len__(self) -> int:
@@ -39,33 +71,43 @@ class Queue:
         return task_id in self._waiting
 
     @property
-    def lanes(self) -> Collection[Lane]:
-        """The lanes in which tasks are ready."""
-        return self._ready.keys()
+    def size(self) -> int:
+        """Bytes of all that waits."""
+        return self.sizes.total()
 
-    def hold(self, task_id: str) -> None:
+    def hold(self, task_id: str, tenant: str = "", size: int = 0) -> None:
         """Note a task that waits and is not ready yet; `add` follows when it is."""
-        self._waiting[task_id] = next(self._tickets)
+        self._forget(task_id)
+        self._waiting[task_id] = _Waiting(next(self._tickets), tenant, size)
+        self.counts[tenant] += 1
+        self.sizes[tenant] += size
 
-    def add(self, task_id: str, lane: Lane, session: str, priority: int = 0) -> None:
+    def add(self, task_id: str, lane: Lane, session: str, rank: float = 0, size: int = 0) -> None:
         """Add a task. One that was given back to the queue keeps its session, and its place."""
-        self.hold(task_id)
-        self._put(lane, session, Place(-priority, task_id, self._waiting[task_id]))
+        self.hold(task_id, lane.tenant, size)
+        place = Place(rank, task_id, self._waiting[task_id].ticket)
+        if session and self._busy.setdefault(session, task_id) != task_id:
+            self._lines.setdefault(session, deque()).append((lane, place))
+        else:
+            self._put(lane, place)
 
-    def pop(self, lanes: Collection[Lane]) -> str | None:
-        """Take the first task that is ready in one of the lanes; None if there is none."""
-        heads = {head: lane for lane in lanes if (head := self._head(lane))}
-        if not heads:
-            return None
-        place = min(heads)
-        heapq.heappop(self._ready[heads[place]])
-        self._head(heads[place])
-        del self._waiting[place.task_id]
+    def heads(self) -> Iterator[tuple[Lane, Place]]:
+        """Yield the first task that is ready in each lane that has one."""
+        for lane in list(self._ready):
+            head = self._head(lane)
+            if head:
+                yield lane, head
+
+    def take(self, lane: Lane) -> str:
+        """Take the first task out of a lane that has one."""
+        place = heapq.heappop(self._ready[lane])
+        self._head(lane)
+        self._forget(place.task_id)
         return place.task_id
 
     def remove(self, task_id: str, session: str) -> None:
         """Take a waiting task out, wherever it stands."""
-        self._waiting.pop(task_id, None)
+        self._forget(task_id)
         self.release(task_id, session)
 
     def release(self, task_id: str, session: str) -> None:
@@ -77,7 +119,8 @@ class Queue:
         while line:
             lane, place = line.popleft()
             if self._is_valid(place):
-                self._put(lane, session, place)
+                self._busy[session] = place.task_id
+                self._put(lane, place)
                 return
         self._lines.pop(session, None)
 
@@ -89,12 +132,17 @@ class Queue:
         """Return the task that has the session; None if none has."""
         return self._busy.get(session)
 
-    def _put(self, lane: Lane, session: str, place: Place) -> None:
-        task_id = place.task_id
-        if session and self._busy.setdefault(session, task_id) != task_id:
-            self._lines.setdefault(session, deque()).append((lane, place))
-        else:
-            heapq.heappush(self._ready.setdefault(lane, []), place)
+    def line(self, session: str) -> list[str]:
+        """Return the tasks that wait for a session, in order."""
+        return [place.task_id for _, place in self._lines.get(session, ()) if self._is_valid(place)]
+
+    def ahead(self, lane: Lane, place: Place) -> int:
+        """Return how many ready tasks of the same tenant come before a place."""
+        lanes = [ready for other, ready in self._ready.items() if other.tenant == lane.tenant]
+        return sum(other < place and self._is_valid(other) for ready in lanes for other in ready)
+
+    def _put(self, lane: Lane, place: Place) -> None:
+        heapq.heappush(self._ready.setdefault(lane, []), place)
 
     def _head(self, lane: Lane) -> Place | None:
         heap = self._ready.get(lane, [])
@@ -105,5 +153,14 @@ class Queue:
             return None
         return heap[0]
 
+    def _forget(self, task_id: str) -> None:
+        waiting = self._waiting.pop(task_id, None)
+        if waiting:
+            for counter, amount in ((self.counts, 1), (self.sizes, waiting.size)):
+                counter[waiting.tenant] -= amount
+                if not counter[waiting.tenant]:
+                    del counter[waiting.tenant]
+
     def _is_valid(self, place: Place) -> bool:
-        return self._waiting.get(place.task_id) == place.ticket
+        waiting = self._waiting.get(place.task_id)
+        return waiting is not None and waiting.ticket == place.ticket

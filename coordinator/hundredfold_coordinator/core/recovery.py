@@ -22,6 +22,7 @@ def recover(state: State, records: Iterable[records_pb2.TaskRecord], now_ns: int
     for record in ordered:
         task = record.task
         state.tasks[task.id] = record
+        state.last_turn_ns = max(state.last_turn_ns, record.turn_ns)
         _readopt(state, record)
         if _has_session(record):
             state.queue.reserve(task.id, task.spec.session)
@@ -42,6 +43,8 @@ def _readopt(state: State, record: records_pb2.TaskRecord) -> None:
     task = record.task
     for number in record.alive:
         state.alive[task.id, number] = task.attempts[number - 1].host
+        state.shares.start(task.spec.tenant)
+        state.behaviours[task.spec.behaviour] += 1
     if record.credential_hash:
         state.credentials[record.credential_hash] = task.id
     if record.token_hash:

@@ -86,6 +86,12 @@ def wait_seconds(record: records_pb2.TaskRecord, cause: Cause, chance: float) ->
         return chance * longest
 
 
+def may_be_evicted(record: records_pb2.TaskRecord) -> bool:
+    """Whether a task would be tried again if its next attempt were evicted."""
+    limit, _ = _bound(record.task.spec.retry, EVICTED)
+    return sum(one == EVICTED for one in _causes(record)) + 1 < limit
+
+
 def losses(record: records_pb2.TaskRecord) -> int:
     """Return how often a task was there when its host was lost."""
     attempts = record.task.attempts[record.pardoned_attempts :]

@@ -1,15 +1,15 @@
 """What clients want of tasks that have ended: to try them again, or to forget them."""
 
-from hundredfold.errors import Draining, QueueFull, StoreFull, TaskHasResult, TaskNotEnded
+from hundredfold.errors import TaskHasResult, TaskNotEnded
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import task_pb2
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import lifecycle
 from hundredfold_coordinator.core.change import forget_credential, move
+from hundredfold_coordinator.core.door import refusal
 from hundredfold_coordinator.core.events import DeleteRequested, RetryRequested
 from hundredfold_coordinator.core.state import State
-from hundredfold_coordinator.core.submission import RETRY_SECONDS, ROOM_SECONDS
 from hundredfold_coordinator.core.timing import hold_until, set_deadlines
 from hundredfold_coordinator.core.transaction import Transaction
 
@@ -21,12 +21,8 @@ def retry(state: State, tx: Transaction, event: RetryRequested) -> None:
         tx.refuse(event.reply, TaskHasResult(event.task_id))
     elif record.task.state not in lifecycle.RETRIABLE:
         tx.refuse(event.reply, not_ended(record))
-    elif state.draining:
-        tx.refuse(event.reply, Draining())
-    elif state.store_full:
-        tx.refuse(event.reply, StoreFull(ROOM_SECONDS))
-    elif len(state.queue) >= state.limits.queue_limit:
-        tx.refuse(event.reply, QueueFull(state.limits.queue_limit, RETRY_SECONDS))
+    elif refused := refusal(state, record.task.spec.tenant, record.input_bytes, tx.now_ns):
+        tx.refuse(event.reply, refused)
     else:
         _revive(state, tx, record)
         tx.reply(event.reply)

@@ -6,26 +6,30 @@ from typing import Final
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import task_pb2
 
-from hundredfold_coordinator.core import lifecycle
-from hundredfold_coordinator.core.change import move
+from hundredfold_coordinator.core import admission, lifecycle
+from hundredfold_coordinator.core.admission import Closed
+from hundredfold_coordinator.core.change import lane, move
 from hundredfold_coordinator.core.effects import Launch
 from hundredfold_coordinator.core.queue import Lane
-from hundredfold_coordinator.core.retry import losses
+from hundredfold_coordinator.core.reservation import Reservation, reservation
+from hundredfold_coordinator.core.retry import losses, may_be_evicted
 from hundredfold_coordinator.core.state import HostState, State, attempt_id
 from hundredfold_coordinator.core.transaction import Transaction
 
 SUSPECT_LOSSES: Final = 2
 """From this number of lost hosts on, a task may be why."""
+_PATIENCE_NS: Final = 30 * 1_000_000_000
+"""How long smaller ones may pass a task that waits for memory."""
 
 
 def dispatch(state: State, tx: Transaction) -> None:
-    """Launch as many queued tasks as the gates let through, oldest first."""
+    """Launch as many queued tasks as the gates let through."""
     while len(state.queue) and _closed_for_all(state) is None:
-        task_id = state.queue.pop(_open_lanes(state))
-        if task_id is None:
+        found = _next(state, tx.now_ns)
+        if found is None:
             return
-        record = state.tasks[task_id]
-        _launch(state, tx, record, _roomiest(state, record.task.spec.environment))
+        chosen, host = found
+        _launch(state, tx, state.tasks[state.queue.take(chosen)], host)
 
 
 def gate(state: State, record: records_pb2.TaskRecord) -> task_pb2.Gate:
@@ -35,19 +39,93 @@ def gate(state: State, record: records_pb2.TaskRecord) -> task_pb2.Gate:
     if record.task.HasField("next_attempt_time"):
         when = record.task.next_attempt_time.ToDatetime().isoformat(" ", "seconds")
         closed = task_pb2.GATE_KIND_DELAYED, f"it may start at {when} UTC"
-    elif holder not in (None, record.task.id):
+    elif holder not in (None, record.task.id) and record.task.spec.session_policy != task_pb2.SESSION_POLICY_CONCURRENT:
         closed = task_pb2.GATE_KIND_SESSION_BUSY, f"task {holder} has session {record.task.spec.session!r}"
-    elif closed is None and not _admits(state, losses(record)):
-        closed = task_pb2.GATE_KIND_SUSPECT, f"it was there {losses(record)} times when its host was lost"
     elif closed is None:
-        closed = _closed_for_environment(state, record.task.spec.environment)
-    return task_pb2.Gate(kind=closed[0], detail=closed[1])
+        closed = _closed_for_lane(state, lane(record)) or _place(state, record)[1] or _held_up(state)
+    kind, detail = closed or _NEXT
+    return task_pb2.Gate(kind=kind, detail=detail)
 
 
-def _open_lanes(state: State) -> list[Lane]:
-    """Return the lanes from which something could be launched now."""
-    ready = {name for host in state.hosts.values() if _can_launch(state, host) for name in host.environments}
-    return [(name, lost) for name, lost in state.queue.lanes if name in ready and _admits(state, lost)]
+def _held_up(state: State) -> Closed | None:
+    if not state.unpassed:
+        return None
+    return task_pb2.GATE_KIND_MEMORY, f"task {state.unpassed} has waited for memory so long that nothing passes it"
+
+
+_NEXT: Final[Closed] = (task_pb2.GATE_KIND_UNSPECIFIED, "it is about to be started")
+
+
+def closed(state: State, environment: str) -> Closed | None:
+    """Return why nothing at all may be started in an environment; None if something may."""
+    return _closed_for_all(state) or (
+        None if roomiest(state, environment) else _closed_for_environment(state, environment)
+    )
+
+
+def roomiest(state: State, environment: str) -> HostState | None:
+    """Return the host with the fewest attempts of those that can start something in an environment."""
+    return next(iter(_fit_hosts(state, environment)), None)
+
+
+def wanted_by(state: State, record: records_pb2.TaskRecord) -> Reservation:
+    """Return what would be set aside for a task's next attempt."""
+    spec = record.task.spec
+    return reservation(state, spec.behaviour, spec.limits, record.reservation_floor_bytes)
+
+
+def _next(state: State, now_ns: int) -> tuple[Lane, HostState] | None:
+    """Return which lane is served next, and where; by the turn of tenants, then by rank."""
+    state.unpassed = ""
+    heads = list(state.queue.heads())
+    if len(heads) > 1:
+        heads.sort(key=lambda head: (state.shares.turn(head[0].tenant), head[1]))
+    for found, place in heads:
+        if _closed_for_lane(state, found):
+            continue
+        record = state.tasks[place.task_id]
+        host, closed = _place(state, record)
+        if host:
+            return found, host
+        waits_for_memory = closed and closed[0] == task_pb2.GATE_KIND_MEMORY
+        if waits_for_memory and now_ns - record.task.create_time.ToNanoseconds() > _PATIENCE_NS:
+            state.unpassed = place.task_id  # or it would wait as long as there is anything smaller
+            return None
+    return None
+
+
+def _place(state: State, record: records_pb2.TaskRecord) -> tuple[HostState | None, Closed | None]:
+    """Return the host with the most room of those that may start a task; else what keeps it from one of them."""
+    environment = record.task.spec.environment
+    hosts = _fit_hosts(state, environment)
+    if not hosts:
+        return None, _closed_for_environment(state, environment)
+    wanted, behaviour = wanted_by(state, record), record.task.spec.behaviour
+    why = None
+    for host in hosts:
+        why = admission.closed(state, host, behaviour, wanted)
+        if why is None:
+            return host, None
+    return None, why
+
+
+def _fit_hosts(state: State, environment: str) -> list[HostState]:
+    """Return the hosts that can start something in an environment, those with the fewest attempts first."""
+    hosts = [host for host in state.hosts.values() if environment in host.environments and _can_launch(host)]
+    return sorted(hosts, key=lambda host: len(host.loads)) if len(hosts) > 1 else hosts
+
+
+def _closed_for_lane(state: State, waiting: Lane) -> Closed | None:
+    tenant_limit = state.limits.tenant_limits.get(waiting.tenant)
+    behaviour_limit = state.limits.behaviour_limits.get(waiting.behaviour)
+    if tenant_limit is not None and state.shares.alive[waiting.tenant] >= tenant_limit:
+        return task_pb2.GATE_KIND_TENANT_LIMIT, f"{tenant_limit} attempts of tenant {waiting.tenant!r} are alive"
+    if behaviour_limit is not None and state.behaviours[waiting.behaviour] >= behaviour_limit:
+        told = f"{behaviour_limit} attempts of behaviour {waiting.behaviour!r} are alive"
+        return task_pb2.GATE_KIND_BEHAVIOUR_LIMIT, told
+    if not _admits(state, waiting.losses):
+        return task_pb2.GATE_KIND_SUSPECT, f"it was there {waiting.losses} times when its host was lost"
+    return None
 
 
 def _admits(state: State, lost: int) -> bool:
@@ -65,10 +143,7 @@ def most_suspects(concurrency: int, lost: int) -> int:
     return max(1, concurrency >> 2 * (lost - 1))
 
 
-_Closed = tuple[task_pb2.GateKind.ValueType, str]
-
-
-def _closed_for_all(state: State) -> _Closed | None:
+def _closed_for_all(state: State) -> Closed | None:
     if state.draining:
         return task_pb2.GATE_KIND_DRAINING, "the coordinator is stopping; the next one starts it"
     if state.store_full:
@@ -80,24 +155,15 @@ def _closed_for_all(state: State) -> _Closed | None:
     return None
 
 
-def _closed_for_environment(state: State, environment: str) -> _Closed:
+def _closed_for_environment(state: State, environment: str) -> Closed:
     hosts = [host for host in state.hosts.values() if environment in host.environments]
-    if hosts and not any(_has_memory(state, host) for host in hosts):
-        free, reserve = (hosts[0].memory_available_bytes or 0) >> 20, state.limits.memory_reserve_bytes >> 20
-        return task_pb2.GATE_KIND_MEMORY, f"{free} MiB are available, {reserve} MiB are kept in reserve"
-    hindered = [host for host in hosts if (host.exhausted or host.silent or host.retiring)]
-    if hosts and len(hindered) == len(hosts):
-        return task_pb2.GATE_KIND_NO_HOST, "; ".join(map(_hindrance, hindered))
+    if hosts:
+        return task_pb2.GATE_KIND_NO_HOST, "; ".join(map(_hindrance, hosts))
     return task_pb2.GATE_KIND_ENVIRONMENT, f"environment {environment!r} is not ready"
 
 
-def _has_memory(state: State, host: HostState) -> bool:
-    return host.memory_available_bytes is None or host.memory_available_bytes >= state.limits.memory_reserve_bytes
-
-
-def _can_launch(state: State, host: HostState) -> bool:
-    usable = not (host.exhausted or host.silent or host.retiring)
-    return usable and _has_memory(state, host)
+def _can_launch(host: HostState) -> bool:
+    return not (host.exhausted or host.silent or host.retiring)
 
 
 def _hindrance(host: HostState) -> str:
@@ -108,16 +174,13 @@ def _hindrance(host: HostState) -> str:
     return f"host {host.id} can make no process just now: {host.exhausted}"
 
 
-def _roomiest(state: State, environment: str) -> HostState:
-    fit = [host for host in state.hosts.values() if environment in host.environments and _can_launch(state, host)]
-    return min(fit, key=lambda host: len(host.attempts))
-
-
 def _launch(state: State, tx: Transaction, record: records_pb2.TaskRecord, host: HostState) -> None:
     """Commit a new attempt; its process follows when that is durable."""
     credential = state.mint()
+    spec = record.task.spec
     number = len(record.task.attempts) + 1
-    attempt = record.task.attempts.add(number=number, host=host.id)
+    wanted = wanted_by(state, record)
+    attempt = record.task.attempts.add(number=number, host=host.id, reservation_bytes=wanted.size)
     attempt.launch_time.FromNanoseconds(tx.now_ns)
     record.credential_hash = sha256(credential.encode()).digest()
     record.worker_sequence = 0
@@ -129,8 +192,21 @@ def _launch(state: State, tx: Transaction, record: records_pb2.TaskRecord, host:
     if losses(record) >= SUSPECT_LOSSES:
         state.suspects.add(key)
     state.alive[key] = host.id
-    host.attempts.add(key)
+    state.shares.start(spec.tenant)
+    state.behaviours[spec.behaviour] += 1
+    state.starts.note(tx.now_ns)
+    admission.take_up(state, host, key, spec.behaviour, tx.now_ns, wanted.size, known=wanted.known)
     move(tx, record, lifecycle.LAUNCHING, f"on host {host.id}")
-    spec = record.task.spec
-    grace = state.limits.grace_seconds
-    tx.then(Launch(host.id, key, spec.environment, spec.behaviour, credential, spec.limits, grace))
+    launch = Launch(
+        host=host.id,
+        attempt=key,
+        environment=spec.environment,
+        behaviour=spec.behaviour,
+        credential=credential,
+        limits=spec.limits,
+        grace_seconds=state.limits.grace_seconds,
+        reservation_bytes=wanted.size,
+        priority=spec.priority,
+        evictable=may_be_evicted(record),
+    )
+    tx.then(launch)

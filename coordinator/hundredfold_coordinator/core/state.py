@@ -4,13 +4,16 @@ Only `decide` and what it calls may change it; services read it.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from hundredfold.internal.v1 import records_pb2
-from hundredfold.v1 import attempt_pb2, task_pb2
+from hundredfold.v1 import attempt_pb2, coordinator_service_pb2, task_pb2
 
+from hundredfold_coordinator.core.load import Load
 from hundredfold_coordinator.core.queue import Queue
+from hundredfold_coordinator.core.rate import Rate
+from hundredfold_coordinator.core.shares import Shares
 
 AttemptId = tuple[str, int]
 """Task id and attempt number."""
@@ -22,6 +25,12 @@ class Limits:
 
     concurrency: int = 100
     queue_limit: int = 100_000
+    queue_bytes: int = 1 << 30
+    tenant_queue_limit: int = 100_000
+    tenant_weights: Mapping[str, float] = field(default_factory=dict)
+    tenant_limits: Mapping[str, int] = field(default_factory=dict)
+    behaviour_limits: Mapping[str, int] = field(default_factory=dict)
+    priority_ageing_seconds: float = 300
     event_quota: int = 10_000
     memory_reserve_bytes: int = 0
     grace_seconds: float = 5
@@ -35,8 +44,12 @@ class HostState:
 
     Attributes:
         environments: names of those that are ready on it.
-        attempts: those alive on it.
-        memory_available_bytes: of its machine, at the last sample; None before the first.
+        loads: what each attempt takes that is alive on it.
+        machine: its last sample of its machine; None before the first.
+        outstanding_bytes: memory set aside for its attempts and not used by them yet.
+        guessing: whether for some of them that is only a guess.
+        assessed_ns: when that was last worked out.
+        ramp: how many more attempts may be started of which nothing is known, before the next sample.
         exhausted: why it could make no process just now; empty if it could.
         silent: whether it has not been heard of for some seconds.
         retiring: whether it is to run what it has to its end, and no more.
@@ -45,8 +58,12 @@ class HostState:
 
     id: str
     environments: set[str] = field(default_factory=set)
-    attempts: set[AttemptId] = field(default_factory=set)
-    memory_available_bytes: int | None = None
+    loads: dict[AttemptId, Load] = field(default_factory=dict)
+    machine: coordinator_service_pb2.Machine | None = None
+    outstanding_bytes: int = 0
+    guessing: bool = False
+    assessed_ns: int = 0
+    ramp: int = 0
     exhausted: str = ""
     silent: bool = False
     retiring: bool = False
@@ -68,9 +85,16 @@ class State:
         tokens: attempts by the SHA-256 of their token.
         suspects: those of the live attempts whose tasks have lost their hosts several times.
         hosts: those that are attached, by id.
+        shares: what each tenant has and has had.
+        behaviours: attempts alive, by behaviour.
+        footprints: what was learned of behaviours, by name.
+        seen_bytes: the most that a live attempt was seen to use, by behaviour, as long as too few have ended.
+        starts: when attempts were started lately.
         ended: tasks that ended since the start, by state.
         kept: tasks in the store, as far as they are counted; see `retention`.
         dead: those of them that are dead letters.
+        last_turn_ns: the highest `turn_ns` of all tasks that were submitted.
+        unpassed: a task that has waited for memory so long that no smaller one is started before it; empty for none.
         draining: whether nothing more is accepted and started.
         store_full: whether nothing more is accepted, for want of room in the store.
 
@@ -87,11 +111,22 @@ class State:
     tokens: dict[bytes, AttemptId] = field(default_factory=dict)
     suspects: set[AttemptId] = field(default_factory=set)
     hosts: dict[str, HostState] = field(default_factory=dict)
+    shares: Shares = field(init=False)
+    behaviours: Counter[str] = field(default_factory=Counter)
+    footprints: dict[str, records_pb2.FootprintRecord] = field(default_factory=dict)
+    seen_bytes: dict[str, int] = field(default_factory=dict)
+    starts: Rate = field(default_factory=Rate)
     ended: Counter[task_pb2.TaskState.ValueType] = field(default_factory=Counter)
     kept: int = 0
     dead: int = 0
+    last_turn_ns: int = 0
+    unpassed: str = ""
     draining: bool = False
     store_full: bool = False
+
+    def __post_init__(self) -> None:
+        """Begin with nothing alive."""
+        self.shares = Shares(self.limits.tenant_weights)
 
     def by_credential(self, credential_hash: bytes) -> records_pb2.TaskRecord | None:
         """Return the task whose newest attempt has this credential."""

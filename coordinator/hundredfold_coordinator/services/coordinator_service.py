@@ -7,16 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hundredfold.errors import BrokenEnvironment, PermissionDenied
+from hundredfold.errors import BrokenEnvironment, PermissionDenied, UnknownTask
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.stores.contract import Batch, Write
-from hundredfold.v1 import behaviour_pb2, coordinator_service_pb2_grpc
+from hundredfold.v1 import behaviour_pb2, coordinator_service_pb2_grpc, task_pb2
 from hundredfold.v1 import coordinator_service_pb2 as pb
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.config import Config
-from hundredfold_coordinator.core import events, lifecycle, scheduler
-from hundredfold_coordinator.core.state import State, current_attempt
+from hundredfold_coordinator.core import events, lifecycle, policy, scheduler
+from hundredfold_coordinator.core.explanation import explain
+from hundredfold_coordinator.core.fit import fit
+from hundredfold_coordinator.core.state import State
 from hundredfold_coordinator.environments import DEFAULT, Environments, broken_plugin, name_for
 from hundredfold_coordinator.hosts import Hosts
 from hundredfold_coordinator.journal import Journal
@@ -117,6 +119,22 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
                 raise broken
         return pb.OpenEnvironmentResponse(environment=environment)
 
+    async def ExplainTask(self, request: pb.ExplainTaskRequest, context: Any) -> pb.ExplainTaskResponse:
+        """See the proto."""
+        (found,) = await self._storage.get([keys.task(request.task_id)])
+        if found is None:
+            raise UnknownTask(request.task_id)
+        return explain(self._state, records_pb2.TaskRecord.FromString(found.value), time.time_ns())
+
+    async def Fit(self, request: pb.FitRequest, context: Any) -> pb.FitResponse:
+        """See the proto."""
+        request.environment = request.environment or DEFAULT
+        behaviour = await self._environments.behaviour(request.environment, request.behaviour)
+        spec = task_pb2.TaskSpec(limits=request.limits)
+        policy.fill_in(spec, behaviour, self._state.limits)
+        request.limits.CopyFrom(spec.limits)
+        return fit(self._state, request)
+
     async def Drain(self, request: pb.DrainRequest, context: Any) -> pb.DrainResponse:
         """See the proto."""
         order = DrainOrder(
@@ -147,7 +165,7 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
 
     def _worker(self, task_id: str, number: int, host: str) -> pb.Worker:
         record = self._state.tasks[task_id]
-        attempt = current_attempt(record)
+        attempt = record.task.attempts[number - 1]
         worker = pb.Worker(
             pid=attempt.pid,
             host=host,
@@ -156,10 +174,13 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
             behaviour=record.task.spec.behaviour,
             state=record.task.state,
             launch_time=attempt.launch_time,
+            reservation_bytes=attempt.reservation_bytes,
+            tenant=record.task.spec.tenant,
         )
         usage = self._hosts.usage.get((task_id, number))
         if usage:
             worker.pss_bytes = usage.pss_bytes
-            worker.processes = usage.processes
+            worker.processes, worker.threads = usage.processes, usage.threads
+            worker.descriptors = usage.descriptors
             worker.cpu_time.CopyFrom(usage.cpu_time)
         return worker

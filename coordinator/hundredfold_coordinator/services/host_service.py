@@ -108,9 +108,7 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
     def _usage(self, host_id: str, usage: pb.Usage) -> None:
         self._hosts.measured(host_id, usage)
         self._journal.post(
-            events.MachineMeasured(
-                now_ns=time.time_ns(), host=host_id, memory_available_bytes=usage.machine.memory_available_bytes
-            )
+            events.MachineMeasured(now_ns=time.time_ns(), host=host_id, machine=usage.machine, attempts=usage.attempts)
         )
 
     def _environment(self, host_id: str, environment: behaviour_pb2.Environment) -> None:

@@ -16,6 +16,7 @@ def host_view(record: records_pb2.HostRecord, hosts: Hosts, state: State) -> pb.
     view.workers = sum(owner == record.host_id for owner in state.alive.values())
     view.state, view.detail = _judge(record.host_id, state)
     host = state.hosts.get(record.host_id)
+    view.reserved_bytes = host.outstanding_bytes if host else 0
     view.environments.extend(sorted(host.environments) if host else ())
     return view
 

@@ -14,6 +14,7 @@ from hundredfold.v1 import task_service_pb2 as pb
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import events, lifecycle, policy
+from hundredfold_coordinator.core.door import refusal
 from hundredfold_coordinator.core.state import State
 from hundredfold_coordinator.ended import EndedTasks
 from hundredfold_coordinator.environments import DEFAULT, Environments
@@ -121,7 +122,8 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
     # Submitting -------------------------------------------------------------------------------------------------------
 
     async def _submit(self, requests: "list[pb.SubmitTaskRequest] | Any") -> list[task_pb2.Task | HundredfoldError]:
-        stored = await self._stored_requests(requests)
+        full = refusal(self._state, "", 0, time.time_ns())
+        stored = await self._stored_requests(requests) if full is None else {}
         # All of them are on their way before the first is waited for, so they share a commit.
         asked = [await self._ask(request, stored.get(request.request_id)) for request in requests]
         pairs = zip(requests, asked, strict=True)
@@ -136,6 +138,11 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
     async def _ask(
         self, request: pb.SubmitTaskRequest, stored: records_pb2.RequestRecord | None
     ) -> "asyncio.Future[str] | HundredfoldError":
+        # First of all: what is refused for want of room must cost as little as possible. Who asks again for what is
+        # there already is never refused; what only the store remembers is found when there is room.
+        refused = refusal(self._state, request.spec.tenant, request.spec.input.ByteSize(), time.time_ns())
+        if refused and not stored and request.request_id not in self._state.requests:
+            return refused
         try:
             self._check(request)
             request.spec.environment = request.spec.environment or DEFAULT

@@ -8,7 +8,7 @@ from hundredfold.v1 import attempt_pb2, policy_pb2
 from hundredfold_host.containment.contract import Group
 
 
-def polling(limit: int) -> attempt_pb2.Enforcer.ValueType:
+def polling(limit: float) -> attempt_pb2.Enforcer.ValueType:
     """Return what holds a limit that is left to the monitor."""
     return attempt_pb2.ENFORCER_POLLING if limit else attempt_pb2.ENFORCER_UNSPECIFIED
 

@@ -15,7 +15,7 @@ from hundredfold.client.address import CHANNEL_OPTIONS, Address
 from hundredfold.client.rpc_error import from_rpc_error
 from hundredfold.client.submission import NO_INPUT, Submission, batches, outcomes, result_of
 from hundredfold.errors import HundredfoldError, TimedOut
-from hundredfold.policy import duration
+from hundredfold.policy import Limits, duration
 from hundredfold.v1 import (
     behaviour_pb2,
     coordinator_service_pb2_grpc,
@@ -176,6 +176,19 @@ class Client:
     async def workers(self) -> "Sequence[cpb.Worker]":
         """Return the live workers."""
         return (await self._call(self._coordinator.ListWorkers, cpb.ListWorkersRequest())).workers
+
+    async def explain(self, task_id: str) -> "cpb.ExplainTaskResponse":
+        """Return why a task waits, runs or has ended, in sentences."""
+        return await self._call(self._coordinator.ExplainTask, cpb.ExplainTaskRequest(task_id=task_id))
+
+    async def fit(
+        self, behaviour: str, *, environment: str = "", tenant: str = "", limits: Limits | None = None
+    ) -> "cpb.FitResponse":
+        """Return how many more tasks of a behaviour could be started now, and what is short then."""
+        request = cpb.FitRequest(
+            behaviour=behaviour, environment=environment, tenant=tenant, limits=limits.message() if limits else None
+        )
+        return await self._call(self._coordinator.Fit, request)
 
     async def behaviours(self, environment: str = "") -> "Sequence[behaviour_pb2.Behaviour]":
         """Return the behaviours of an environment."""

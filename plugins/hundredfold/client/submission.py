@@ -19,6 +19,9 @@ BATCH_BYTES: Final = 8 << 20
 """Input sent in one call, in bytes."""
 
 
+SESSION_POLICIES: Final = ("enqueue", "reject", "interrupt", "rollback", "concurrent")
+"""What can become of a task while another one has its session; `task.proto` says what they mean."""
+
 NO_INPUT: Final[dict[str, Any]] = {}
 """What a behaviour without parameters is given."""
 
@@ -27,11 +30,16 @@ NO_INPUT: Final[dict[str, Any]] = {}
 class Submission:
     """A wish for one task.
 
+    Raises:
+        InvalidArgument: from `request`, when a field is no possible value.
+
     Attributes:
         behaviour: name of the behaviour.
         input: its input, any JSON value; an empty object by default.
         session: session it belongs to; empty for none.
         environment: where the behaviour is; empty for the default one.
+        tenant: whom it is for: tenants share the machine by their weights.
+        session_policy: what becomes of it while another task has its session; see `SESSION_POLICIES`.
         labels: for finding it again.
         priority: order among the tasks that wait, -100 to 100, higher first.
         not_before: when it may start at the earliest, with a time zone; None for at once.
@@ -47,6 +55,8 @@ class Submission:
     input: Any = field(default_factory=dict)
     session: str = ""
     environment: str = ""
+    tenant: str = ""
+    session_policy: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     priority: int = 0
     not_before: datetime | None = None
@@ -63,6 +73,8 @@ class Submission:
             environment=self.environment,
             input=encode(self.input),
             session=self.session,
+            session_policy=_session_policy(self.session_policy),
+            tenant=self.tenant,
             labels=self.labels,
             priority=self.priority,
             limits=self.limits.message() if self.limits else None,
@@ -75,6 +87,14 @@ class Submission:
             if seconds is not None:
                 getattr(spec, f"{name}_timeout").CopyFrom(duration(f"{name}_seconds", seconds))
         return pb.SubmitTaskRequest(spec=spec, request_id=self.request_id)
+
+
+def _session_policy(name: str) -> task_pb2.SessionPolicy.ValueType:
+    if not name:
+        return task_pb2.SESSION_POLICY_UNSPECIFIED
+    if name not in SESSION_POLICIES:
+        raise InvalidArgument("session_policy", f"is {name!r}, which is none; there are: {', '.join(SESSION_POLICIES)}")
+    return task_pb2.SessionPolicy.Value(f"SESSION_POLICY_{name.upper()}")
 
 
 def encode(value: Any) -> payload_pb2.Payload:

@@ -109,6 +109,14 @@ class SyncClient:
         """See `Client.hosts`."""
         return self._run(self._client.hosts())
 
+    def explain(self, task_id: str) -> "cpb.ExplainTaskResponse":
+        """See `Client.explain`."""
+        return self._run(self._client.explain(task_id))
+
+    def fit(self, behaviour: str, **fields: Any) -> "cpb.FitResponse":
+        """See `Client.fit`."""
+        return self._run(self._client.fit(behaviour, **fields))
+
     def workers(self) -> Sequence[cpb.Worker]:
         """See `Client.workers`."""
         return self._run(self._client.workers())

@@ -120,6 +120,12 @@ class _KillCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_KillCause.V
     """Its host ended: it was told to, or it had been without a coordinator for
     too long.
     """
+    KILL_CAUSE_EVICTED: _KillCause.ValueType  # 6
+    """The machine ran short of memory."""
+    KILL_CAUSE_CPU_LIMIT: _KillCause.ValueType  # 7
+    """Its limit of CPU time."""
+    KILL_CAUSE_OUTPUT_LIMIT: _KillCause.ValueType  # 8
+    """Its limit of output."""
 
 class KillCause(_KillCause, metaclass=_KillCauseEnumTypeWrapper):
     """Why an attempt's process was ended."""
@@ -140,6 +146,12 @@ KILL_CAUSE_HOST_ENDED: KillCause.ValueType  # 5
 """Its host ended: it was told to, or it had been without a coordinator for
 too long.
 """
+KILL_CAUSE_EVICTED: KillCause.ValueType  # 6
+"""The machine ran short of memory."""
+KILL_CAUSE_CPU_LIMIT: KillCause.ValueType  # 7
+"""Its limit of CPU time."""
+KILL_CAUSE_OUTPUT_LIMIT: KillCause.ValueType  # 8
+"""Its limit of output."""
 Global___KillCause: _TypeAlias = KillCause  # noqa: Y015
 
 class _Containment:
@@ -182,6 +194,8 @@ class _EnforcerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Enforcer.Val
     """A cgroup."""
     ENFORCER_POLLING: _Enforcer.ValueType  # 2
     """The host, which looks at it several times a second and may be late."""
+    ENFORCER_RLIMIT: _Enforcer.ValueType  # 3
+    """A resource limit of each process; see setrlimit(2)."""
 
 class Enforcer(_Enforcer, metaclass=_EnforcerEnumTypeWrapper):
     """What holds a limit."""
@@ -192,6 +206,8 @@ ENFORCER_CGROUP: Enforcer.ValueType  # 1
 """A cgroup."""
 ENFORCER_POLLING: Enforcer.ValueType  # 2
 """The host, which looks at it several times a second and may be late."""
+ENFORCER_RLIMIT: Enforcer.ValueType  # 3
+"""A resource limit of each process; see setrlimit(2)."""
 Global___Enforcer: _TypeAlias = Enforcer  # noqa: Y015
 
 @_typing.final
@@ -209,6 +225,7 @@ class Attempt(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    RESERVATION_BYTES_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Which try of its task, from 1."""
     host: _builtins.str
@@ -217,6 +234,8 @@ class Attempt(_message.Message):
     """Process id of its worker; 0 until the process exists."""
     outcome: Global___AttemptOutcome.ValueType
     """How it ended; unspecified while it has not."""
+    reservation_bytes: _builtins.int
+    """Memory that was set aside for it when it was launched, in bytes."""
     @_builtins.property
     def launch_time(self) -> _timestamp_pb2.Timestamp:
         """When the attempt was committed for launching."""
@@ -251,10 +270,11 @@ class Attempt(_message.Message):
         outcome: Global___AttemptOutcome.ValueType = ...,
         receipt: Global___Receipt | None = ...,
         failure: Global___Failure | None = ...,
+        reservation_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "failure", b"failure", "launch_time", b"launch_time", "receipt", b"receipt", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "failure", b"failure", "host", b"host", "launch_time", b"launch_time", "number", b"number", "outcome", b"outcome", "pid", b"pid", "receipt", b"receipt", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "failure", b"failure", "host", b"host", "launch_time", b"launch_time", "number", b"number", "outcome", b"outcome", "pid", b"pid", "receipt", b"receipt", "reservation_bytes", b"reservation_bytes", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -291,6 +311,12 @@ class Receipt(_message.Message):
     FORK_TIME_FIELD_NUMBER: _builtins.int
     EXIT_TIME_FIELD_NUMBER: _builtins.int
     EMPTY_TIME_FIELD_NUMBER: _builtins.int
+    STARTUP_CPU_TIME_FIELD_NUMBER: _builtins.int
+    CPU_ENFORCER_FIELD_NUMBER: _builtins.int
+    DESCRIPTOR_ENFORCER_FIELD_NUMBER: _builtins.int
+    OUTPUT_ENFORCER_FIELD_NUMBER: _builtins.int
+    MAX_PRIVATE_BYTES_FIELD_NUMBER: _builtins.int
+    EVICTION_FIELD_NUMBER: _builtins.int
     exit_code: _builtins.int
     """Exit code of the worker, if it exited; absent if a signal ended it."""
     signal: _builtins.int
@@ -331,6 +357,21 @@ class Receipt(_message.Message):
     """What held `effective_limits.processes`."""
     children_seen: _builtins.int
     """Most processes of its tree seen at once, beside the worker itself."""
+    cpu_enforcer: Global___Enforcer.ValueType
+    """What held `effective_limits.cpu_time`."""
+    descriptor_enforcer: Global___Enforcer.ValueType
+    """What held `effective_limits.descriptors`."""
+    output_enforcer: Global___Enforcer.ValueType
+    """What held `effective_limits.output_bytes`."""
+    max_private_bytes: _builtins.int
+    """Highest memory of the worker process itself, in bytes, as far as it was not
+    there already in what it was forked from: an estimate from `max_rss_bytes`,
+    for attempts that ended before they were sampled.
+    """
+    eviction: _builtins.str
+    """In one sentence, why it was evicted: what was short, and what it used;
+    empty if it was not.
+    """
     @_builtins.property
     def cpu_time(self) -> _duration_pb2.Duration:
         """CPU time of the worker and of the children it waited for."""
@@ -363,6 +404,10 @@ class Receipt(_message.Message):
     def empty_time(self) -> _timestamp_pb2.Timestamp:
         """When its process tree was found empty."""
 
+    @_builtins.property
+    def startup_cpu_time(self) -> _duration_pb2.Duration:
+        """CPU time of its tree in the first second; all of it if it ended before."""
+
     def __init__(
         self,
         *,
@@ -389,10 +434,16 @@ class Receipt(_message.Message):
         fork_time: _timestamp_pb2.Timestamp | None = ...,
         exit_time: _timestamp_pb2.Timestamp | None = ...,
         empty_time: _timestamp_pb2.Timestamp | None = ...,
+        startup_cpu_time: _duration_pb2.Duration | None = ...,
+        cpu_enforcer: Global___Enforcer.ValueType = ...,
+        descriptor_enforcer: Global___Enforcer.ValueType = ...,
+        output_enforcer: Global___Enforcer.ValueType = ...,
+        max_private_bytes: _builtins.int = ...,
+        eviction: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "cpu_time", b"cpu_time", "effective_limits", b"effective_limits", "empty_time", b"empty_time", "exit_code", b"exit_code", "exit_time", b"exit_time", "fork_time", b"fork_time", "requested_limits", b"requested_limits", "wall_time", b"wall_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "cpu_time", b"cpu_time", "effective_limits", b"effective_limits", "empty_time", b"empty_time", "exit_code", b"exit_code", "exit_time", b"exit_time", "fork_time", b"fork_time", "requested_limits", b"requested_limits", "startup_cpu_time", b"startup_cpu_time", "wall_time", b"wall_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "children_seen", b"children_seen", "containment", b"containment", "cpu_time", b"cpu_time", "dropped_bytes", b"dropped_bytes", "effective_limits", b"effective_limits", "empty_time", b"empty_time", "exit_code", b"exit_code", "exit_time", b"exit_time", "fork_time", b"fork_time", "kill_cause", b"kill_cause", "kill_signals", b"kill_signals", "leftovers_killed", b"leftovers_killed", "max_rss_bytes", b"max_rss_bytes", "memory_enforcer", b"memory_enforcer", "peak_pss_bytes", b"peak_pss_bytes", "process_enforcer", b"process_enforcer", "requested_limits", b"requested_limits", "samples", b"samples", "signal", b"signal", "stderr_tail", b"stderr_tail", "stdout_tail", b"stdout_tail", "survivors", b"survivors", "wall_time", b"wall_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "children_seen", b"children_seen", "containment", b"containment", "cpu_enforcer", b"cpu_enforcer", "cpu_time", b"cpu_time", "descriptor_enforcer", b"descriptor_enforcer", "dropped_bytes", b"dropped_bytes", "effective_limits", b"effective_limits", "empty_time", b"empty_time", "eviction", b"eviction", "exit_code", b"exit_code", "exit_time", b"exit_time", "fork_time", b"fork_time", "kill_cause", b"kill_cause", "kill_signals", b"kill_signals", "leftovers_killed", b"leftovers_killed", "max_private_bytes", b"max_private_bytes", "max_rss_bytes", b"max_rss_bytes", "memory_enforcer", b"memory_enforcer", "output_enforcer", b"output_enforcer", "peak_pss_bytes", b"peak_pss_bytes", "process_enforcer", b"process_enforcer", "requested_limits", b"requested_limits", "samples", b"samples", "signal", b"signal", "startup_cpu_time", b"startup_cpu_time", "stderr_tail", b"stderr_tail", "stdout_tail", b"stdout_tail", "survivors", b"survivors", "wall_time", b"wall_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from hundredfold.v1 import behaviour_pb2 as _behaviour_pb2
+from hundredfold.v1 import policy_pb2 as _policy_pb2
 from hundredfold.v1 import task_pb2 as _task_pb2
 import builtins as _builtins
 import sys
@@ -62,6 +63,30 @@ HOST_STATE_SILENT: HostState.ValueType  # 4
 HOST_STATE_RETIRING: HostState.ValueType  # 5
 """It ends when what it runs has ended."""
 Global___HostState: _TypeAlias = HostState  # noqa: Y015
+
+class _PressureScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PressureScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PressureScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRESSURE_SCOPE_UNSPECIFIED: _PressureScope.ValueType  # 0
+    """Nobody's: the kernel does not count it."""
+    PRESSURE_SCOPE_CGROUP: _PressureScope.ValueType  # 1
+    """That of the daemon's own cgroup: of what Hundredfold runs."""
+    PRESSURE_SCOPE_MACHINE: _PressureScope.ValueType  # 2
+    """That of the whole machine, strangers included."""
+
+class PressureScope(_PressureScope, metaclass=_PressureScopeEnumTypeWrapper):
+    """Whose pressure it is."""
+
+PRESSURE_SCOPE_UNSPECIFIED: PressureScope.ValueType  # 0
+"""Nobody's: the kernel does not count it."""
+PRESSURE_SCOPE_CGROUP: PressureScope.ValueType  # 1
+"""That of the daemon's own cgroup: of what Hundredfold runs."""
+PRESSURE_SCOPE_MACHINE: PressureScope.ValueType  # 2
+"""That of the whole machine, strangers included."""
+Global___PressureScope: _TypeAlias = PressureScope  # noqa: Y015
 
 @_typing.final
 class GetStatusRequest(_message.Message):
@@ -224,6 +249,7 @@ class Host(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     ENVIRONMENTS_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    RESERVED_BYTES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identity, new for every host process."""
     pid: _builtins.int
@@ -238,6 +264,8 @@ class Host(_message.Message):
     """Why its state is what it is, in one sentence; empty where the state says it
     all.
     """
+    reserved_bytes: _builtins.int
+    """Memory set aside for what runs on it and not used by it yet, in bytes."""
     @_builtins.property
     def machine(self) -> Global___Machine:
         """What the machine has and gives."""
@@ -257,10 +285,11 @@ class Host(_message.Message):
         version: _builtins.str = ...,
         environments: _abc.Iterable[_builtins.str] | None = ...,
         detail: _builtins.str = ...,
+        reserved_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["machine", b"machine"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "environments", b"environments", "id", b"id", "machine", b"machine", "pid", b"pid", "state", b"state", "version", b"version", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "environments", b"environments", "id", b"id", "machine", b"machine", "pid", b"pid", "reserved_bytes", b"reserved_bytes", "state", b"state", "version", b"version", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -278,6 +307,14 @@ class Machine(_message.Message):
     CPU_COUNT_FIELD_NUMBER: _builtins.int
     CPU_PERCENT_FIELD_NUMBER: _builtins.int
     WORKERS_PSS_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_FREE_BYTES_FIELD_NUMBER: _builtins.int
+    HEADROOM_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_GROWTH_BYTES_FIELD_NUMBER: _builtins.int
+    SWAP_TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    SWAP_USED_BYTES_FIELD_NUMBER: _builtins.int
+    LOAD_FIELD_NUMBER: _builtins.int
+    PRESSURE_FIELD_NUMBER: _builtins.int
     memory_total_bytes: _builtins.int
     """Memory of the machine, in bytes."""
     memory_available_bytes: _builtins.int
@@ -290,9 +327,35 @@ class Machine(_message.Message):
     """Memory of all workers and their children, as far as sampled, in bytes
     (proportional set size).
     """
+    memory_limit_bytes: _builtins.int
+    """Memory that the daemon's own cgroup may use, in bytes; 0 if that is not
+    limited below the machine's.
+    """
+    memory_free_bytes: _builtins.int
+    """Memory that can be had before the machine or the cgroup has none left, in
+    bytes, whichever is less.
+    """
+    headroom_bytes: _builtins.int
+    """Memory that is never given away, in bytes: what could be used up before
+    anybody has noticed and ended something.
+    """
+    memory_growth_bytes: _builtins.int
+    """How fast memory is being used up just now, in bytes per second; 0 while it
+    is not.
+    """
+    swap_total_bytes: _builtins.int
+    """Swap space, in bytes."""
+    swap_used_bytes: _builtins.int
+    """Swap space in use, in bytes."""
+    load: _builtins.float
+    """Load average over one minute."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was taken."""
+
+    @_builtins.property
+    def pressure(self) -> Global___Pressure:
+        """How much what runs is held up."""
 
     def __init__(
         self,
@@ -303,14 +366,62 @@ class Machine(_message.Message):
         cpu_count: _builtins.int = ...,
         cpu_percent: _builtins.float = ...,
         workers_pss_bytes: _builtins.int = ...,
+        memory_limit_bytes: _builtins.int = ...,
+        memory_free_bytes: _builtins.int = ...,
+        headroom_bytes: _builtins.int = ...,
+        memory_growth_bytes: _builtins.int = ...,
+        swap_total_bytes: _builtins.int = ...,
+        swap_used_bytes: _builtins.int = ...,
+        load: _builtins.float = ...,
+        pressure: Global___Pressure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pressure", b"pressure", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_count", b"cpu_count", "cpu_percent", b"cpu_percent", "memory_available_bytes", b"memory_available_bytes", "memory_total_bytes", b"memory_total_bytes", "time", b"time", "workers_pss_bytes", b"workers_pss_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_count", b"cpu_count", "cpu_percent", b"cpu_percent", "headroom_bytes", b"headroom_bytes", "load", b"load", "memory_available_bytes", b"memory_available_bytes", "memory_free_bytes", b"memory_free_bytes", "memory_growth_bytes", b"memory_growth_bytes", "memory_limit_bytes", b"memory_limit_bytes", "memory_total_bytes", b"memory_total_bytes", "pressure", b"pressure", "swap_total_bytes", b"swap_total_bytes", "swap_used_bytes", b"swap_used_bytes", "time", b"time", "workers_pss_bytes", b"workers_pss_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Machine: _TypeAlias = Machine  # noqa: Y015
+
+@_typing.final
+class Pressure(_message.Message):
+    """Pressure stall information, as the kernel counts it: the share of time, 0 to
+    1, over about a second, in which something (some) or everything (full) waited.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: _builtins.int
+    MEMORY_SOME_FIELD_NUMBER: _builtins.int
+    MEMORY_FULL_FIELD_NUMBER: _builtins.int
+    CPU_SOME_FIELD_NUMBER: _builtins.int
+    IO_FULL_FIELD_NUMBER: _builtins.int
+    scope: Global___PressureScope.ValueType
+    """Of whom."""
+    memory_some: _builtins.float
+    """Something waited for memory."""
+    memory_full: _builtins.float
+    """Everything waited for memory."""
+    cpu_some: _builtins.float
+    """Something waited for a CPU."""
+    io_full: _builtins.float
+    """Everything waited for a disk."""
+    def __init__(
+        self,
+        *,
+        scope: Global___PressureScope.ValueType = ...,
+        memory_some: _builtins.float = ...,
+        memory_full: _builtins.float = ...,
+        cpu_some: _builtins.float = ...,
+        io_full: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_some", b"cpu_some", "io_full", b"io_full", "memory_full", b"memory_full", "memory_some", b"memory_some", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pressure: _TypeAlias = Pressure  # noqa: Y015
 
 @_typing.final
 class ListHostsRequest(_message.Message):
@@ -410,6 +521,10 @@ class Worker(_message.Message):
     PSS_BYTES_FIELD_NUMBER: _builtins.int
     CPU_TIME_FIELD_NUMBER: _builtins.int
     PROCESSES_FIELD_NUMBER: _builtins.int
+    RESERVATION_BYTES_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    THREADS_FIELD_NUMBER: _builtins.int
+    DESCRIPTORS_FIELD_NUMBER: _builtins.int
     pid: _builtins.int
     """Process id; 0 while it is being launched."""
     host: _builtins.str
@@ -428,6 +543,14 @@ class Worker(_message.Message):
     """
     processes: _builtins.int
     """Processes in its tree at the last sample."""
+    reservation_bytes: _builtins.int
+    """Memory that was set aside for it when it was launched, in bytes."""
+    tenant: _builtins.str
+    """Whom it works for."""
+    threads: _builtins.int
+    """Threads in its tree at the last sample."""
+    descriptors: _builtins.int
+    """Open descriptors of its tree at the last sample of memory."""
     @_builtins.property
     def launch_time(self) -> _timestamp_pb2.Timestamp:
         """When the attempt was committed for launching."""
@@ -449,10 +572,14 @@ class Worker(_message.Message):
         pss_bytes: _builtins.int = ...,
         cpu_time: _duration_pb2.Duration | None = ...,
         processes: _builtins.int = ...,
+        reservation_bytes: _builtins.int = ...,
+        tenant: _builtins.str = ...,
+        threads: _builtins.int = ...,
+        descriptors: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_time", b"cpu_time", "launch_time", b"launch_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "behaviour", b"behaviour", "cpu_time", b"cpu_time", "host", b"host", "launch_time", b"launch_time", "pid", b"pid", "processes", b"processes", "pss_bytes", b"pss_bytes", "state", b"state", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "behaviour", b"behaviour", "cpu_time", b"cpu_time", "descriptors", b"descriptors", "host", b"host", "launch_time", b"launch_time", "pid", b"pid", "processes", b"processes", "pss_bytes", b"pss_bytes", "reservation_bytes", b"reservation_bytes", "state", b"state", "task_id", b"task_id", "tenant", b"tenant", "threads", b"threads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -662,3 +789,179 @@ class DrainResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DrainResponse: _TypeAlias = DrainResponse  # noqa: Y015
+
+@_typing.final
+class ExplainTaskRequest(_message.Message):
+    """Request of `ExplainTask`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainTaskRequest: _TypeAlias = ExplainTaskRequest  # noqa: Y015
+
+@_typing.final
+class ExplainTaskResponse(_message.Message):
+    """Answer of `ExplainTask`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    GATE_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    ESTIMATED_WAIT_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    state: _task_pb2.TaskState.ValueType
+    """The task's state."""
+    summary: _builtins.str
+    """Why that is its state, in one sentence with figures."""
+    position: _builtins.int
+    """How many tasks will be started before a queued one, and one more; 0 if it
+    is not queued.
+    """
+    @_builtins.property
+    def gate(self) -> _task_pb2.Gate:
+        """The gate a queued task waits at."""
+
+    @_builtins.property
+    def estimated_wait(self) -> _duration_pb2.Duration:
+        """When a queued task will be started if all goes on as in the last minute;
+        absent if nobody can say.
+        """
+
+    @_builtins.property
+    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttemptExplanation]:
+        """What became of each attempt, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        state: _task_pb2.TaskState.ValueType = ...,
+        summary: _builtins.str = ...,
+        gate: _task_pb2.Gate | None = ...,
+        position: _builtins.int = ...,
+        estimated_wait: _duration_pb2.Duration | None = ...,
+        attempts: _abc.Iterable[Global___AttemptExplanation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["estimated_wait", b"estimated_wait", "gate", b"gate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "estimated_wait", b"estimated_wait", "gate", b"gate", "position", b"position", "state", b"state", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainTaskResponse: _TypeAlias = ExplainTaskResponse  # noqa: Y015
+
+@_typing.final
+class AttemptExplanation(_message.Message):
+    """What became of an attempt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Its number."""
+    summary: _builtins.str
+    """In one sentence with figures."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        summary: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttemptExplanation: _TypeAlias = AttemptExplanation  # noqa: Y015
+
+@_typing.final
+class FitRequest(_message.Message):
+    """Request of `Fit`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEHAVIOUR_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    behaviour: _builtins.str
+    """The behaviour."""
+    environment: _builtins.str
+    """Environment that has it; empty means `default`."""
+    tenant: _builtins.str
+    """Who it would be for."""
+    @_builtins.property
+    def limits(self) -> _policy_pb2.Limits:
+        """Limits that would be asked for."""
+
+    def __init__(
+        self,
+        *,
+        behaviour: _builtins.str = ...,
+        environment: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+        limits: _policy_pb2.Limits | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["behaviour", b"behaviour", "environment", b"environment", "limits", b"limits", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FitRequest: _TypeAlias = FitRequest  # noqa: Y015
+
+@_typing.final
+class FitResponse(_message.Message):
+    """Answer of `Fit`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    GATE_FIELD_NUMBER: _builtins.int
+    RESERVATION_BYTES_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """How many more could be started now."""
+    reservation_bytes: _builtins.int
+    """Memory that is set aside for each, in bytes."""
+    runs: _builtins.int
+    """Runs that this was learned from; 0 if it is a guess or was declared."""
+    detail: _builtins.str
+    """Where the reservation comes from, in one sentence."""
+    @_builtins.property
+    def gate(self) -> _task_pb2.Gate:
+        """What keeps the next one from being started."""
+
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        gate: _task_pb2.Gate | None = ...,
+        reservation_bytes: _builtins.int = ...,
+        runs: _builtins.int = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gate", b"gate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "detail", b"detail", "gate", b"gate", "reservation_bytes", b"reservation_bytes", "runs", b"runs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FitResponse: _TypeAlias = FitResponse  # noqa: Y015

@@ -67,6 +67,16 @@ class CoordinatorServiceStub:
                 request_serializer=hundredfold_dot_v1_dot_coordinator__service__pb2.OpenEnvironmentRequest.SerializeToString,
                 response_deserializer=hundredfold_dot_v1_dot_coordinator__service__pb2.OpenEnvironmentResponse.FromString,
                 _registered_method=True)
+        self.ExplainTask = channel.unary_unary(
+                '/hundredfold.v1.CoordinatorService/ExplainTask',
+                request_serializer=hundredfold_dot_v1_dot_coordinator__service__pb2.ExplainTaskRequest.SerializeToString,
+                response_deserializer=hundredfold_dot_v1_dot_coordinator__service__pb2.ExplainTaskResponse.FromString,
+                _registered_method=True)
+        self.Fit = channel.unary_unary(
+                '/hundredfold.v1.CoordinatorService/Fit',
+                request_serializer=hundredfold_dot_v1_dot_coordinator__service__pb2.FitRequest.SerializeToString,
+                response_deserializer=hundredfold_dot_v1_dot_coordinator__service__pb2.FitResponse.FromString,
+                _registered_method=True)
         self.Drain = channel.unary_unary(
                 '/hundredfold.v1.CoordinatorService/Drain',
                 request_serializer=hundredfold_dot_v1_dot_coordinator__service__pb2.DrainRequest.SerializeToString,
@@ -134,6 +144,26 @@ class CoordinatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainTask(self, request, context):
+        """Says why a task waits, runs or has ended, in sentences with figures.
+        Idempotent.
+
+        `NOT_FOUND`: there is no such task.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Fit(self, request, context):
+        """Says how many more tasks of a behaviour could be started now, and what is
+        short then. Idempotent; nothing is set aside.
+
+        `NOT_FOUND`: there is no such behaviour or environment.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Drain(self, request, context):
         """Stops the coordinator: nothing more is accepted or started, what runs may
         finish for `drain`, then it is ended within `grace` and queued again for
@@ -178,6 +208,16 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     servicer.OpenEnvironment,
                     request_deserializer=hundredfold_dot_v1_dot_coordinator__service__pb2.OpenEnvironmentRequest.FromString,
                     response_serializer=hundredfold_dot_v1_dot_coordinator__service__pb2.OpenEnvironmentResponse.SerializeToString,
+            ),
+            'ExplainTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainTask,
+                    request_deserializer=hundredfold_dot_v1_dot_coordinator__service__pb2.ExplainTaskRequest.FromString,
+                    response_serializer=hundredfold_dot_v1_dot_coordinator__service__pb2.ExplainTaskResponse.SerializeToString,
+            ),
+            'Fit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Fit,
+                    request_deserializer=hundredfold_dot_v1_dot_coordinator__service__pb2.FitRequest.FromString,
+                    response_serializer=hundredfold_dot_v1_dot_coordinator__service__pb2.FitResponse.SerializeToString,
             ),
             'Drain': grpc.unary_unary_rpc_method_handler(
                     servicer.Drain,
@@ -350,6 +390,60 @@ class CoordinatorService:
             '/hundredfold.v1.CoordinatorService/OpenEnvironment',
             hundredfold_dot_v1_dot_coordinator__service__pb2.OpenEnvironmentRequest.SerializeToString,
             hundredfold_dot_v1_dot_coordinator__service__pb2.OpenEnvironmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hundredfold.v1.CoordinatorService/ExplainTask',
+            hundredfold_dot_v1_dot_coordinator__service__pb2.ExplainTaskRequest.SerializeToString,
+            hundredfold_dot_v1_dot_coordinator__service__pb2.ExplainTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Fit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hundredfold.v1.CoordinatorService/Fit',
+            hundredfold_dot_v1_dot_coordinator__service__pb2.FitRequest.SerializeToString,
+            hundredfold_dot_v1_dot_coordinator__service__pb2.FitResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -64,6 +64,18 @@ class CoordinatorServiceStub:
     `INVALID_ARGUMENT`: a file or the interpreter is not there.
     `FAILED_PRECONDITION`: the environment cannot start; the error says why.
     """
+    ExplainTask: _grpc.UnaryUnaryMultiCallable[_coordinator_service_pb2.ExplainTaskRequest, _coordinator_service_pb2.ExplainTaskResponse]
+    """Says why a task waits, runs or has ended, in sentences with figures.
+    Idempotent.
+
+    `NOT_FOUND`: there is no such task.
+    """
+    Fit: _grpc.UnaryUnaryMultiCallable[_coordinator_service_pb2.FitRequest, _coordinator_service_pb2.FitResponse]
+    """Says how many more tasks of a behaviour could be started now, and what is
+    short then. Idempotent; nothing is set aside.
+
+    `NOT_FOUND`: there is no such behaviour or environment.
+    """
     Drain: _grpc.UnaryUnaryMultiCallable[_coordinator_service_pb2.DrainRequest, _coordinator_service_pb2.DrainResponse]
     """Stops the coordinator: nothing more is accepted or started, what runs may
     finish for `drain`, then it is ended within `grace` and queued again for
@@ -108,6 +120,18 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     `PERMISSION_DENIED`: the call did not come over the local socket.
     `INVALID_ARGUMENT`: a file or the interpreter is not there.
     `FAILED_PRECONDITION`: the environment cannot start; the error says why.
+    """
+    ExplainTask: _aio.UnaryUnaryMultiCallable[_coordinator_service_pb2.ExplainTaskRequest, _coordinator_service_pb2.ExplainTaskResponse]  # type: ignore[assignment]
+    """Says why a task waits, runs or has ended, in sentences with figures.
+    Idempotent.
+
+    `NOT_FOUND`: there is no such task.
+    """
+    Fit: _aio.UnaryUnaryMultiCallable[_coordinator_service_pb2.FitRequest, _coordinator_service_pb2.FitResponse]  # type: ignore[assignment]
+    """Says how many more tasks of a behaviour could be started now, and what is
+    short then. Idempotent; nothing is set aside.
+
+    `NOT_FOUND`: there is no such behaviour or environment.
     """
     Drain: _aio.UnaryUnaryMultiCallable[_coordinator_service_pb2.DrainRequest, _coordinator_service_pb2.DrainResponse]  # type: ignore[assignment]
     """Stops the coordinator: nothing more is accepted or started, what runs may
@@ -186,6 +210,30 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         `PERMISSION_DENIED`: the call did not come over the local socket.
         `INVALID_ARGUMENT`: a file or the interpreter is not there.
         `FAILED_PRECONDITION`: the environment cannot start; the error says why.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainTask(
+        self,
+        request: _coordinator_service_pb2.ExplainTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_service_pb2.ExplainTaskResponse, _abc.Awaitable[_coordinator_service_pb2.ExplainTaskResponse]]:
+        """Says why a task waits, runs or has ended, in sentences with figures.
+        Idempotent.
+
+        `NOT_FOUND`: there is no such task.
+        """
+
+    @_abc_1.abstractmethod
+    def Fit(
+        self,
+        request: _coordinator_service_pb2.FitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_service_pb2.FitResponse, _abc.Awaitable[_coordinator_service_pb2.FitResponse]]:
+        """Says how many more tasks of a behaviour could be started now, and what is
+        short then. Idempotent; nothing is set aside.
+
+        `NOT_FOUND`: there is no such behaviour or environment.
         """
 
     @_abc_1.abstractmethod

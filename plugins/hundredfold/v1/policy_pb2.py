@@ -26,7 +26,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bhundredfold/v1/policy.proto\x12\x0ehundredfold.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\"q\n\x06Limits\x12\x32\n\twall_time\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cmemory_bytes\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x17\n\tprocesses\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\"\xac\x01\n\x0bRetryPolicy\x12\x1a\n\x0cmax_attempts\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12.\n\x07\x62\x61\x63koff\x18\x02 \x01(\x0b\x32\x17.hundredfold.v1.BackoffB\x04\xe2\x41\x01\x01\x12.\n\x05rules\x18\x03 \x03(\x0b\x32\x19.hundredfold.v1.RetryRuleB\x04\xe2\x41\x01\x01\x12!\n\x13non_retryable_types\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\"\x88\x01\n\tRetryRule\x12/\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32\x1a.hundredfold.v1.RetryCauseB\x04\xe2\x41\x01\x02\x12\x1a\n\x0cmax_attempts\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12.\n\x07\x62\x61\x63koff\x18\x03 \x01(\x0b\x32\x17.hundredfold.v1.BackoffB\x04\xe2\x41\x01\x01\"\x83\x01\n\x07\x42\x61\x63koff\x12\x30\n\x07initial\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x18\n\nmultiplier\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x01\x12,\n\x03max\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01*\xc1\x01\n\nRetryCause\x12\x1b\n\x17RETRY_CAUSE_UNSPECIFIED\x10\x00\x12\x16\n\x12RETRY_CAUSE_RAISED\x10\x01\x12\x17\n\x13RETRY_CAUSE_CRASHED\x10\x02\x12\x16\n\x12RETRY_CAUSE_MEMORY\x10\x03\x12\x19\n\x15RETRY_CAUSE_TIMED_OUT\x10\x04\x12\x17\n\x13RETRY_CAUSE_EVICTED\x10\x05\x12\x19\n\x15RETRY_CAUSE_HOST_LOST\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bhundredfold/v1/policy.proto\x12\x0ehundredfold.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\"\xdb\x01\n\x06Limits\x12\x32\n\twall_time\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cmemory_bytes\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x17\n\tprocesses\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x31\n\x08\x63pu_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x64\x65scriptors\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1a\n\x0coutput_bytes\x18\x06 \x01(\x04\x42\x04\xe2\x41\x01\x01\"\xac\x01\n\x0bRetryPolicy\x12\x1a\n\x0cmax_attempts\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12.\n\x07\x62\x61\x63koff\x18\x02 \x01(\x0b\x32\x17.hundredfold.v1.BackoffB\x04\xe2\x41\x01\x01\x12.\n\x05rules\x18\x03 \x03(\x0b\x32\x19.hundredfold.v1.RetryRuleB\x04\xe2\x41\x01\x01\x12!\n\x13non_retryable_types\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\"\x88\x01\n\tRetryRule\x12/\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32\x1a.hundredfold.v1.RetryCauseB\x04\xe2\x41\x01\x02\x12\x1a\n\x0cmax_attempts\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12.\n\x07\x62\x61\x63koff\x18\x03 \x01(\x0b\x32\x17.hundredfold.v1.BackoffB\x04\xe2\x41\x01\x01\"\x83\x01\n\x07\x42\x61\x63koff\x12\x30\n\x07initial\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x18\n\nmultiplier\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x01\x12,\n\x03max\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01*\xc1\x01\n\nRetryCause\x12\x1b\n\x17RETRY_CAUSE_UNSPECIFIED\x10\x00\x12\x16\n\x12RETRY_CAUSE_RAISED\x10\x01\x12\x17\n\x13RETRY_CAUSE_CRASHED\x10\x02\x12\x16\n\x12RETRY_CAUSE_MEMORY\x10\x03\x12\x19\n\x15RETRY_CAUSE_TIMED_OUT\x10\x04\x12\x17\n\x13RETRY_CAUSE_EVICTED\x10\x05\x12\x19\n\x15RETRY_CAUSE_HOST_LOST\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,6 +39,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LIMITS'].fields_by_name['memory_bytes']._serialized_options = b'\342A\001\001'
   _globals['_LIMITS'].fields_by_name['processes']._loaded_options = None
   _globals['_LIMITS'].fields_by_name['processes']._serialized_options = b'\342A\001\001'
+  _globals['_LIMITS'].fields_by_name['cpu_time']._loaded_options = None
+  _globals['_LIMITS'].fields_by_name['cpu_time']._serialized_options = b'\342A\001\001'
+  _globals['_LIMITS'].fields_by_name['descriptors']._loaded_options = None
+  _globals['_LIMITS'].fields_by_name['descriptors']._serialized_options = b'\342A\001\001'
+  _globals['_LIMITS'].fields_by_name['output_bytes']._loaded_options = None
+  _globals['_LIMITS'].fields_by_name['output_bytes']._serialized_options = b'\342A\001\001'
   _globals['_RETRYPOLICY'].fields_by_name['max_attempts']._loaded_options = None
   _globals['_RETRYPOLICY'].fields_by_name['max_attempts']._serialized_options = b'\342A\001\001'
   _globals['_RETRYPOLICY'].fields_by_name['backoff']._loaded_options = None
@@ -59,14 +65,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BACKOFF'].fields_by_name['multiplier']._serialized_options = b'\342A\001\001'
   _globals['_BACKOFF'].fields_by_name['max']._loaded_options = None
   _globals['_BACKOFF'].fields_by_name['max']._serialized_options = b'\342A\001\001'
-  _globals['_RETRYCAUSE']._serialized_start=676
-  _globals['_RETRYCAUSE']._serialized_end=869
-  _globals['_LIMITS']._serialized_start=112
-  _globals['_LIMITS']._serialized_end=225
-  _globals['_RETRYPOLICY']._serialized_start=228
-  _globals['_RETRYPOLICY']._serialized_end=400
-  _globals['_RETRYRULE']._serialized_start=403
-  _globals['_RETRYRULE']._serialized_end=539
-  _globals['_BACKOFF']._serialized_start=542
-  _globals['_BACKOFF']._serialized_end=673
+  _globals['_RETRYCAUSE']._serialized_start=783
+  _globals['_RETRYCAUSE']._serialized_end=976
+  _globals['_LIMITS']._serialized_start=113
+  _globals['_LIMITS']._serialized_end=332
+  _globals['_RETRYPOLICY']._serialized_start=335
+  _globals['_RETRYPOLICY']._serialized_end=507
+  _globals['_RETRYRULE']._serialized_start=510
+  _globals['_RETRYRULE']._serialized_end=646
+  _globals['_BACKOFF']._serialized_start=649
+  _globals['_BACKOFF']._serialized_end=780
 # @@protoc_insertion_point(module_scope)

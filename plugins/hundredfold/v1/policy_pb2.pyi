@@ -77,6 +77,9 @@ class Limits(_message.Message):
     WALL_TIME_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     PROCESSES_FIELD_NUMBER: _builtins.int
+    CPU_TIME_FIELD_NUMBER: _builtins.int
+    DESCRIPTORS_FIELD_NUMBER: _builtins.int
+    OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
     memory_bytes: _builtins.int
     """Most memory of its whole process tree, in bytes; 0 means the behaviour's
     own, else none.
@@ -85,10 +88,24 @@ class Limits(_message.Message):
     """Most processes and threads of its whole process tree, the worker included;
     0 means the behaviour's own, else the coordinator's `process_limit`.
     """
+    descriptors: _builtins.int
+    """Most open descriptors of each of its processes; 0 means the behaviour's
+    own, else what the machine allows.
+    """
+    output_bytes: _builtins.int
+    """Most bytes it may write to its standard output and error together; 0 means
+    the behaviour's own, else any number, of which the tails are kept.
+    """
     @_builtins.property
     def wall_time(self) -> _duration_pb2.Duration:
         """Longest time from the start of its process to its end; zero or absent means
         the behaviour's own, else the coordinator's `wall_limit_seconds`.
+        """
+
+    @_builtins.property
+    def cpu_time(self) -> _duration_pb2.Duration:
+        """Most CPU time of its whole process tree; zero or absent means the
+        behaviour's own, else none.
         """
 
     def __init__(
@@ -97,10 +114,13 @@ class Limits(_message.Message):
         wall_time: _duration_pb2.Duration | None = ...,
         memory_bytes: _builtins.int = ...,
         processes: _builtins.int = ...,
+        cpu_time: _duration_pb2.Duration | None = ...,
+        descriptors: _builtins.int = ...,
+        output_bytes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["wall_time", b"wall_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_time", b"cpu_time", "wall_time", b"wall_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory_bytes", b"memory_bytes", "processes", b"processes", "wall_time", b"wall_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_time", b"cpu_time", "descriptors", b"descriptors", "memory_bytes", b"memory_bytes", "output_bytes", b"output_bytes", "processes", b"processes", "wall_time", b"wall_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

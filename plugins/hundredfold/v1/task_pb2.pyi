@@ -24,6 +24,50 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _SessionPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SessionPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SessionPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SESSION_POLICY_UNSPECIFIED: _SessionPolicy.ValueType  # 0
+    """As ENQUEUE."""
+    SESSION_POLICY_ENQUEUE: _SessionPolicy.ValueType  # 1
+    """It waits until those before it are over."""
+    SESSION_POLICY_REJECT: _SessionPolicy.ValueType  # 2
+    """Its submission is refused with SESSION_BUSY."""
+    SESSION_POLICY_INTERRUPT: _SessionPolicy.ValueType  # 3
+    """Those before it are cancelled; what they have saved as checkpoints stays,
+    for the case that they are tried again.
+    """
+    SESSION_POLICY_ROLLBACK: _SessionPolicy.ValueType  # 4
+    """Those before it are cancelled, and their checkpoints are dropped."""
+    SESSION_POLICY_CONCURRENT: _SessionPolicy.ValueType  # 5
+    """It runs beside them. Whoever delivers session writes after another one that
+    it has not seen is refused with SESSION_CONFLICT, and tried again.
+    """
+
+class SessionPolicy(_SessionPolicy, metaclass=_SessionPolicyEnumTypeWrapper):
+    """What becomes of a task whose session another task has."""
+
+SESSION_POLICY_UNSPECIFIED: SessionPolicy.ValueType  # 0
+"""As ENQUEUE."""
+SESSION_POLICY_ENQUEUE: SessionPolicy.ValueType  # 1
+"""It waits until those before it are over."""
+SESSION_POLICY_REJECT: SessionPolicy.ValueType  # 2
+"""Its submission is refused with SESSION_BUSY."""
+SESSION_POLICY_INTERRUPT: SessionPolicy.ValueType  # 3
+"""Those before it are cancelled; what they have saved as checkpoints stays,
+for the case that they are tried again.
+"""
+SESSION_POLICY_ROLLBACK: SessionPolicy.ValueType  # 4
+"""Those before it are cancelled, and their checkpoints are dropped."""
+SESSION_POLICY_CONCURRENT: SessionPolicy.ValueType  # 5
+"""It runs beside them. Whoever delivers session writes after another one that
+it has not seen is refused with SESSION_CONFLICT, and tried again.
+"""
+Global___SessionPolicy: _TypeAlias = SessionPolicy  # noqa: Y015
+
 class _DeadLetterCause:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -121,7 +165,7 @@ class _GateKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GateKind.Val
     GATE_KIND_ENVIRONMENT: _GateKind.ValueType  # 4
     """The task's environment has not reported yet, or is restarting."""
     GATE_KIND_MEMORY: _GateKind.ValueType  # 5
-    """The machine has less free memory than its reserve."""
+    """The memory it needs is not there, or set aside for others."""
     GATE_KIND_DRAINING: _GateKind.ValueType  # 6
     """The coordinator is draining and starts nothing more."""
     GATE_KIND_DELAYED: _GateKind.ValueType  # 7
@@ -132,6 +176,18 @@ class _GateKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GateKind.Val
     """
     GATE_KIND_STORE_FULL: _GateKind.ValueType  # 9
     """The store is full: what room is left is for what runs."""
+    GATE_KIND_CPU: _GateKind.ValueType  # 10
+    """What runs uses all the CPU there is, and its behaviour is one that does."""
+    GATE_KIND_PRESSURE: _GateKind.ValueType  # 11
+    """What runs waits for memory: the kernel says that it stalls."""
+    GATE_KIND_RAMP: _GateKind.ValueType  # 12
+    """Nobody knows what its behaviour needs, and those that were just started are
+    looked at first.
+    """
+    GATE_KIND_TENANT_LIMIT: _GateKind.ValueType  # 13
+    """As many attempts of its tenant are alive as `tenant_limits` allows."""
+    GATE_KIND_BEHAVIOUR_LIMIT: _GateKind.ValueType  # 14
+    """As many attempts of its behaviour are alive as `behaviour_limits` allows."""
 
 class GateKind(_GateKind, metaclass=_GateKindEnumTypeWrapper):
     """The gates between a queued task and a process."""
@@ -147,7 +203,7 @@ GATE_KIND_NO_HOST: GateKind.ValueType  # 3
 GATE_KIND_ENVIRONMENT: GateKind.ValueType  # 4
 """The task's environment has not reported yet, or is restarting."""
 GATE_KIND_MEMORY: GateKind.ValueType  # 5
-"""The machine has less free memory than its reserve."""
+"""The memory it needs is not there, or set aside for others."""
 GATE_KIND_DRAINING: GateKind.ValueType  # 6
 """The coordinator is draining and starts nothing more."""
 GATE_KIND_DELAYED: GateKind.ValueType  # 7
@@ -158,6 +214,18 @@ beside no other such task.
 """
 GATE_KIND_STORE_FULL: GateKind.ValueType  # 9
 """The store is full: what room is left is for what runs."""
+GATE_KIND_CPU: GateKind.ValueType  # 10
+"""What runs uses all the CPU there is, and its behaviour is one that does."""
+GATE_KIND_PRESSURE: GateKind.ValueType  # 11
+"""What runs waits for memory: the kernel says that it stalls."""
+GATE_KIND_RAMP: GateKind.ValueType  # 12
+"""Nobody knows what its behaviour needs, and those that were just started are
+looked at first.
+"""
+GATE_KIND_TENANT_LIMIT: GateKind.ValueType  # 13
+"""As many attempts of its tenant are alive as `tenant_limits` allows."""
+GATE_KIND_BEHAVIOUR_LIMIT: GateKind.ValueType  # 14
+"""As many attempts of its behaviour are alive as `behaviour_limits` allows."""
 Global___GateKind: _TypeAlias = GateKind  # noqa: Y015
 
 class _OutputStream:
@@ -221,6 +289,8 @@ class TaskSpec(_message.Message):
     SCHEDULE_TO_CLOSE_TIMEOUT_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     RETRY_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    SESSION_POLICY_FIELD_NUMBER: _builtins.int
     behaviour: _builtins.str
     """Name of the behaviour that does the work, as `ListBehaviours` gives it."""
     environment: _builtins.str
@@ -236,6 +306,14 @@ class TaskSpec(_message.Message):
     """Order among the tasks that wait: higher first, -100 to 100, default 0.
     Tasks of the same priority start in the order of their submission, and so
     do those of one session, whatever their priority.
+    """
+    tenant: _builtins.str
+    """Who it is for, at most 200 characters. Tenants share the machine by their
+    weights, however much each of them has waiting. Empty is a tenant, too.
+    """
+    session_policy: Global___SessionPolicy.ValueType
+    """What is to become of it while another task of its session is not over.
+    Without a session it means nothing.
     """
     @_builtins.property
     def input(self) -> _payload_pb2.Payload:
@@ -287,10 +365,12 @@ class TaskSpec(_message.Message):
         schedule_to_close_timeout: _duration_pb2.Duration | None = ...,
         limits: _policy_pb2.Limits | None = ...,
         retry: _policy_pb2.RetryPolicy | None = ...,
+        tenant: _builtins.str = ...,
+        session_policy: Global___SessionPolicy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "limits", b"limits", "not_before", b"not_before", "retry", b"retry", "schedule_to_close_timeout", b"schedule_to_close_timeout", "schedule_to_start_timeout", b"schedule_to_start_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["behaviour", b"behaviour", "environment", b"environment", "input", b"input", "labels", b"labels", "limits", b"limits", "not_before", b"not_before", "priority", b"priority", "retry", b"retry", "schedule_to_close_timeout", b"schedule_to_close_timeout", "schedule_to_start_timeout", b"schedule_to_start_timeout", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["behaviour", b"behaviour", "environment", b"environment", "input", b"input", "labels", b"labels", "limits", b"limits", "not_before", b"not_before", "priority", b"priority", "retry", b"retry", "schedule_to_close_timeout", b"schedule_to_close_timeout", "schedule_to_start_timeout", b"schedule_to_start_timeout", "session", b"session", "session_policy", b"session_policy", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -181,6 +181,11 @@ class Core:
 
     # What the store has -----------------------------------------------------------------------------------------------
 
+    def stored_footprint(self, behaviour: str) -> records_pb2.FootprintRecord | None:
+        """Return what the store has learned of a behaviour."""
+        (found,) = self.store.get([keys.footprint(behaviour)])
+        return records_pb2.FootprintRecord.FromString(found.value) if found else None
+
     def stored(self, task_id: str = "t1") -> records_pb2.TaskRecord:
         """Return a task's record."""
         (found,) = self.store.get([keys.task(task_id)])

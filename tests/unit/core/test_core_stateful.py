@@ -278,12 +278,16 @@ class CoreMachine(RuleBasedStateMachine):
         assert {attempt_id(record) for record in running} <= newest
         assert set(self.state.tokens.values()) <= set(alive)
         for host in self.state.hosts.values():
-            assert host.attempts == {key for key, owner in alive.items() if owner == host.id}
+            assert host.loads.keys() == {key for key, owner in alive.items() if owner == host.id}
+        specs = [self.state.tasks[key[0]].task.spec for key in alive]
+        assert +self.state.shares.alive == Counter(spec.tenant for spec in specs)
+        assert +self.state.behaviours == Counter(spec.behaviour for spec in specs)
 
     @invariant()
     def queue_and_sessions_are_in_order(self) -> None:
         queued = [r.task.id for r in self.state.tasks.values() if r.task.state == lifecycle.QUEUED]
         assert len(self.state.queue) == len(queued)
+        assert self.state.queue.counts == Counter(self.state.tasks[task_id].task.spec.tenant for task_id in queued)
         assert all(task_id in self.state.queue for task_id in queued)
         running = (lifecycle.LAUNCHING, lifecycle.RUNNING)
         busy = Counter(r.task.spec.session for r in self.state.tasks.values() if r.task.state in running)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hundredfold.internal.v1 import records_pb2
-from hundredfold.v1 import attempt_pb2, policy_pb2, task_pb2
+from hundredfold.v1 import attempt_pb2, coordinator_service_pb2, policy_pb2, task_pb2
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import effects, events, scheduler
 from hundredfold_coordinator.core.hosting import REST_SECONDS
@@ -26,7 +26,7 @@ def outcomes(core: "Core", task_id: str = "t1") -> list[str]:
 
 def alive(core: "Core") -> set[tuple[str, int]]:
     """Return what is alive, which the hosts and the whole agree on."""
-    assert {key for host in core.state.hosts.values() for key in host.attempts} <= set(core.state.alive)
+    assert {key for host in core.state.hosts.values() for key in host.loads} <= set(core.state.alive)
     return set(core.state.alive)
 
 
@@ -210,7 +210,7 @@ def test_a_host_goes_on_with_what_both_sides_know(house: "Core") -> None:
     house.tell(events.HostDetached, host=HOST)
     told = house.attach(inventory=[attempt])
     assert told.all(effects.Kill) == []
-    assert house.state.hosts[HOST].attempts == {attempt}
+    assert house.state.hosts[HOST].loads.keys() == {attempt}
     assert house.complete(attempt).reply is None
 
 
@@ -274,7 +274,7 @@ def test_nothing_starts_on_a_host_that_cannot_be_reached(house: "Core") -> None:
 
 def test_what_an_unknown_host_says_is_let_be(core: "Core") -> None:
     core.tell(events.EnvironmentChanged, host="unknown", environment="default", ready=True)
-    core.tell(events.MachineMeasured, host="unknown", memory_available_bytes=1)
+    core.tell(events.MachineMeasured, host="unknown", machine=coordinator_service_pb2.Machine())
     core.tell(events.HostDetached, host="unknown")
     core.tell(events.HostLost, host="unknown")
     assert core.state.hosts == {}

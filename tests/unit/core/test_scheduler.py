@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 import pytest
-from hundredfold.v1 import task_pb2
+from hundredfold.v1 import coordinator_service_pb2, task_pb2
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import effects, events, scheduler
 
@@ -25,7 +25,10 @@ def gate(core: "Core", task_id: str) -> tuple[str, str]:
 
 
 def measure(core: "Core", mebibytes: int, host: str = "host-1") -> "Told":
-    return core.tell(events.MachineMeasured, host=host, memory_available_bytes=mebibytes * MIB)
+    machine = coordinator_service_pb2.Machine(
+        memory_total_bytes=1 << 40, memory_free_bytes=mebibytes * MIB, headroom_bytes=100 * MIB, cpu_count=2
+    )
+    return core.tell(events.MachineMeasured, host=host, machine=machine)
 
 
 # Launching ------------------------------------------------------------------------------------------------------------
@@ -133,7 +136,7 @@ def test_only_hosts_with_memory_are_chosen(house: "Core") -> None:
     house.limit(memory_reserve_bytes=100 * MIB)
     house.attach("host-2")
     measure(house, 99, "host-1")
-    measure(house, 100, "host-2")
+    measure(house, 1000, "host-2")
     assert [house.submit(f"t{number}").one(effects.Launch).host for number in range(3)] == ["host-2"] * 3
 
 
@@ -174,7 +177,7 @@ def test_gate_memory(house: "Core") -> None:
     house.limit(memory_reserve_bytes=100 * MIB)
     measure(house, 60)
     assert starts(house.submit("t1")) == []
-    assert gate(house, "t1") == ("MEMORY", "60 MiB are available, 100 MiB are kept in reserve")
+    assert gate(house, "t1") == ("MEMORY", "60 MiB are free, 100 MiB are kept in reserve")
     assert starts(measure(house, 100)) == ["t1"]
 
 

@@ -6,14 +6,13 @@ import time
 from dataclasses import dataclass, field
 from typing import cast
 
-import psutil
 import pytest
 from hundredfold.internal.v1 import host_service_pb2
 from hundredfold.v1 import policy_pb2
 from hundredfold_host import monitor, proc
 from hundredfold_host.containment.session import SessionGroup
 from hundredfold_host.monitor import Monitor, pss
-from hundredfold_host.worker import AttemptId, Use, Worker
+from hundredfold_host.worker import AttemptId, Moment, Use, Worker
 
 
 @dataclass
@@ -25,6 +24,10 @@ class FakeWorker:
     use: Use = field(default_factory=Use)
     group: SessionGroup = field(default_factory=lambda: SessionGroup(policy_pb2.Limits()))
     enforced: list[str] = field(default_factory=list)
+    forked: Moment = field(default_factory=Moment.now)
+
+    def enforce_use(self) -> None:
+        self.enforced.append("use")
 
     def enforce_memory(self) -> None:
         self.enforced.append("memory")
@@ -70,7 +73,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 def measured(watch: Monitor) -> list[str]:
     """Return the tasks whose workers were measured in one sweep."""
-    return [attempt.attempt.task_id for attempt in watch.sweep()[0].attempts]
+    return [attempt.attempt.task_id for attempt in watch.sweep()[0]]
 
 
 # Figures --------------------------------------------------------------------------------------------------------------
@@ -79,10 +82,9 @@ def measured(watch: Monitor) -> list[str]:
 def test_a_worker_is_measured_with_all_below_it(world: World) -> None:
     world.start(101, parent=10, cpu_seconds=2, pss_bytes=20)
     world.start(102, parent=101, cpu_seconds=3, pss_bytes=3)
-    usage, _ = world.monitor().sweep()
-    report = {one.attempt.task_id: one for one in usage.attempts}["t1"]
+    usages, _ = world.monitor().sweep()
+    report = {one.attempt.task_id: one for one in usages}["t1"]
     assert (report.pss_bytes, report.processes, report.cpu_time.seconds) == (123, 3, 6)
-    assert usage.machine.workers_pss_bytes == 323
 
 
 def test_the_highest_figure_is_kept(world: World) -> None:
@@ -103,18 +105,25 @@ def test_what_cannot_be_seen_changes_no_figure(world: World) -> None:
 
 def test_a_worker_that_is_just_gone_is_no_trouble(world: World) -> None:
     del world.processes[10]
-    usage, _ = world.monitor().sweep()
-    assert {one.attempt.task_id: one.cpu_time.seconds for one in usage.attempts}["t1"] == 0
+    usages, _ = world.monitor().sweep()
+    assert {one.attempt.task_id: one.cpu_time.seconds for one in usages}["t1"] == 0
 
 
-def test_the_machine_is_measured_without_workers() -> None:
-    usage, pause = Monitor({}, 0.25).sweep()
-    assert not usage.attempts
-    machine = usage.machine
-    assert 0 < machine.memory_available_bytes <= machine.memory_total_bytes
-    assert machine.cpu_count == psutil.cpu_count()
-    assert machine.workers_pss_bytes == 0
-    assert machine.HasField("time")
+def test_what_a_start_takes_is_what_the_first_second_has_taken(world: World) -> None:
+    watch, worker = world.monitor(), world.workers["t1", 1]
+    watch.sweep()
+    assert worker.use.startup_cpu_seconds is None
+    worker.forked = Moment(0, time.monotonic_ns() - 2 * 10**9)
+    watch.sweep()
+    assert worker.use.startup_cpu_seconds == pytest.approx(0.5, rel=0.01)
+    world.start(10, parent=1, cpu_seconds=100)
+    watch.sweep()
+    assert worker.use.startup_cpu_seconds == pytest.approx(0.5, rel=0.01)
+
+
+def test_without_workers_there_is_nothing_to_measure() -> None:
+    usages, pause = Monitor({}, 0.25).sweep()
+    assert not usages
     assert pause >= 0.25
 
 
@@ -174,7 +183,7 @@ def test_limits_are_enforced_after_what_was_seen(world: World, monkeypatch: pyte
     monkeypatch.setattr(monitor, "_PSS_SECONDS", -1)
     world.monitor().sweep()
     enforced = [worker.enforced for worker in world.workers.values()]
-    assert sorted(enforced) == [["processes"], ["processes"], ["processes", "memory"]]
+    assert sorted(enforced) == [["processes", "use"], ["processes", "use"], ["processes", "use", "memory"]]
 
 
 def test_threads_and_the_most_processes_are_counted(world: World) -> None:
@@ -204,7 +213,8 @@ def test_a_real_tree_is_measured() -> None:
     with subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True) as process:
         worker = FakeWorker(process.pid, host_service_pb2.AttemptKey(task_id="t", number=1))
         watch = Monitor(cast("dict[AttemptId, Worker]", {("t", 1): worker}), 0.25)
-        usage, _ = watch.sweep()
+        usages, _ = watch.sweep()
         process.kill()
-    assert usage.attempts[0].pss_bytes > 0
-    assert usage.attempts[0].processes >= 1
+    assert usages[0].pss_bytes > 0
+    assert usages[0].processes >= 1
+    assert usages[0].descriptors >= 3

@@ -333,10 +333,16 @@ class AttemptUsage(_message.Message):
     PSS_BYTES_FIELD_NUMBER: _builtins.int
     CPU_TIME_FIELD_NUMBER: _builtins.int
     PROCESSES_FIELD_NUMBER: _builtins.int
+    THREADS_FIELD_NUMBER: _builtins.int
+    DESCRIPTORS_FIELD_NUMBER: _builtins.int
     pss_bytes: _builtins.int
     """Proportional set size, in bytes."""
     processes: _builtins.int
     """Processes."""
+    threads: _builtins.int
+    """Threads of all of them."""
+    descriptors: _builtins.int
+    """Open descriptors of all of them; 0 if they cannot be counted."""
     @_builtins.property
     def attempt(self) -> Global___AttemptKey:
         """The attempt."""
@@ -352,10 +358,12 @@ class AttemptUsage(_message.Message):
         pss_bytes: _builtins.int = ...,
         cpu_time: _duration_pb2.Duration | None = ...,
         processes: _builtins.int = ...,
+        threads: _builtins.int = ...,
+        descriptors: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cpu_time", b"cpu_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cpu_time", b"cpu_time", "processes", b"processes", "pss_bytes", b"pss_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cpu_time", b"cpu_time", "descriptors", b"descriptors", "processes", b"processes", "pss_bytes", b"pss_bytes", "threads", b"threads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -523,12 +531,21 @@ class Launch(_message.Message):
     CREDENTIAL_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     GRACE_FIELD_NUMBER: _builtins.int
+    RESERVATION_BYTES_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    EVICTABLE_FIELD_NUMBER: _builtins.int
     environment: _builtins.str
     """Environment to fork it from."""
     behaviour: _builtins.str
     """Behaviour it will run; for its title in the process list."""
     credential: _builtins.str
     """Secret it calls `NextAttempt` with."""
+    reservation_bytes: _builtins.int
+    """Memory set aside for it, in bytes."""
+    priority: _builtins.int
+    """Priority of its task: lower ones are evicted first."""
+    evictable: _builtins.bool
+    """Whether it may be ended to save the machine."""
     @_builtins.property
     def attempt(self) -> Global___AttemptKey:
         """The attempt it is for."""
@@ -552,10 +569,13 @@ class Launch(_message.Message):
         credential: _builtins.str = ...,
         limits: _policy_pb2.Limits | None = ...,
         grace: _duration_pb2.Duration | None = ...,
+        reservation_bytes: _builtins.int = ...,
+        priority: _builtins.int = ...,
+        evictable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "grace", b"grace", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "behaviour", b"behaviour", "credential", b"credential", "environment", b"environment", "grace", b"grace", "limits", b"limits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "behaviour", b"behaviour", "credential", b"credential", "environment", b"environment", "evictable", b"evictable", "grace", b"grace", "limits", b"limits", "priority", b"priority", "reservation_bytes", b"reservation_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -680,12 +700,15 @@ class HostConfig(_message.Message):
     ADDRESS_FIELD_NUMBER: _builtins.int
     ORPHAN_TIME_FIELD_NUMBER: _builtins.int
     SAMPLE_INTERVAL_FIELD_NUMBER: _builtins.int
+    MEMORY_RESERVE_BYTES_FIELD_NUMBER: _builtins.int
     host_id: _builtins.str
     """Identity, new for every host process."""
     secret: _builtins.str
     """What it attaches with."""
     address: _builtins.str
     """gRPC address of the coordinator's worker socket."""
+    memory_reserve_bytes: _builtins.int
+    """Memory of the machine that is left alone at least, in bytes."""
     @_builtins.property
     def orphan_time(self) -> _duration_pb2.Duration:
         """How long it waits for a coordinator before it ends its workers and itself."""
@@ -702,10 +725,11 @@ class HostConfig(_message.Message):
         address: _builtins.str = ...,
         orphan_time: _duration_pb2.Duration | None = ...,
         sample_interval: _duration_pb2.Duration | None = ...,
+        memory_reserve_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["orphan_time", b"orphan_time", "sample_interval", b"sample_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "host_id", b"host_id", "orphan_time", b"orphan_time", "sample_interval", b"sample_interval", "secret", b"secret"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "host_id", b"host_id", "memory_reserve_bytes", b"memory_reserve_bytes", "orphan_time", b"orphan_time", "sample_interval", b"sample_interval", "secret", b"secret"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

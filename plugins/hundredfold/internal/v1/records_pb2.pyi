@@ -88,6 +88,10 @@ class TaskRecord(_message.Message):
     WORKER_SEQUENCE_FIELD_NUMBER: _builtins.int
     PARDONED_ATTEMPTS_FIELD_NUMBER: _builtins.int
     DEADLINES_FROM_FIELD_NUMBER: _builtins.int
+    RESERVATION_FLOOR_BYTES_FIELD_NUMBER: _builtins.int
+    INPUT_BYTES_FIELD_NUMBER: _builtins.int
+    DROP_CHECKPOINT_FIELD_NUMBER: _builtins.int
+    TURN_NS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Request id it was submitted with; empty if none."""
     credential_hash: _builtins.bytes
@@ -103,6 +107,18 @@ class TaskRecord(_message.Message):
     pardoned_attempts: _builtins.int
     """Number of attempts there were when somebody last had the task tried again:
     those do not count against its retry policy any more.
+    """
+    reservation_floor_bytes: _builtins.int
+    """Memory that the next attempt needs at least, in bytes: attempts that had
+    less were ended for it.
+    """
+    input_bytes: _builtins.int
+    """Size of the input, in bytes."""
+    drop_checkpoint: _builtins.bool
+    """Whether its checkpoint is dropped when it ends: somebody has rolled it back."""
+    turn_ns: _builtins.int
+    """When it was submitted, in nanoseconds since the epoch, but never before
+    those that were submitted before it, whatever the clock did.
     """
     @_builtins.property
     def task(self) -> _task_pb2.Task:
@@ -137,10 +153,14 @@ class TaskRecord(_message.Message):
         worker_sequence: _builtins.int = ...,
         pardoned_attempts: _builtins.int = ...,
         deadlines_from: _timestamp_pb2.Timestamp | None = ...,
+        reservation_floor_bytes: _builtins.int = ...,
+        input_bytes: _builtins.int = ...,
+        drop_checkpoint: _builtins.bool = ...,
+        turn_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deadlines_from", b"deadlines_from", "end_request", b"end_request", "task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "credential_hash", b"credential_hash", "deadlines_from", b"deadlines_from", "end_request", b"end_request", "pardoned_attempts", b"pardoned_attempts", "request_id", b"request_id", "result_digest", b"result_digest", "task", b"task", "token_hash", b"token_hash", "worker_sequence", b"worker_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "credential_hash", b"credential_hash", "deadlines_from", b"deadlines_from", "drop_checkpoint", b"drop_checkpoint", "end_request", b"end_request", "input_bytes", b"input_bytes", "pardoned_attempts", b"pardoned_attempts", "request_id", b"request_id", "reservation_floor_bytes", b"reservation_floor_bytes", "result_digest", b"result_digest", "task", b"task", "token_hash", b"token_hash", "turn_ns", b"turn_ns", "worker_sequence", b"worker_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -369,3 +389,109 @@ class SessionRecord(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SessionRecord: _TypeAlias = SessionRecord  # noqa: Y015
+
+@_typing.final
+class FootprintRecord(_message.Message):
+    """What the store holds under `footprint/`: what runs of a behaviour needed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEHAVIOUR_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    STARTUP_CPU_SECONDS_FIELD_NUMBER: _builtins.int
+    CPU_CORES_FIELD_NUMBER: _builtins.int
+    WALL_SECONDS_FIELD_NUMBER: _builtins.int
+    EVICTED_BYTES_FIELD_NUMBER: _builtins.int
+    behaviour: _builtins.str
+    """The behaviour, whatever its environment."""
+    evicted_bytes: _builtins.int
+    """Most memory, in bytes, that an attempt had when it was ended for it: what
+    it needs is more. Forgotten when enough attempts have run to their end.
+    """
+    @_builtins.property
+    def memory_bytes(self) -> Global___Sketch:
+        """Highest memory of the whole process tree, in bytes."""
+
+    @_builtins.property
+    def startup_cpu_seconds(self) -> Global___Sketch:
+        """CPU time in the first second, in seconds."""
+
+    @_builtins.property
+    def cpu_cores(self) -> Global___Sketch:
+        """CPU time per second after that."""
+
+    @_builtins.property
+    def wall_seconds(self) -> Global___Sketch:
+        """Time from fork to exit, in seconds."""
+
+    def __init__(
+        self,
+        *,
+        behaviour: _builtins.str = ...,
+        memory_bytes: Global___Sketch | None = ...,
+        startup_cpu_seconds: Global___Sketch | None = ...,
+        cpu_cores: Global___Sketch | None = ...,
+        wall_seconds: Global___Sketch | None = ...,
+        evicted_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_cores", b"cpu_cores", "memory_bytes", b"memory_bytes", "startup_cpu_seconds", b"startup_cpu_seconds", "wall_seconds", b"wall_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["behaviour", b"behaviour", "cpu_cores", b"cpu_cores", "evicted_bytes", b"evicted_bytes", "memory_bytes", b"memory_bytes", "startup_cpu_seconds", b"startup_cpu_seconds", "wall_seconds", b"wall_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FootprintRecord: _TypeAlias = FootprintRecord  # noqa: Y015
+
+@_typing.final
+class Sketch(_message.Message):
+    """A distribution of figures above zero."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class BucketsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.int
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.int = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    BUCKETS_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    weight: _builtins.float
+    """Weight of the newest figure."""
+    count: _builtins.int
+    """Figures there were."""
+    @_builtins.property
+    def buckets(self) -> _containers.ScalarMap[_builtins.int, _builtins.float]:
+        """Weight by bucket; bucket `n` holds what is above `ratio ^ (n - 1)` and at
+        most `ratio ^ n`.
+        """
+
+    def __init__(
+        self,
+        *,
+        buckets: _abc.Mapping[_builtins.int, _builtins.float] | None = ...,
+        weight: _builtins.float = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buckets", b"buckets", "count", b"count", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Sketch: _TypeAlias = Sketch  # noqa: Y015

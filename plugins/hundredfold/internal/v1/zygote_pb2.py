@@ -26,7 +26,7 @@ from hundredfold.internal.v1 import host_service_pb2 as hundredfold_dot_internal
 from hundredfold.v1 import behaviour_pb2 as hundredfold_dot_v1_dot_behaviour__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$hundredfold/internal/v1/zygote.proto\x12\x17hundredfold.internal.v1\x1a*hundredfold/internal/v1/host_service.proto\x1a\x1ehundredfold/v1/behaviour.proto\"\xaa\x01\n\rZygoteRequest\x12\x33\n\x07preload\x18\x01 \x01(\x0b\x32 .hundredfold.internal.v1.PreloadH\x00\x12-\n\x04\x66ork\x18\x02 \x01(\x0b\x32\x1d.hundredfold.internal.v1.ForkH\x00\x12-\n\x04reap\x18\x03 \x01(\x0b\x32\x1d.hundredfold.internal.v1.ReapH\x00\x42\x06\n\x04kind\"y\n\x07Preload\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\x12-\n\x04spec\x18\x02 \x01(\x0b\x32\x1f.hundredfold.v1.EnvironmentSpec\x12\x16\n\x0eworker_address\x18\x03 \x01(\t\x12\x12\n\nopen_files\x18\x04 \x01(\x04\"O\n\x04\x46ork\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12\x11\n\tbehaviour\x18\x02 \x01(\t\"\x13\n\x04Reap\x12\x0b\n\x03pid\x18\x01 \x01(\x05\"\xe8\x01\n\x0bZygoteReply\x12/\n\x05ready\x18\x01 \x01(\x0b\x32\x1e.hundredfold.internal.v1.ReadyH\x00\x12\x31\n\x06\x66orked\x18\x02 \x01(\x0b\x32\x1f.hundredfold.internal.v1.ForkedH\x00\x12:\n\x0b\x66ork_failed\x18\x03 \x01(\x0b\x32#.hundredfold.internal.v1.ForkFailedH\x00\x12\x31\n\x06reaped\x18\x04 \x01(\x0b\x32\x1f.hundredfold.internal.v1.ReapedH\x00\x42\x06\n\x04kind\"\x1b\n\x05Ready\x12\x12\n\nsingle_use\x18\x01 \x01(\x08\"K\n\x06\x46orked\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12\x0b\n\x03pid\x18\x02 \x01(\x05\"R\n\nForkFailed\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12\x0e\n\x06reason\x18\x02 \x01(\t\"Q\n\x06Reaped\x12\x0b\n\x03pid\x18\x01 \x01(\x05\x12\x0e\n\x06status\x18\x02 \x01(\x05\x12\x15\n\rmax_rss_bytes\x18\x03 \x01(\x04\x12\x13\n\x0b\x63pu_seconds\x18\x04 \x01(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$hundredfold/internal/v1/zygote.proto\x12\x17hundredfold.internal.v1\x1a*hundredfold/internal/v1/host_service.proto\x1a\x1ehundredfold/v1/behaviour.proto\"\xaa\x01\n\rZygoteRequest\x12\x33\n\x07preload\x18\x01 \x01(\x0b\x32 .hundredfold.internal.v1.PreloadH\x00\x12-\n\x04\x66ork\x18\x02 \x01(\x0b\x32\x1d.hundredfold.internal.v1.ForkH\x00\x12-\n\x04reap\x18\x03 \x01(\x0b\x32\x1d.hundredfold.internal.v1.ReapH\x00\x42\x06\n\x04kind\"y\n\x07Preload\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\x12-\n\x04spec\x18\x02 \x01(\x0b\x32\x1f.hundredfold.v1.EnvironmentSpec\x12\x16\n\x0eworker_address\x18\x03 \x01(\t\x12\x12\n\nopen_files\x18\x04 \x01(\x04\"d\n\x04\x46ork\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12\x11\n\tbehaviour\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scriptors\x18\x03 \x01(\x05\"\x13\n\x04Reap\x12\x0b\n\x03pid\x18\x01 \x01(\x05\"\xe8\x01\n\x0bZygoteReply\x12/\n\x05ready\x18\x01 \x01(\x0b\x32\x1e.hundredfold.internal.v1.ReadyH\x00\x12\x31\n\x06\x66orked\x18\x02 \x01(\x0b\x32\x1f.hundredfold.internal.v1.ForkedH\x00\x12:\n\x0b\x66ork_failed\x18\x03 \x01(\x0b\x32#.hundredfold.internal.v1.ForkFailedH\x00\x12\x31\n\x06reaped\x18\x04 \x01(\x0b\x32\x1f.hundredfold.internal.v1.ReapedH\x00\x42\x06\n\x04kind\"\x1b\n\x05Ready\x12\x12\n\nsingle_use\x18\x01 \x01(\x08\"K\n\x06\x46orked\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12\x0b\n\x03pid\x18\x02 \x01(\x05\"R\n\nForkFailed\x12\x34\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32#.hundredfold.internal.v1.AttemptKey\x12\x0e\n\x06reason\x18\x02 \x01(\t\"Q\n\x06Reaped\x12\x0b\n\x03pid\x18\x01 \x01(\x05\x12\x0e\n\x06status\x18\x02 \x01(\x05\x12\x15\n\rmax_rss_bytes\x18\x03 \x01(\x04\x12\x13\n\x0b\x63pu_seconds\x18\x04 \x01(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,17 +38,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRELOAD']._serialized_start=314
   _globals['_PRELOAD']._serialized_end=435
   _globals['_FORK']._serialized_start=437
-  _globals['_FORK']._serialized_end=516
-  _globals['_REAP']._serialized_start=518
-  _globals['_REAP']._serialized_end=537
-  _globals['_ZYGOTEREPLY']._serialized_start=540
-  _globals['_ZYGOTEREPLY']._serialized_end=772
-  _globals['_READY']._serialized_start=774
-  _globals['_READY']._serialized_end=801
-  _globals['_FORKED']._serialized_start=803
-  _globals['_FORKED']._serialized_end=878
-  _globals['_FORKFAILED']._serialized_start=880
-  _globals['_FORKFAILED']._serialized_end=962
-  _globals['_REAPED']._serialized_start=964
-  _globals['_REAPED']._serialized_end=1045
+  _globals['_FORK']._serialized_end=537
+  _globals['_REAP']._serialized_start=539
+  _globals['_REAP']._serialized_end=558
+  _globals['_ZYGOTEREPLY']._serialized_start=561
+  _globals['_ZYGOTEREPLY']._serialized_end=793
+  _globals['_READY']._serialized_start=795
+  _globals['_READY']._serialized_end=822
+  _globals['_FORKED']._serialized_start=824
+  _globals['_FORKED']._serialized_end=899
+  _globals['_FORKFAILED']._serialized_start=901
+  _globals['_FORKFAILED']._serialized_end=983
+  _globals['_REAPED']._serialized_start=985
+  _globals['_REAPED']._serialized_end=1066
 # @@protoc_insertion_point(module_scope)

@@ -103,8 +103,13 @@ class Fork(_message.Message):
 
     ATTEMPT_FIELD_NUMBER: _builtins.int
     BEHAVIOUR_FIELD_NUMBER: _builtins.int
+    DESCRIPTORS_FIELD_NUMBER: _builtins.int
     behaviour: _builtins.str
     """Behaviour it will run."""
+    descriptors: _builtins.int
+    """Most descriptors that each of its processes may have open; 0 for what the
+    machine allows.
+    """
     @_builtins.property
     def attempt(self) -> _host_service_pb2.AttemptKey:
         """The attempt it is for."""
@@ -114,10 +119,11 @@ class Fork(_message.Message):
         *,
         attempt: _host_service_pb2.AttemptKey | None = ...,
         behaviour: _builtins.str = ...,
+        descriptors: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "behaviour", b"behaviour"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "behaviour", b"behaviour", "descriptors", b"descriptors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,146 @@
+"""Whether a host has room for one more: by bytes, by CPU and by what the kernel says of its pressure.
+
+Bytes are what is free, less what was set aside for those that are there and not used yet, less the head-room: what
+could be used up before anybody has noticed and ended something. A host with nothing on it always has room for one.
+
+See also: `reservation`, for what an attempt is expected to need; docs/admission.md.
+"""
+
+from typing import Final, TypeAlias
+
+from hundredfold.v1 import coordinator_service_pb2, task_pb2
+
+from hundredfold_coordinator.core.load import Load
+from hundredfold_coordinator.core.reservation import MIB, Reservation, expected_cores, expected_seconds
+from hundredfold_coordinator.core.state import AttemptId, HostState, State
+
+Closed: TypeAlias = tuple[task_pb2.GateKind.ValueType, str]
+"""A gate that is closed, and why, in one sentence."""
+
+RAMP: Final = 16
+"""How many attempts of which nothing is known are started at most before the first of them has been looked at."""
+_LEAST_RAMP: Final = 4
+_RAMP_BYTES: Final = 512 * MIB
+"""Memory that must be free for each of them, but for the first few."""
+CPU_OVERCOMMIT: Final = 2.0
+"""How many attempts may want a CPU at once, for each CPU."""
+BUSY_CORES: Final = 0.2
+"""From how much on a behaviour counts as one that uses CPU."""
+_STALLED: Final = 0.1
+_SHORT: Final = 0.1
+_GROWTH_SECONDS: Final = 1.0
+"""How far ahead it is looked, if memory is being used up faster than was expected."""
+_SEEN_SECONDS: Final = 0.5
+"""How long an attempt must have been there before what it uses says something of others."""
+_REASSESS_NS: Final = 200_000_000
+
+
+def closed(state: State, host: HostState, behaviour: str, wanted: Reservation) -> Closed | None:
+    """Return why an attempt may not be started on a host now; None if it may."""
+    machine = host.machine
+    if machine is None or not state.limits.memory_reserve_bytes:
+        return _closed_by_cpu(state, host, behaviour) if machine else None
+    return (
+        _closed_by_memory(state, host, machine, wanted)
+        or _closed_by_ramp(host, wanted)
+        or _closed_by_cpu(state, host, behaviour)
+        or _closed_by_pressure(host, machine)
+    )
+
+
+def room_bytes(state: State, host: HostState) -> int:
+    """Return how much may still be set aside on a host; below zero if too much was already."""
+    machine = host.machine
+    if machine is None:
+        return 0
+    # What was learned says how far it goes; of what nobody knows, only how fast it goes is known.
+    growing = int(machine.memory_growth_bytes * _GROWTH_SECONDS) if host.guessing else 0
+    return machine.memory_free_bytes - machine.headroom_bytes - max(reserved_bytes(state), growing)
+
+
+def reserved_bytes(state: State) -> int:
+    """Return what is set aside and not used yet, on all hosts: they share one machine."""
+    return sum(host.outstanding_bytes for host in state.hosts.values())
+
+
+def take_up(
+    state: State, host: HostState, key: AttemptId, behaviour: str, launched_ns: int, wanted: int, *, known: bool
+) -> None:
+    """Note what an attempt takes of a host."""
+    cores, lasts = expected_cores(state, behaviour), expected_seconds(state, behaviour)
+    host.loads[key] = Load(behaviour, wanted, cores, launched_ns, lasts, known)
+    host.outstanding_bytes += wanted
+    host.guessing |= not known
+    host.ramp -= 1
+
+
+def give_back(host: HostState, key: AttemptId, now_ns: int) -> None:
+    """Note that an attempt is gone."""
+    load = host.loads.pop(key, None)
+    if load:
+        host.outstanding_bytes = max(0, host.outstanding_bytes - load.outstanding_bytes(now_ns))
+
+
+def reassess(host: HostState, now_ns: int) -> None:
+    """Take in what a host has measured."""
+    free = host.machine.memory_free_bytes if host.machine else 0
+    host.ramp = max(_LEAST_RAMP, len(host.loads), min(RAMP, free // _RAMP_BYTES))
+    if abs(now_ns - host.assessed_ns) >= _REASSESS_NS:  # for a thousand attempts it takes a millisecond
+        host.assessed_ns = now_ns
+        host.outstanding_bytes = sum(load.outstanding_bytes(now_ns) for load in host.loads.values())
+        host.guessing = not all(load.known for load in host.loads.values())
+
+
+def note_use(state: State, host: HostState, key: AttemptId, used_bytes: int, now_ns: int) -> None:
+    """Take in what an attempt was seen to use."""
+    load = host.loads.get(key)
+    if load:
+        load.used_bytes = used_bytes
+        if load.age_seconds(now_ns) >= _SEEN_SECONDS:
+            state.seen_bytes[load.behaviour] = max(used_bytes, state.seen_bytes.get(load.behaviour, 0))
+
+
+def _closed_by_memory(
+    state: State, host: HostState, machine: coordinator_service_pb2.Machine, wanted: Reservation
+) -> Closed | None:
+    free, headroom = machine.memory_free_bytes, machine.headroom_bytes
+    if free < headroom:
+        return task_pb2.GATE_KIND_MEMORY, f"{free // MIB} MiB are free, {headroom // MIB} MiB are kept in reserve"
+    if wanted.size <= room_bytes(state, host) or not host.loads:
+        return None
+    taken = reserved_bytes(state) // MIB
+    growing = machine.memory_growth_bytes // MIB
+    return task_pb2.GATE_KIND_MEMORY, (
+        f"it needs {wanted.size // MIB} MiB ({wanted.source}); {free // MIB} MiB are free, of which {taken} MiB are "
+        f"set aside for what runs and {headroom // MIB} MiB kept in reserve, and {growing} MiB more are used a second"
+    )
+
+
+def _closed_by_ramp(host: HostState, wanted: Reservation) -> Closed | None:
+    if wanted.known or host.ramp > 0 or not host.loads:
+        return None
+    return task_pb2.GATE_KIND_RAMP, "nobody knows what its behaviour needs; those just started are looked at first"
+
+
+def _closed_by_cpu(state: State, host: HostState, behaviour: str) -> Closed | None:
+    machine, wanted = host.machine, expected_cores(state, behaviour)
+    if machine is None or wanted < BUSY_CORES:
+        return None
+    busy, most = sum(load.cores for load in host.loads.values()), machine.cpu_count * CPU_OVERCOMMIT
+    if not busy or busy + wanted <= most:
+        return None
+    return task_pb2.GATE_KIND_CPU, (
+        f"it keeps {wanted:.1f} CPUs busy; those that run want {busy:.1f}, and {most:g} are allowed on "
+        f"{machine.cpu_count} CPUs"
+    )
+
+
+def _closed_by_pressure(host: HostState, machine: coordinator_service_pb2.Machine) -> Closed | None:
+    pressure = machine.pressure
+    if pressure.memory_full < _STALLED or not host.loads:
+        return None
+    # Of the whole machine, it may be a stranger's that costs nobody else anything, as long as there is memory.
+    short = machine.memory_free_bytes < _SHORT * machine.memory_total_bytes
+    if pressure.scope == coordinator_service_pb2.PRESSURE_SCOPE_MACHINE and not short:
+        return None
+    return task_pb2.GATE_KIND_PRESSURE, f"what runs waits for memory {pressure.memory_full:.0%} of the time"

@@ -1,0 +1,41 @@
+"""The door: what is not let in, why, and when to come again.
+
+Cheap, and asked before anything else is done about a submission, so that refusing many costs next to nothing.
+"""
+
+import math
+from typing import Final
+
+from hundredfold.errors import Draining, HundredfoldError, QueueFull, StoreFull
+
+from hundredfold_coordinator.core.state import State
+
+ROOM_SECONDS: Final = 5
+"""When to try again what was refused because the store was full."""
+_DRAINED_SHARE: Final = 0.05
+_LONGEST_SECONDS: Final = 60
+
+
+def refusal(state: State, tenant: str, size: int, now_ns: int) -> HundredfoldError | None:
+    """Return why a task of a tenant with an input of `size` bytes is not accepted now; None if it is."""
+    limits, queue = state.limits, state.queue
+    if state.draining:
+        return Draining()
+    if state.store_full:
+        return StoreFull(ROOM_SECONDS)
+    wait = _wait_seconds(state, now_ns)
+    if len(queue) >= limits.queue_limit:
+        return QueueFull(limits.queue_limit, "tasks", wait, "queue_limit")
+    if queue.size + size > limits.queue_bytes:
+        return QueueFull(limits.queue_bytes, "bytes of input", wait, "queue_bytes")
+    if queue.counts[tenant] >= limits.tenant_queue_limit:
+        return QueueFull(limits.tenant_queue_limit, f"tasks of tenant {tenant!r}", wait, "tenant_queue_limit")
+    return None
+
+
+def _wait_seconds(state: State, now_ns: int) -> int:
+    """Return how long it takes to start a twentieth of what waits, at the rate of the last minute."""
+    rate = state.starts.per_second(now_ns)
+    if not rate:
+        return 1
+    return max(1, min(_LONGEST_SECONDS, math.ceil(len(state.queue) * _DRAINED_SHARE / rate)))

@@ -1,0 +1,82 @@
+"""The commands that say why and how many: explain, fit, doctor, status."""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from command_line import Cli
+from hundredfold.testing.coordinator import eventually
+
+
+def test_explain_says_why(cli: Cli, tmp_path: Path) -> None:
+    task_id = cli("submit", "hold", json.dumps({"path": str(tmp_path / "go")}), "--tenant", "t").stdout.strip()
+    eventually(lambda: "Attempt 1 runs on host" in cli("explain", task_id).stdout, what="running")
+    assert "set aside" in cli("get", task_id).stdout
+    (tmp_path / "go").touch()
+    cli("wait", task_id)
+    told = cli("explain", task_id).stdout.splitlines()
+    assert told[0].startswith("It is SUCCEEDED,")
+    assert told[1].startswith("Attempt 1 completed.")
+    shown = json.loads(cli("explain", task_id, "-o", "json").stdout)
+    assert shown["attempts"][0]["summary"].startswith("Attempt 1 completed.")
+    assert cli("explain", "nobody").returncode == 4
+
+
+def test_fit_says_how_many_more_and_what_is_short(cli: Cli) -> None:
+    said = cli("fit", "nap").stdout
+    assert " more; " in said
+    assert " is the limit: " in said
+    assert int(json.loads(cli("fit", "nap", "-o", "json").stdout)["count"]) == int(said.split()[0])
+    limited = cli("fit", "nap", "--memory-limit-bytes", str(1 << 50)).stdout
+    assert limited.startswith(("1 more; memory is the limit", "0 more; memory is the limit"))
+    unknown = cli("fit", "nobody")
+    assert (unknown.returncode, "'nobody'" in unknown.stderr) == (4, True)
+
+
+def test_ps_and_hosts_show_reservations(cli: Cli, tmp_path: Path) -> None:
+    task_id = cli("submit", "hold", json.dumps({"path": str(tmp_path / "go")})).stdout.strip()
+    eventually(lambda: task_id in cli("ps").stdout, what="the worker")
+    assert "RESERVED" in cli("ps").stdout
+    assert "RESERVED" in cli("hosts").stdout
+    assert "kept in reserve" in cli("status").stdout
+    (tmp_path / "go").touch()
+
+
+def test_status_can_be_watched(cli: Cli) -> None:
+    with cli.start("status", "--watch", "-o", "json") as watching:
+        assert watching.stdout
+        first, second = (json.loads(watching.stdout.readline()) for _ in range(2))
+        watching.terminate()
+        assert watching.wait(10) == -signal.SIGTERM
+    assert first["pid"] == second["pid"]
+
+
+def test_doctor_needs_no_coordinator(cli: Cli, tmp_path: Path) -> None:
+    begin = time.monotonic()
+    findings = [
+        json.loads(line)
+        for line in cli("doctor", "-o", "json", "--data-dir", str(tmp_path / "none")).stdout.splitlines()
+    ]
+    names = [finding["name"] for finding in findings]
+    assert names == ["containment", "memory", "pressure", "swap", "files", "processes", "disk", "sqlite"]
+    assert all(finding["found"] and finding["follows"] for finding in findings)
+    assert "never given away" in cli("doctor").stdout
+    assert time.monotonic() - begin < 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--tenant-weight", "a"], "is 'a' and must look like NAME=FIGURE"),
+        (["--tenant-weight", "a=0"], "is 'a=0' and must look like NAME=FIGURE"),
+        (["--behaviour-limit", "b=many"], "is 'b=many' and must look like NAME=FIGURE"),
+        (["--queue-bytes", "0"], "`queue_bytes` is 0"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_a_setting_that_is_none_is_refused(cli: Cli, arguments: list[str], said: str) -> None:
+    answer: subprocess.CompletedProcess[str] = cli("serve", *arguments)
+    assert (answer.returncode, said in answer.stderr) == (5, True), answer.stderr

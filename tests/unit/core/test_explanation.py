@@ -1,0 +1,270 @@
+"""Reads every sentence that a person would read: for each gate, for each outcome, for each end."""
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from hundredfold.v1 import attempt_pb2, policy_pb2, task_pb2
+from hundredfold.v1 import coordinator_service_pb2 as pb
+from hundredfold_coordinator.core import effects, events, lifecycle
+from hundredfold_coordinator.core.change import enqueue
+from hundredfold_coordinator.core.explanation import attempt_summary, explain
+from hundredfold_coordinator.core.fit import fit
+
+if TYPE_CHECKING:
+    from tests.unit.core.conftest import Core
+
+HOST = "host-1"
+MIB = 1 << 20
+SECOND = 1_000_000_000
+
+
+def told(core: "Core", task_id: str) -> pb.ExplainTaskResponse:
+    return explain(core.state, core.stored(task_id), core.now_ns)
+
+
+def machine(core: "Core", free: int = 900, **fields: Any) -> None:
+    figures = {"memory_total_bytes": 1000 * MIB, "headroom_bytes": 100 * MIB, "cpu_count": 2, **fields}
+    core.tell(events.MachineMeasured, host=HOST, machine=pb.Machine(memory_free_bytes=free * MIB, **figures))
+
+
+def learn(core: "Core", mebibytes: int, cores: float) -> None:
+    """Let six runs end that have used so much."""
+    for number in range(6):
+        core.complete(core.run(f"lesson{number}"))
+        cpu = Duration(nanos=int((1 + 10 * cores) * 1e8)) if cores < 0.9 else Duration(seconds=int(1 + 10 * cores))
+        core.exited(
+            f"lesson{number}",
+            peak_pss_bytes=mebibytes * MIB,
+            wall_time=Duration(seconds=11),
+            cpu_time=cpu,
+            startup_cpu_time=Duration(seconds=1),
+        )
+
+
+# Gates ----------------------------------------------------------------------------------------------------------------
+
+
+def close(core: "Core", gate: str) -> str:
+    """Close a gate, and submit a task that waits at it; return the task."""
+    spec: dict[str, Any] = {}
+    limits: dict[str, Any] = {}
+    if gate in ("CONCURRENCY", "TENANT_LIMIT", "BEHAVIOUR_LIMIT"):
+        limits = {
+            "CONCURRENCY": {"concurrency": 1},
+            "TENANT_LIMIT": {"tenant_limits": {"": 1}},
+            "BEHAVIOUR_LIMIT": {"behaviour_limits": {"b": 1}},
+        }[gate]
+    core.limit(memory_reserve_bytes=1, **limits)
+    if gate == "CPU":
+        learn(core, 1, 1.0)
+    machine(core)
+    for number in range({"CPU": 4, "RAMP": 4}.get(gate, 1)):
+        core.submit(f"before{number}", session="s")
+        core.state.queue.release(f"before{number}", "s")
+    if gate == "SESSION_BUSY":
+        core.state.queue.reserve("before0", "s")
+        spec = {"session": "s"}
+    elif gate == "MEMORY":
+        spec = {"limits": policy_pb2.Limits(memory_bytes=900 * MIB)}
+    elif gate == "DELAYED":
+        spec = {"not_before": {"seconds": 10}}
+    elif gate == "ENVIRONMENT":
+        spec = {"environment": "other"}
+    elif gate == "NO_HOST":
+        core.tell(events.HostDetached, host=HOST)
+    elif gate == "PRESSURE":
+        machine(core, pressure=pb.Pressure(scope=pb.PRESSURE_SCOPE_CGROUP, memory_full=0.25))
+    core.submit("t1", **spec)
+    return "t1"
+
+
+SENTENCES = {
+    "CONCURRENCY": "1 of 1 attempts are alive",
+    "SESSION_BUSY": "task before0 has session 's'",
+    "NO_HOST": "no host is connected yet",
+    "ENVIRONMENT": "environment 'other' is not ready",
+    "MEMORY": "it needs 900 MiB (its declared limit: too few runs have ended); 900 MiB are free, of which 64 MiB are "
+    "set aside for what runs and 100 MiB kept in reserve, and 0 MiB more are used a second",
+    "DELAYED": "it may start at 1970-01-01 00:00:10 UTC",
+    "CPU": "it keeps 1.0 CPUs busy; those that run want 3.9, and 4 are allowed on 2 CPUs",
+    "PRESSURE": "what runs waits for memory 25% of the time",
+    "RAMP": "nobody knows what its behaviour needs; those just started are looked at first",
+    "TENANT_LIMIT": "1 attempts of tenant '' are alive",
+    "BEHAVIOUR_LIMIT": "1 attempts of behaviour 'b' are alive",
+}
+
+
+@pytest.mark.parametrize("gate", SENTENCES)
+def test_a_gate_is_explained(house: "Core", gate: str) -> None:
+    found = told(house, close(house, gate))
+    assert found.state == lifecycle.QUEUED
+    assert found.summary.startswith(f"It waits at gate {gate}: {SENTENCES[gate]}.")
+    assert task_pb2.GateKind.Name(found.gate.kind) == f"GATE_KIND_{gate}"
+
+
+@pytest.mark.parametrize(
+    ("gate", "sentence"),
+    [
+        ("DRAINING", "the coordinator is stopping; the next one starts it"),
+        ("STORE_FULL", "the store is full; the room that is left is kept for what runs"),
+        ("SUSPECT", "it was there 2 times when its host was lost"),
+    ],
+)
+def test_a_gate_that_closes_behind_a_task_is_explained(core: "Core", gate: str, sentence: str) -> None:
+    core.submit("t1")
+    record = core.state.tasks["t1"]
+    if gate == "DRAINING":
+        core.tell(events.DrainBegan, reply=None)
+    elif gate == "STORE_FULL":
+        core.tell(events.StoreRoomChanged, full=True)
+    else:
+        core.state.suspects.update(("x", number) for number in range(1000))
+        for number in (1, 2):
+            record.task.attempts.add(number=number, outcome=attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST)
+        enqueue(core.state, record)
+        core.attach()
+    assert told(core, "t1").summary.startswith(f"It waits at gate {gate}: {sentence}.")
+
+
+def test_every_gate_has_its_sentence() -> None:
+    gates = {name.removeprefix("GATE_KIND_") for name in task_pb2.GateKind.DESCRIPTOR.values_by_name} - {"UNSPECIFIED"}
+    assert gates == SENTENCES.keys() | {"DRAINING", "STORE_FULL", "SUSPECT"}
+
+
+def test_who_waits_is_told_its_position_and_when_it_may_start(house: "Core") -> None:
+    house.limit(concurrency=1)
+    for number in range(5):
+        house.submit(f"t{number}")
+    assert told(house, "t4").position == 4
+    for number in range(3):
+        house.now_ns += SECOND
+        house.exited(f"t{number}")
+        house.cancel(f"t{number}")
+    found = told(house, "t4")
+    assert found.position == 1
+    assert 0 < found.estimated_wait.ToNanoseconds() < 5 * SECOND
+    assert "It is number 1 of those that wait; as many as in the last minute, and it starts in about" in found.summary
+
+
+def test_other_tenants_have_their_shares_of_the_positions(house: "Core") -> None:
+    house.limit(concurrency=1)
+    for number in range(11):
+        house.submit(f"a{number:02}", tenant="A")
+    house.submit("b", tenant="B")
+    assert told(house, "b").position == 2, "A's first one may come before"
+    assert told(house, "a10").position == 11, "B's only one comes before"
+
+
+# Attempts -------------------------------------------------------------------------------------------------------------
+
+MESSAGES = {
+    "COMPLETED": "Attempt 1 completed.",
+    "RAISED": "Attempt 1 raised an exception: why.",
+    "EXITED": "Attempt 1 exited before it had delivered: why.",
+    "SIGNALLED": "Attempt 1 was ended by a signal: why.",
+    "CANCELLED": "Attempt 1 was cancelled: why.",
+    "DRAINED": "Attempt 1 was given back to the queue when the coordinator stopped: why.",
+    "HOST_LOST": "Attempt 1 was lost with its host: why.",
+    "LAUNCH_FAILED": "Attempt 1 could not be started: why.",
+    "INVALID_INPUT": "Attempt 1 found its input invalid: why.",
+    "PROTOCOL_VIOLATION": "Attempt 1 broke the protocol: why.",
+    "TIMED_OUT": "Attempt 1 took too long: why.",
+    "OOM_KILLED": "Attempt 1 used too much memory: why.",
+    "EVICTED": "Attempt 1 was evicted to save the machine: why.",
+    "FENCED": "Attempt 1 was given up: why.",
+}
+
+
+@pytest.mark.parametrize("outcome", MESSAGES)
+def test_an_end_is_explained(outcome: str) -> None:
+    attempt = attempt_pb2.Attempt(number=1, outcome=f"ATTEMPT_OUTCOME_{outcome}", reservation_bytes=64 * MIB)
+    if outcome != "COMPLETED":
+        attempt.failure.message = "why"
+    assert attempt_summary(attempt) == MESSAGES[outcome]
+    attempt.receipt.peak_pss_bytes = 120 * MIB
+    attempt.receipt.wall_time.FromMilliseconds(3200)
+    attempt.receipt.cpu_time.FromMilliseconds(500)
+    used = " It ran 3.2 s and used 0.5 s of CPU and at most 120 MiB of memory, with 64 MiB set aside for it."
+    assert attempt_summary(attempt) == MESSAGES[outcome] + used
+
+
+def test_every_outcome_has_its_sentence() -> None:
+    outcomes = {
+        name.removeprefix("ATTEMPT_OUTCOME_") for name in attempt_pb2.AttemptOutcome.DESCRIPTOR.values_by_name
+    } - {"UNSPECIFIED"}
+    assert outcomes == MESSAGES.keys()
+
+
+def test_what_runs_is_explained(house: "Core") -> None:
+    house.run("t1")
+    house.launched("t1", pid=77)
+    house.now_ns += 3 * SECOND
+    assert told(house, "t1").summary == (
+        "Attempt 1 runs on host host-1 with pid 77, since 3.0 s; it has 64 MiB that are set aside for it."
+    )
+    assert told(house, "t1").attempts[0].summary == "Attempt 1 runs; 64 MiB are set aside for it."
+
+
+# Tasks ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_success_is_explained(house: "Core") -> None:
+    house.complete(house.run("t1"))
+    assert told(house, "t1").summary == "It is SUCCEEDED, 0.0 s after its submission and 1 attempt(s)."
+
+
+def test_a_dead_letter_says_how_to_try_again(house: "Core") -> None:
+    house.run("t1", retry=policy_pb2.RetryPolicy(max_attempts=1))
+    house.exited("t1", exit_code=3)
+    assert told(house, "t1").summary == (
+        "It is FAILED, 0.0 s after its submission and 1 attempt(s): Exited: the agent exited with code 3 before it "
+        "delivered a result. It is a dead letter (RETRIES_EXHAUSTED); `hundredfold retry t1` tries it again."
+    )
+
+
+def test_a_cancelled_one_says_who_wanted_it(core: "Core") -> None:
+    core.submit("t1")
+    core.cancel("t1", "because")
+    assert told(core, "t1").summary.endswith("0 attempt(s): Cancelled: because.")
+
+
+# Fit ------------------------------------------------------------------------------------------------------------------
+
+
+def fits(core: "Core", **fields: Any) -> tuple[int, str, str]:
+    answer = fit(core.state, pb.FitRequest(**{"behaviour": "b", "environment": "default", **fields}))
+    return answer.count, task_pb2.GateKind.Name(answer.gate.kind).removeprefix("GATE_KIND_"), answer.gate.detail
+
+
+def test_what_fits_is_what_would_start(house: "Core") -> None:
+    house.limit(memory_reserve_bytes=1)
+    learn(house, 100, 0.0)
+    machine(house, 550)
+    count, gate, detail = fits(house)
+    assert (count, gate) == (4, "MEMORY")
+    assert detail == "450 MiB may still be set aside, and each needs 99 MiB"
+    started = [task_id for n in range(9) for task_id in house.submit(f"t{n}").all(effects.Launch)]
+    assert len(started) == count
+    assert fits(house)[:2] == (0, "MEMORY")
+
+
+def test_the_nearest_limit_is_named(house: "Core") -> None:
+    house.limit(concurrency=7, tenant_limits={"A": 5}, behaviour_limits={"b": 3})
+    assert fits(house)[:2] == (3, "BEHAVIOUR_LIMIT")
+    assert fits(house, behaviour="c", tenant="A")[:2] == (5, "TENANT_LIMIT")
+    assert fits(house, behaviour="c")[:2] == (7, "CONCURRENCY")
+    house.state.draining = True
+    assert fits(house)[:2] == (0, "DRAINING")
+
+
+def test_cpus_are_counted(house: "Core") -> None:
+    learn(house, 1, 1.0)
+    machine(house)
+    assert fits(house)[:2] == (4, "CPU")
+
+
+def test_without_a_host_nothing_fits(core: "Core") -> None:
+    assert fits(core)[:2] == (0, "NO_HOST")
+    core.attach(HOST, "other")
+    assert fits(core)[:2] == (0, "ENVIRONMENT")
