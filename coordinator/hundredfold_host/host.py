@@ -21,7 +21,7 @@ from hundredfold_host import eviction, proc, receipt, sweep
 from hundredfold_host.containment.contract import Containment
 from hundredfold_host.containment.hierarchies import own_cgroups
 from hundredfold_host.link import Link
-from hundredfold_host.machine import IDLE_SECONDS, SAMPLE_SECONDS, MachineMonitor, News
+from hundredfold_host.machine import CALM_SECONDS, SAMPLE_SECONDS, MachineMonitor, News
 from hundredfold_host.monitor import Monitor
 from hundredfold_host.worker import AttemptId, Worker, attempt_id
 from hundredfold_host.zygote import Zygote, raise_open_files
@@ -39,6 +39,7 @@ class Host:
         self._config = config
         self._machine = MachineMonitor(own_cgroups(), config.memory_reserve_bytes)
         self._news = News()
+        self._launched = asyncio.Event()
         self._containment = containment
         self._orphan_seconds = config.orphan_time.ToTimedelta().total_seconds()
         self._grace_seconds = _ORPHAN_GRACE_SECONDS
@@ -173,6 +174,7 @@ class Host:
         """See `zygote.Events`."""
         key = attempt_id(worker.key)
         self._workers[key] = worker
+        self._launched.set()
         self._link.report(pb.HostReport(launched=pb.Launched(attempt=worker.key, process=worker.identity)))
         if key in self._unwanted:
             worker.end(attempt_pb2.KILL_CAUSE_REQUESTED, self._unwanted.pop(key))
@@ -267,11 +269,15 @@ class Host:
 
     async def _watch_machine(self) -> None:
         while True:
+            self._launched.clear()
             sample = self._machine.sample()
             self._evict(sample)
             if self._news.is_worth_a_word(sample, len(self._workers)):
                 self._report_usage(pb.Usage(machine=sample))
-            await asyncio.sleep(SAMPLE_SECONDS if self._workers else IDLE_SECONDS)
+            await asyncio.sleep(SAMPLE_SECONDS)
+            if self._machine.is_calm(sample) or not self._workers:
+                with contextlib.suppress(TimeoutError):  # whoever launches waits to hear what that has come to
+                    await asyncio.wait_for(self._launched.wait(), CALM_SECONDS - SAMPLE_SECONDS)
 
     def _report_usage(self, usage: pb.Usage) -> None:
         if not (self._link.alone_seconds or self._link.crowded):

@@ -13,8 +13,8 @@ from hundredfold_host.memory import MemoryCgroup, fault_rate
 from hundredfold_host.pressure import PressureMonitor
 
 SAMPLE_SECONDS: Final = 0.05
-IDLE_SECONDS: Final = 0.25
-"""How often it is looked while there is nothing that could use up memory."""
+CALM_SECONDS: Final = 0.25
+"""How often it is looked while nothing could use up what is free in twice that time."""
 REACTION_SECONDS: Final = 0.1
 """From the moment that memory runs short until something is ended for it: a sample and a kill. What could be used up
 meanwhile is never given away."""
@@ -42,7 +42,8 @@ class MachineMonitor:
         self._slow = pb.Machine(cpu_count=psutil.cpu_count() or 1)
         self._slow_at = float("-inf")
         usable = self._cgroup.limit_bytes or total
-        needed = max(reserve_bytes, int(fault_rate() * REACTION_SECONDS)) if reserve_bytes else 0
+        self._fault_rate = fault_rate()
+        needed = max(reserve_bytes, int(self._fault_rate * REACTION_SECONDS)) if reserve_bytes else 0
         self.headroom_bytes = min(needed, int(usable * _LARGEST_SHARE))
         psutil.cpu_percent()  # the first call only remembers where to count from
 
@@ -64,6 +65,10 @@ class MachineMonitor:
         machine.memory_growth_bytes = self._growth(now, free)
         machine.time.GetCurrentTime()
         return machine
+
+    def is_calm(self, machine: pb.Machine) -> bool:
+        """Whether there is so much free that it need not be looked at as often as possible."""
+        return machine.memory_free_bytes - self.headroom_bytes > 2 * CALM_SECONDS * self._fault_rate
 
     def _look_slowly(self) -> None:
         swap = psutil.swap_memory()
@@ -93,7 +98,7 @@ class News:
         """Whether memory has moved, attempts have come, or nothing was said for a while."""
         moved = abs(machine.memory_free_bytes - self._free) > _MOVED_SHARE * machine.memory_total_bytes
         now = time.monotonic()
-        if not moved and workers <= self._workers and now - self._told_at < IDLE_SECONDS:
+        if not moved and workers <= self._workers and now - self._told_at < CALM_SECONDS:
             self._workers = min(workers, self._workers)
             return False
         self._told_at, self._free, self._workers = now, machine.memory_free_bytes, workers

@@ -18,8 +18,8 @@ from hundredfold.v1 import attempt_pb2
 from hundredfold_host import proc
 from hundredfold_host.worker import AttemptId, Worker
 
-_BUDGET: Final = 0.02
-"""Share of one core that measuring may use."""
+_BUDGET: Final = 0.01
+"""Share of one core that measuring attempts may use."""
 
 _PSS_SECONDS: Final = 0.005
 """Time for proportional set sizes in one sweep, in seconds."""

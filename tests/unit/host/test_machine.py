@@ -71,6 +71,14 @@ def test_headroom_is_what_was_asked_for_at_least_and_a_quarter_at_most(tmp_path:
     assert MachineMonitor({}, 1 << 30).headroom_bytes >= 1 << 30
 
 
+def test_it_is_calm_while_nothing_could_use_up_what_is_free_in_time(tmp_path: Path) -> None:
+    monitor = MachineMonitor({UNIFIED: cgroup_v2(tmp_path, str(400 * MIB), 0)}, 1)
+    monitor._fault_rate = 100 * MIB
+    free = monitor.headroom_bytes + 50 * MIB
+    assert not monitor.is_calm(pb.Machine(memory_free_bytes=free))
+    assert monitor.is_calm(pb.Machine(memory_free_bytes=free + 1))
+
+
 def test_growth_is_what_less_is_free_per_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100.0, 100.0, 100.1, 100.2, 100.5])
     path = cgroup_v2(tmp_path, str(1000 * MIB), 100 * MIB)

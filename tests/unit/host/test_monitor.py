@@ -165,7 +165,7 @@ def test_an_expensive_sweep_makes_the_next_one_late(world: World, monkeypatch: p
     monkeypatch.setattr(time, "thread_time", lambda: next(clock))
     watch = world.monitor(0.25)
     assert watch.sweep()[1] == 0.25
-    assert watch.sweep()[1] == pytest.approx(5), "measuring may take a fiftieth of the time"
+    assert watch.sweep()[1] == pytest.approx(10), "measuring may take a hundredth of the time"
 
 
 def test_whose_limit_nothing_else_holds_is_measured_in_every_sweep(
