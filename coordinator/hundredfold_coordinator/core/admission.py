@@ -42,7 +42,7 @@ def closed(state: State, host: HostState, behaviour: str, wanted: Reservation) -
         return _closed_by_cpu(state, host, behaviour) if machine else None
     return (
         _closed_by_memory(state, host, machine, wanted)
-        or _closed_by_ramp(host, wanted)
+        or _closed_by_ramp(state, host, wanted)
         or _closed_by_cpu(state, host, behaviour)
         or _closed_by_pressure(host, machine)
     )
@@ -71,7 +71,7 @@ def take_up(
     host.loads[key] = Load(behaviour, wanted, cores, launched_ns, lasts, known)
     host.outstanding_bytes += wanted
     host.guessing |= not known
-    host.ramp -= 1
+    state.ramp -= 1
 
 
 def give_back(host: HostState, key: AttemptId, now_ns: int) -> None:
@@ -81,10 +81,10 @@ def give_back(host: HostState, key: AttemptId, now_ns: int) -> None:
         host.outstanding_bytes = max(0, host.outstanding_bytes - load.outstanding_bytes(now_ns))
 
 
-def reassess(host: HostState, now_ns: int) -> None:
+def reassess(state: State, host: HostState, now_ns: int) -> None:
     """Take in what a host has measured."""
     free = host.machine.memory_free_bytes if host.machine else 0
-    host.ramp = max(_LEAST_RAMP, len(host.loads), min(RAMP, free // _RAMP_BYTES))
+    state.ramp = max(_LEAST_RAMP, len(state.alive), min(RAMP, free // _RAMP_BYTES))
     if abs(now_ns - host.assessed_ns) >= _REASSESS_NS:  # for a thousand attempts it takes a millisecond
         host.assessed_ns = now_ns
         host.outstanding_bytes = sum(load.outstanding_bytes(now_ns) for load in host.loads.values())
@@ -116,8 +116,8 @@ def _closed_by_memory(
     )
 
 
-def _closed_by_ramp(host: HostState, wanted: Reservation) -> Closed | None:
-    if wanted.known or host.ramp > 0 or not host.loads:
+def _closed_by_ramp(state: State, host: HostState, wanted: Reservation) -> Closed | None:
+    if wanted.known or state.ramp > 0 or not host.loads:
         return None
     return task_pb2.GATE_KIND_RAMP, "nobody knows what its behaviour needs; those just started are looked at first"
 

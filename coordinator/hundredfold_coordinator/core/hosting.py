@@ -119,7 +119,7 @@ def measure(state: State, _tx: Transaction, event: MachineMeasured) -> None:
         for usage in event.attempts:
             key = usage.attempt.task_id, usage.attempt.number
             admission.note_use(state, host, key, usage.pss_bytes, event.now_ns)
-        admission.reassess(host, event.now_ns)
+        admission.reassess(state, host, event.now_ns)
 
 
 def launched(state: State, tx: Transaction, event: Launched) -> None:

@@ -49,7 +49,6 @@ class HostState:
         outstanding_bytes: memory set aside for its attempts and not used by them yet.
         guessing: whether for some of them that is only a guess.
         assessed_ns: when that was last worked out.
-        ramp: how many more attempts may be started of which nothing is known, before the next sample.
         exhausted: why it could make no process just now; empty if it could.
         silent: whether it has not been heard of for some seconds.
         retiring: whether it is to run what it has to its end, and no more.
@@ -63,7 +62,6 @@ class HostState:
     outstanding_bytes: int = 0
     guessing: bool = False
     assessed_ns: int = 0
-    ramp: int = 0
     exhausted: str = ""
     silent: bool = False
     retiring: bool = False
@@ -94,6 +92,7 @@ class State:
         kept: tasks in the store, as far as they are counted; see `retention`.
         dead: those of them that are dead letters.
         last_turn_ns: the highest `turn_ns` of all tasks that were submitted.
+        ramp: how many more attempts may be started of which nothing is known, before the next sample of the machine.
         unpassed: a task that has waited for memory so long that no smaller one is started before it; empty for none.
         draining: whether nothing more is accepted and started.
         store_full: whether nothing more is accepted, for want of room in the store.
@@ -120,6 +119,7 @@ class State:
     kept: int = 0
     dead: int = 0
     last_turn_ns: int = 0
+    ramp: int = 0
     unpassed: str = ""
     draining: bool = False
     store_full: bool = False
