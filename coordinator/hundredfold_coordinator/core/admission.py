@@ -28,6 +28,7 @@ BUSY_CORES: Final = 0.2
 """From how much on a behaviour counts as one that uses CPU."""
 _STALLED: Final = 0.1
 _SHORT: Final = 0.1
+_MOST_SHARE: Final = 0.75
 _GROWTH_SECONDS: Final = 1.0
 """How far ahead it is looked, if memory is being used up faster than was expected."""
 _SEEN_SECONDS: Final = 0.5
@@ -79,6 +80,13 @@ def give_back(host: HostState, key: AttemptId, now_ns: int) -> None:
     load = host.loads.pop(key, None)
     if load:
         host.outstanding_bytes = max(0, host.outstanding_bytes - load.outstanding_bytes(now_ns))
+
+
+def had_it_all(host: HostState | None, key: AttemptId, peak_bytes: int) -> bool:
+    """Whether an attempt was alone on its host and used most of the memory: with more than that nobody can serve it."""
+    if host is None or host.machine is None or host.loads.keys() != {key}:
+        return False
+    return peak_bytes > _MOST_SHARE * (host.machine.memory_limit_bytes or host.machine.memory_total_bytes)
 
 
 def reassess(state: State, host: HostState, now_ns: int) -> None:

@@ -171,9 +171,12 @@ def exited(state: State, tx: Transaction, event: Exited) -> None:
     record = _alive(state, event.attempt)
     if record:
         running = _is_running(record, event.attempt)
+        failure = failure_of(event.receipt, record.task.spec.limits)
+        if admission.had_it_all(state.hosts.get(event.host), event.attempt, event.receipt.peak_pss_bytes):
+            failure.non_retryable |= failure.outcome == attempt_pb2.ATTEMPT_OUTCOME_EVICTED
         _write_receipt(state, tx, record, event.attempt, event.receipt)
         if running:
-            conclude(state, tx, record, failure_of(event.receipt, record.task.spec.limits))
+            conclude(state, tx, record, failure)
         learn(state, tx, record, event.attempt)
         forget_if_gone(state, tx, record)
     tx.then(Acknowledge(event.host, event.number))

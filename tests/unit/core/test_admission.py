@@ -132,6 +132,19 @@ def test_who_was_ended_for_its_memory_gets_more_the_next_time(house: "Core", cau
     assert house.stored("t1").task.attempts[1].reservation_bytes == 150 * MIB
 
 
+@pytest.mark.parametrize(("peak", "company", "again"), [(800, False, False), (800, True, True), (700, False, True)])
+def test_who_had_it_all_and_wanted_more_is_not_tried_again(
+    house: "Core", peak: int, *, company: bool, again: bool
+) -> None:
+    measure(house, 900)
+    house.run("t1")
+    if company:
+        house.run("t2")
+    house.exited("t1", kill_cause=attempt_pb2.KILL_CAUSE_EVICTED, signal=9, peak_pss_bytes=peak * MIB)
+    task = house.stored("t1").task
+    assert (task.dead_letter_cause == task_pb2.DEAD_LETTER_CAUSE_UNSPECIFIED) == again
+
+
 def test_nobody_gets_more_than_its_limit(house: "Core") -> None:
     assert wanted(house, memory=100, floor=400) == (100, True)
 
