@@ -21,6 +21,9 @@ from hundredfold_host.worker import AttemptId, Worker
 _BUDGET: Final = 0.01
 """Share of one core that measuring attempts may use."""
 
+_LIMIT_BUDGET: Final = 0.02
+"""The same, while there are limits that nothing holds but looking: there it must be looked more often."""
+
 _PSS_SECONDS: Final = 0.005
 """Time for proportional set sizes in one sweep, in seconds."""
 
@@ -39,7 +42,11 @@ class Monitor:
         begin = time.thread_time()
         usages = self._measure_workers() if self._workers else []
         cost = time.thread_time() - begin
-        return usages, max(self._interval, cost / _BUDGET)
+        return usages, max(self._interval, cost / (_LIMIT_BUDGET if self._holds_limits() else _BUDGET))
+
+    def _holds_limits(self) -> bool:
+        groups = (worker.group for worker in self._workers.values())
+        return any(attempt_pb2.ENFORCER_POLLING in (one.memory_enforcer, one.process_enforcer) for one in groups)
 
     def _measure_workers(self) -> list[host_service_pb2.AttemptUsage]:
         processes = proc.scan()

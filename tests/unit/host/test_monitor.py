@@ -168,6 +168,15 @@ def test_an_expensive_sweep_makes_the_next_one_late(world: World, monkeypatch: p
     assert watch.sweep()[1] == pytest.approx(10), "measuring may take a hundredth of the time"
 
 
+def test_where_only_looking_holds_a_limit_it_is_looked_more_often(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([20.0, 20.1])
+    monkeypatch.setattr(time, "thread_time", lambda: next(clock))
+    world.add(7, memory_bytes=1000)
+    assert world.monitor().sweep()[1] == pytest.approx(5)
+
+
 def test_whose_limit_nothing_else_holds_is_measured_in_every_sweep(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
