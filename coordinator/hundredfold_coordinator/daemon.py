@@ -39,7 +39,7 @@ from hundredfold_coordinator.hub import Hub
 from hundredfold_coordinator.inputs import RecentInputs
 from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.lease import take_lease
-from hundredfold_coordinator.lock import DataDirectoryLock
+from hundredfold_coordinator.lock import DataDirectoryLock, stand_by
 from hundredfold_coordinator.performer import Performer
 from hundredfold_coordinator.retention import Retention, RetentionPolicy
 from hundredfold_coordinator.room import Room
@@ -82,7 +82,7 @@ class Daemon:
         # Before anything is bound: a second server would steal the sockets of the first.
         if not self._config.standby:
             lock.acquire()
-        elif not await _stand_by(lock):
+        elif not await stand_by(lock, _END_SIGNALS):
             return
         self._room = _room(self._config)
         storage = Storage(self._room, fail_stop)
@@ -370,19 +370,6 @@ def serve(config: Config, on_ready: OnReady) -> None:
 
     oom.protect()
     uvloop.run(main())  # about a tenth less CPU than the standard loop
-
-
-async def _stand_by(lock: DataDirectoryLock) -> bool:
-    """Wait for the data directory; return whether it was got before somebody told this process to end."""
-    waiting = asyncio.ensure_future(lock.wait())
-    for number in _END_SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, waiting.cancel)
-    await asyncio.wait([waiting])
-    for number in _END_SIGNALS:
-        asyncio.get_running_loop().remove_signal_handler(number)
-    if not waiting.cancelled():
-        waiting.result()
-    return not waiting.cancelled()
 
 
 def _room(config: Config) -> Room:

@@ -4,6 +4,8 @@ import asyncio
 import fcntl
 import logging
 import os
+import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -61,3 +63,17 @@ class DataDirectoryLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+async def stand_by(lock: DataDirectoryLock, end_signals: Iterable[signal.Signals]) -> bool:
+    """Wait for a lock; return whether it was got before a signal told this process to end."""
+    loop = asyncio.get_running_loop()
+    waiting = asyncio.ensure_future(lock.wait())
+    for number in end_signals:
+        loop.add_signal_handler(number, waiting.cancel)
+    await asyncio.wait([waiting])
+    for number in end_signals:
+        loop.remove_signal_handler(number)
+    if not waiting.cancelled():
+        waiting.result()
+    return not waiting.cancelled()
