@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from hundredfold.alarm import Alarm
-from hundredfold.calling import is_calling
 from hundredfold.identity import identity
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
 from hundredfold.v1 import attempt_pb2, task_pb2
+from hundredfold.waiting import is_waiting
 
 from hundredfold_host.containment.contract import Group
 from hundredfold_host.output import OutputPipe, Sink
@@ -219,7 +219,7 @@ class Worker:
 
     def _time_is_up(self) -> None:
         """End it, unless it waits for a coordinator: then its time is not what it takes, and soon it will deliver."""
-        if self._respite_seconds > 0 and is_calling(self.pid):
+        if self._respite_seconds > 0 and is_waiting(self.pid):
             self._respite_seconds -= _RESPITE_STEP_SECONDS
             self._watch_the_clock(_RESPITE_STEP_SECONDS)
         else:

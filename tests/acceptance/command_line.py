@@ -1,11 +1,17 @@
 """The command line, run as a process of its own against one data directory."""
 
 import os
+import pty
+import select
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 HUNDREDFOLD = [sys.executable, "-m", "hundredfold_coordinator"]
+INTERRUPTED = 130
 AGENTS = Path(__file__).parents[1] / "integration" / "agents.py"
 
 
@@ -38,3 +44,24 @@ class Cli:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def on_a_terminal(self, *arguments: str, until: Callable[[str], bool], seconds: float = 30) -> str:
+        """Return what a person sees, up to the moment when they have seen enough and press Ctrl-C."""
+        ours, theirs = pty.openpty()
+        shown, end = "", time.monotonic() + seconds
+        with subprocess.Popen(
+            [*HUNDREDFOLD, *arguments],
+            cwd=self.directory,
+            env=self.environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        ) as process:
+            os.close(theirs)
+            while not until(shown) and time.monotonic() < end:
+                if select.select([ours], [], [], 0.1)[0]:
+                    shown += os.read(ours, 65536).decode(errors="replace")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == INTERRUPTED, shown
+        os.close(ours)
+        return shown

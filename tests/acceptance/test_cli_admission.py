@@ -54,6 +54,28 @@ def test_status_can_be_watched(cli: Cli) -> None:
     assert first["pid"] == second["pid"]
 
 
+def test_history_shows_what_was(cli: Cli, tmp_path: Path) -> None:
+    cli("submit", "hold", json.dumps({"path": str(tmp_path / "go")}))
+    eventually(lambda: _most_workers(cli) == 1, what="a sample with a worker")
+    assert "MEMORY FREE" in cli("history").stdout
+    (tmp_path / "go").touch()
+    refused = cli("history", "--seconds", "-1")
+    assert (refused.returncode, "-1.0 is not in the range" in refused.stderr) == (2, True)
+
+
+def _most_workers(cli: Cli) -> int:
+    samples = [json.loads(line) for line in cli("history", "-o", "json").stdout.splitlines()]
+    assert all(int(sample["memory_free_bytes"]) > 0 for sample in samples)
+    return max((sample.get("workers", 0) for sample in samples), default=0)
+
+
+def test_status_is_watched_in_pictures_on_a_terminal(cli: Cli) -> None:
+    shown = cli.on_a_terminal("status", "--watch", until=lambda text: text.count("  used") > 1)
+    assert "  workers    0; they use 0 B" in shown
+    assert "▁" in shown
+    assert shown.count("  used") > 1, "it did not go on"
+
+
 def test_doctor_needs_no_coordinator(cli: Cli, tmp_path: Path) -> None:
     begin = time.monotonic()
     findings = [

@@ -4,7 +4,7 @@ import os
 import threading
 
 import setproctitle
-from hundredfold.calling import WAITING, WORKING
+from hundredfold.waiting import WAITING, WORKING
 
 
 def set_title(title: str) -> None:

@@ -28,6 +28,7 @@ COMMANDS: Final = (
     "hosts",
     "plugins",
     "status",
+    "history",
     "explain",
     "fit",
     "doctor",

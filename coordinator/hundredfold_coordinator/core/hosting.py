@@ -120,6 +120,8 @@ def measure(state: State, _tx: Transaction, event: MachineMeasured) -> None:
             key = usage.attempt.task_id, usage.attempt.number
             admission.note_use(state, host, key, usage.pss_bytes, event.now_ns)
         admission.reassess(state, host, event.now_ns)
+        reserved, workers = host.outstanding_bytes, len(host.loads)
+        state.history.note(host.id, host.machine, reserved_bytes=reserved, workers=workers, now_ns=event.now_ns)
 
 
 def launched(state: State, tx: Transaction, event: Launched) -> None:

@@ -7,6 +7,7 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
 from itertools import count
 from typing import NamedTuple
 
@@ -28,6 +29,15 @@ class Lane(NamedTuple):
     losses: int
 
 
+class Aside(Enum):
+    """Where a task stands that is in no lane."""
+
+    HELD = auto()
+    """It waits for its time."""
+    IN_LINE = auto()
+    """It waits for its session."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
     """A task's place in its lane: lower ranks first. Task ids sort by the time of submission.
@@ -40,10 +50,13 @@ class Place:
     ticket: int
 
 
-class _Waiting(NamedTuple):
+@dataclass(slots=True)
+class _Waiting:
     ticket: int
     tenant: str
     size: int
+    place: "Lane | Aside" = Aside.HELD
+    denied_ns: int = 0
 
 
 class Queue:
@@ -52,12 +65,14 @@ class Queue:
     Attributes:
         counts: how many wait, by tenant.
         sizes: bytes of what waits, by tenant.
+        places: how many wait in each lane, and how many aside.
 
     """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.sizes: Counter[str] = Counter()
+        self.places: Counter[Lane | Aside] = Counter()
         self._ready: dict[Lane, list[Place]] = {}
         self._lines: dict[str, deque[tuple[Lane, Place]]] = {}
         self._busy: dict[str, str] = {}
@@ -81,6 +96,7 @@ class Queue:
         self._waiting[task_id] = _Waiting(next(self._tickets), tenant, size)
         self.counts[tenant] += 1
         self.sizes[tenant] += size
+        self.places[Aside.HELD] += 1
 
     def add(self, task_id: str, lane: Lane, session: str, rank: float = 0, size: int = 0) -> None:
         """Add a task. One that was given back to the queue keeps its session, and its place."""
@@ -88,6 +104,7 @@ class Queue:
         place = Place(rank, task_id, self._waiting[task_id].ticket)
         if session and self._busy.setdefault(session, task_id) != task_id:
             self._lines.setdefault(session, deque()).append((lane, place))
+            self._stand(task_id, Aside.IN_LINE)
         else:
             self._put(lane, place)
 
@@ -124,6 +141,12 @@ class Queue:
                 return
         self._lines.pop(session, None)
 
+    def denied_ns(self, task_id: str, now_ns: int) -> int:
+        """Note that a task was its lane's first and could not be started; return since when that is so."""
+        waiting = self._waiting[task_id]
+        waiting.denied_ns = waiting.denied_ns or now_ns
+        return waiting.denied_ns
+
     def reserve(self, task_id: str, session: str) -> None:
         """Note that a task that is not ready has the session."""
         self._busy[session] = task_id
@@ -143,6 +166,18 @@ class Queue:
 
     def _put(self, lane: Lane, place: Place) -> None:
         heapq.heappush(self._ready.setdefault(lane, []), place)
+        self._stand(place.task_id, lane)
+
+    def _stand(self, task_id: str, place: Lane | Aside) -> None:
+        waiting = self._waiting[task_id]
+        self._leave(waiting.place)
+        waiting.place = place
+        self.places[place] += 1
+
+    def _leave(self, place: Lane | Aside) -> None:
+        self.places[place] -= 1
+        if not self.places[place]:
+            del self.places[place]
 
     def _head(self, lane: Lane) -> Place | None:
         heap = self._ready.get(lane, [])
@@ -156,6 +191,7 @@ class Queue:
     def _forget(self, task_id: str) -> None:
         waiting = self._waiting.pop(task_id, None)
         if waiting:
+            self._leave(waiting.place)
             for counter, amount in ((self.counts, 1), (self.sizes, waiting.size)):
                 counter[waiting.tenant] -= amount
                 if not counter[waiting.tenant]:

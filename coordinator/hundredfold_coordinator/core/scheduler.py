@@ -88,7 +88,7 @@ def _next(state: State, now_ns: int) -> tuple[Lane, HostState] | None:
         if host:
             return found, host
         waits_for_memory = closed and closed[0] == task_pb2.GATE_KIND_MEMORY
-        if waits_for_memory and now_ns - record.task.create_time.ToNanoseconds() > _PATIENCE_NS:
+        if waits_for_memory and now_ns - state.queue.denied_ns(place.task_id, now_ns) > _PATIENCE_NS:
             state.unpassed = place.task_id  # or it would wait as long as there is anything smaller
             return None
     return None

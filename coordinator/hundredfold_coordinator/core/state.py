@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, coordinator_service_pb2, task_pb2
 
+from hundredfold_coordinator.core.history import History
 from hundredfold_coordinator.core.load import Load
 from hundredfold_coordinator.core.queue import Queue
 from hundredfold_coordinator.core.rate import Rate
@@ -88,6 +89,7 @@ class State:
         footprints: what was learned of behaviours, by name.
         seen_bytes: the most that a live attempt was seen to use, by behaviour, as long as too few have ended.
         starts: when attempts were started lately.
+        history: what machines had lately.
         ended: tasks that ended since the start, by state.
         kept: tasks in the store, as far as they are counted; see `retention`.
         dead: those of them that are dead letters.
@@ -115,6 +117,7 @@ class State:
     footprints: dict[str, records_pb2.FootprintRecord] = field(default_factory=dict)
     seen_bytes: dict[str, int] = field(default_factory=dict)
     starts: Rate = field(default_factory=Rate)
+    history: History = field(default_factory=History)
     ended: Counter[task_pb2.TaskState.ValueType] = field(default_factory=Counter)
     kept: int = 0
     dead: int = 0

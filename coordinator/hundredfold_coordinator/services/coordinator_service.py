@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,8 @@ from hundredfold.v1 import coordinator_service_pb2 as pb
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.config import Config
-from hundredfold_coordinator.core import events, lifecycle, policy, scheduler
+from hundredfold_coordinator.core import events, policy
+from hundredfold_coordinator.core.census import gates, states
 from hundredfold_coordinator.core.explanation import explain
 from hundredfold_coordinator.core.fit import fit
 from hundredfold_coordinator.core.state import State
@@ -71,8 +71,8 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
             pid=os.getpid(),
             epoch=self._epoch,
             draining=self._state.draining,
-            task_counts=self._task_counts(),
-            gate_counts=self._gate_counts(),
+            task_counts=[pb.TaskCount(state=one, count=n) for one, n in sorted(states(self._state).items())],
+            gate_counts=[pb.GateCount(gate=one, count=n) for one, n in sorted(gates(self._state).items())],
             concurrency=self._config.concurrency,
             queue_limit=self._config.queue_limit,
             store=self._storage.url,
@@ -86,6 +86,11 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
     async def ListHosts(self, request: pb.ListHostsRequest, context: Any) -> pb.ListHostsResponse:
         """See the proto."""
         return pb.ListHostsResponse(hosts=self._host_views())
+
+    async def ListSamples(self, request: pb.ListSamplesRequest, context: Any) -> pb.ListSamplesResponse:
+        """See the proto."""
+        after = request.after_time.ToNanoseconds() if request.HasField("after_time") else 0
+        return pb.ListSamplesResponse(samples=self._state.history.after(after))
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> pb.ListWorkersResponse:
         """See the proto."""
@@ -146,16 +151,6 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
         self._journal.post(events.DrainBegan(now_ns=time.time_ns(), reply=None))
         self._stop(order)
         return pb.DrainResponse(pid=os.getpid(), running=len(self._state.alive), queued=len(self._state.queue))
-
-    def _task_counts(self) -> list[pb.TaskCount]:
-        live = [record.task.state for record in self._state.tasks.values()]
-        counts = Counter(state for state in live if state not in lifecycle.ENDED) + self._state.ended
-        return [pb.TaskCount(state=state, count=count) for state, count in sorted(counts.items())]
-
-    def _gate_counts(self) -> list[pb.GateCount]:
-        queued = [record for record in self._state.tasks.values() if record.task.state == lifecycle.QUEUED]
-        counts = Counter(scheduler.gate(self._state, record).kind for record in queued)
-        return [pb.GateCount(gate=gate, count=count) for gate, count in sorted(counts.items())]
 
     def _host_views(self) -> list[pb.Host]:
         return [host_view(record, self._hosts, self._state) for record in self._host_records()]

@@ -173,6 +173,16 @@ class Client:
         """Return the hosts whose processes live."""
         return (await self._call(self._coordinator.ListHosts, cpb.ListHostsRequest())).hosts
 
+    async def samples(self, *, after_seconds: float | None = None) -> "Sequence[cpb.Sample]":
+        """Return what the machine had and the agents took, second by second: the last ten minutes of it.
+
+        `after_seconds` is a Unix time; only later samples are returned.
+        """
+        request = cpb.ListSamplesRequest()
+        if after_seconds is not None:
+            request.after_time.FromNanoseconds(int(after_seconds * 1e9))
+        return (await self._call(self._coordinator.ListSamples, request)).samples
+
     async def workers(self) -> "Sequence[cpb.Worker]":
         """Return the live workers."""
         return (await self._call(self._coordinator.ListWorkers, cpb.ListWorkersRequest())).workers

@@ -109,6 +109,10 @@ class SyncClient:
         """See `Client.hosts`."""
         return self._run(self._client.hosts())
 
+    def samples(self, **fields: Any) -> "Sequence[cpb.Sample]":
+        """See `Client.samples`."""
+        return self._run(self._client.samples(**fields))
+
     def explain(self, task_id: str) -> "cpb.ExplainTaskResponse":
         """See `Client.explain`."""
         return self._run(self._client.explain(task_id))

@@ -465,6 +465,106 @@ class ListHostsResponse(_message.Message):
 Global___ListHostsResponse: _TypeAlias = ListHostsResponse  # noqa: Y015
 
 @_typing.final
+class ListSamplesRequest(_message.Message):
+    """Request of `ListSamples`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def after_time(self) -> _timestamp_pb2.Timestamp:
+        """Only samples later than this; absent means all that are kept."""
+
+    def __init__(
+        self,
+        *,
+        after_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after_time", b"after_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_time", b"after_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSamplesRequest: _TypeAlias = ListSamplesRequest  # noqa: Y015
+
+@_typing.final
+class ListSamplesResponse(_message.Message):
+    """Answer of `ListSamples`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def samples(self) -> _containers.RepeatedCompositeFieldContainer[Global___Sample]:
+        """Samples, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        samples: _abc.Iterable[Global___Sample] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["samples", b"samples"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSamplesResponse: _TypeAlias = ListSamplesResponse  # noqa: Y015
+
+@_typing.final
+class Sample(_message.Message):
+    """The worst of one second: the least that was free, the most of all else."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    MEMORY_FREE_BYTES_FIELD_NUMBER: _builtins.int
+    WORKERS_PSS_BYTES_FIELD_NUMBER: _builtins.int
+    RESERVED_BYTES_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    CPU_PERCENT_FIELD_NUMBER: _builtins.int
+    MEMORY_SOME_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    """Host that took it."""
+    memory_free_bytes: _builtins.int
+    """Memory that could be had, in bytes, as in `Machine`."""
+    workers_pss_bytes: _builtins.int
+    """Memory of all workers and their children, in bytes."""
+    reserved_bytes: _builtins.int
+    """Memory set aside for what runs and not used by it yet, in bytes."""
+    workers: _builtins.int
+    """Attempts alive."""
+    cpu_percent: _builtins.float
+    """Use of all cores, 0 to 100."""
+    memory_some: _builtins.float
+    """The share of time, 0 to 1, in which something waited for memory."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When the second began."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        host: _builtins.str = ...,
+        memory_free_bytes: _builtins.int = ...,
+        workers_pss_bytes: _builtins.int = ...,
+        reserved_bytes: _builtins.int = ...,
+        workers: _builtins.int = ...,
+        cpu_percent: _builtins.float = ...,
+        memory_some: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_percent", b"cpu_percent", "host", b"host", "memory_free_bytes", b"memory_free_bytes", "memory_some", b"memory_some", "reserved_bytes", b"reserved_bytes", "time", b"time", "workers", b"workers", "workers_pss_bytes", b"workers_pss_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Sample: _TypeAlias = Sample  # noqa: Y015
+
+@_typing.final
 class ListWorkersRequest(_message.Message):
     """Request of `ListWorkers`."""
 

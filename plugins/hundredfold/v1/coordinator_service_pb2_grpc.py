@@ -47,6 +47,11 @@ class CoordinatorServiceStub:
                 request_serializer=hundredfold_dot_v1_dot_coordinator__service__pb2.ListHostsRequest.SerializeToString,
                 response_deserializer=hundredfold_dot_v1_dot_coordinator__service__pb2.ListHostsResponse.FromString,
                 _registered_method=True)
+        self.ListSamples = channel.unary_unary(
+                '/hundredfold.v1.CoordinatorService/ListSamples',
+                request_serializer=hundredfold_dot_v1_dot_coordinator__service__pb2.ListSamplesRequest.SerializeToString,
+                response_deserializer=hundredfold_dot_v1_dot_coordinator__service__pb2.ListSamplesResponse.FromString,
+                _registered_method=True)
         self.ListWorkers = channel.unary_unary(
                 '/hundredfold.v1.CoordinatorService/ListWorkers',
                 request_serializer=hundredfold_dot_v1_dot_coordinator__service__pb2.ListWorkersRequest.SerializeToString,
@@ -100,6 +105,15 @@ class CoordinatorServiceServicer:
     def ListHosts(self, request, context):
         """Lists the hosts whose processes live, those that are not connected
         included. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSamples(self, request, context):
+        """Lists what the machine had and what the agents took: for each host a sample
+        a second, the last ten minutes of them. Nothing of it outlives the
+        coordinator. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -188,6 +202,11 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     servicer.ListHosts,
                     request_deserializer=hundredfold_dot_v1_dot_coordinator__service__pb2.ListHostsRequest.FromString,
                     response_serializer=hundredfold_dot_v1_dot_coordinator__service__pb2.ListHostsResponse.SerializeToString,
+            ),
+            'ListSamples': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSamples,
+                    request_deserializer=hundredfold_dot_v1_dot_coordinator__service__pb2.ListSamplesRequest.FromString,
+                    response_serializer=hundredfold_dot_v1_dot_coordinator__service__pb2.ListSamplesResponse.SerializeToString,
             ),
             'ListWorkers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListWorkers,
@@ -282,6 +301,33 @@ class CoordinatorService:
             '/hundredfold.v1.CoordinatorService/ListHosts',
             hundredfold_dot_v1_dot_coordinator__service__pb2.ListHostsRequest.SerializeToString,
             hundredfold_dot_v1_dot_coordinator__service__pb2.ListHostsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSamples(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hundredfold.v1.CoordinatorService/ListSamples',
+            hundredfold_dot_v1_dot_coordinator__service__pb2.ListSamplesRequest.SerializeToString,
+            hundredfold_dot_v1_dot_coordinator__service__pb2.ListSamplesResponse.FromString,
             options,
             channel_credentials,
             insecure,

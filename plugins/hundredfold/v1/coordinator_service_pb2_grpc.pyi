@@ -42,6 +42,11 @@ class CoordinatorServiceStub:
     """Lists the hosts whose processes live, those that are not connected
     included. Idempotent.
     """
+    ListSamples: _grpc.UnaryUnaryMultiCallable[_coordinator_service_pb2.ListSamplesRequest, _coordinator_service_pb2.ListSamplesResponse]
+    """Lists what the machine had and what the agents took: for each host a sample
+    a second, the last ten minutes of them. Nothing of it outlives the
+    coordinator. Idempotent.
+    """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_coordinator_service_pb2.ListWorkersRequest, _coordinator_service_pb2.ListWorkersResponse]
     """Lists the live workers and what each uses. Idempotent."""
     ListBehaviours: _grpc.UnaryUnaryMultiCallable[_coordinator_service_pb2.ListBehavioursRequest, _coordinator_service_pb2.ListBehavioursResponse]
@@ -98,6 +103,11 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     ListHosts: _aio.UnaryUnaryMultiCallable[_coordinator_service_pb2.ListHostsRequest, _coordinator_service_pb2.ListHostsResponse]  # type: ignore[assignment]
     """Lists the hosts whose processes live, those that are not connected
     included. Idempotent.
+    """
+    ListSamples: _aio.UnaryUnaryMultiCallable[_coordinator_service_pb2.ListSamplesRequest, _coordinator_service_pb2.ListSamplesResponse]  # type: ignore[assignment]
+    """Lists what the machine had and what the agents took: for each host a sample
+    a second, the last ten minutes of them. Nothing of it outlives the
+    coordinator. Idempotent.
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_coordinator_service_pb2.ListWorkersRequest, _coordinator_service_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """Lists the live workers and what each uses. Idempotent."""
@@ -164,6 +174,17 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_coordinator_service_pb2.ListHostsResponse, _abc.Awaitable[_coordinator_service_pb2.ListHostsResponse]]:
         """Lists the hosts whose processes live, those that are not connected
         included. Idempotent.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSamples(
+        self,
+        request: _coordinator_service_pb2.ListSamplesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_service_pb2.ListSamplesResponse, _abc.Awaitable[_coordinator_service_pb2.ListSamplesResponse]]:
+        """Lists what the machine had and what the agents took: for each host a sample
+        a second, the last ten minutes of them. Nothing of it outlives the
+        coordinator. Idempotent.
         """
 
     @_abc_1.abstractmethod

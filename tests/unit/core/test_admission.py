@@ -230,6 +230,16 @@ def test_a_large_one_is_not_passed_for_ever(house: "Core") -> None:
     assert starts(house.exited("t2")) == ["t1"]
 
 
+def test_only_the_wait_for_memory_counts_for_that(house: "Core") -> None:
+    measure(house, 500)
+    house.limit(memory_reserve_bytes=100 * MIB, concurrency=1)
+    house.submit("t0", behaviour="small")
+    house.submit("t1", behaviour="large", limits=policy_pb2.Limits(memory_bytes=400 * MIB))
+    house.now_ns += 60 * SECOND
+    limit(house)
+    assert starts(house.submit("t2", behaviour="small")) == ["t2"]
+
+
 # Others ---------------------------------------------------------------------------------------------------------------
 
 

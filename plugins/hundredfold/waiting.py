@@ -13,7 +13,7 @@ WORKING: Final = "hundredfold: worker "
 """What it begins with otherwise; they differ within the 15 bytes that the kernel keeps for /proc/PID/comm."""
 
 
-def is_calling(pid: int) -> bool:
+def is_waiting(pid: int) -> bool:
     """Whether a worker waits; False if it is gone."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().rstrip("\n") == WAITING[:15]

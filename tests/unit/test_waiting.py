@@ -4,20 +4,20 @@ import os
 import subprocess
 import sys
 
-from hundredfold.calling import WAITING, WORKING, is_calling
+from hundredfold.waiting import WAITING, WORKING, is_waiting
 
 SHOW = """
-from hundredfold.calling import is_calling
+from hundredfold.waiting import is_waiting
 from hundredfold_worker.process import Title
 import os, threading
 title = Title("b t/1")
 for waits in (True, False, True):
     title.show(waits)
-    print(is_calling(os.getpid()))
+    print(is_waiting(os.getpid()))
 other = threading.Thread(target=title.show, args=[False])
 other.start()
 other.join()
-print(is_calling(os.getpid()))
+print(is_waiting(os.getpid()))
 """
 
 
@@ -31,5 +31,5 @@ def test_the_kernel_can_tell_them_apart() -> None:
 
 
 def test_others_do_not_wait() -> None:
-    assert not is_calling(os.getpid())
-    assert not is_calling(2**22 + 1)
+    assert not is_waiting(os.getpid())
+    assert not is_waiting(2**22 + 1)
