@@ -6,6 +6,7 @@ zygotes     from the death of a zygote to the next agent
 neighbours  500 innocent tasks beside every fault a worker can have
 hogs        100 tasks of 1 GiB on a machine of 4 GiB, nothing declared, twice; beside the best fixed concurrency
 overload    an open loop of ten times what can be done: goodput, refusals, and how soon others are answered
+stampede    the same with agents of a tenth of a second
 monitoring  what it costs to watch a thousand idle agents
 storm       20 agents that leak until they are ended, beside 200 innocent ones
 drift       tasks 5,001 to 105,000 in a row: descriptors, threads, memory, the store's file
@@ -21,10 +22,11 @@ from drift import drift
 from measures import deaths, neighbours, restarts, zygotes
 from memory import hogs, storm
 from monitoring import monitoring
-from overload import overload
+from overload import overload, stampede
 
 _MEASURES = {
-    one.__name__: one for one in (deaths, restarts, zygotes, neighbours, drift, hogs, storm, overload, monitoring)
+    one.__name__: one
+    for one in (deaths, restarts, zygotes, neighbours, drift, hogs, storm, overload, stampede, monitoring)
 }
 
 
