@@ -49,6 +49,7 @@ from hundredfold_coordinator.services.host_service import HostService
 from hundredfold_coordinator.services.store_service import StoreService
 from hundredfold_coordinator.services.task_service import TaskService
 from hundredfold_coordinator.services.worker_service import WorkerService
+from hundredfold_coordinator.sessions import Sessions
 from hundredfold_coordinator.storage import Storage
 from hundredfold_coordinator.task_ids import take_up_ids
 
@@ -190,7 +191,9 @@ class Daemon:
             if not self._processes.knows(host_id):  # its end was noticed, but not recorded any more
                 self._host_lost(host_id)
         self._worker_server = WorkerServer(limit)
-        workers = WorkerService(self._state, self._storage, self._journal, self._hosts, inputs, limit)
+        workers = WorkerService(
+            self._state, self._storage, self._journal, self._hosts, Sessions(self._storage), inputs, limit
+        )
         await self._worker_server.start(worker, workers, self._host_service())
         await self._api_server.set_serving(serving=True)
 

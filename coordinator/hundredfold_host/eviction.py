@@ -19,6 +19,8 @@ AHEAD_SECONDS: Final = 0.5
 """How far ahead it looks: a sample, a kill, and what a busy kernel needs to take gigabytes apart."""
 _OVER: Final = 1.25
 """From how many times its reservation on an attempt counts as one that nobody knows the end of."""
+_SLACK_BYTES: Final = 32 * _MIB
+"""How much more than its reservation says nothing: with fewer neighbours, more of the zygote's memory is its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Candidate:
     @property
     def over(self) -> bool:
         """Whether it uses so much more than was set aside for it that this says nothing any more."""
-        return self.used_bytes > _OVER * self.reservation_bytes
+        return self.used_bytes > max(_OVER * self.reservation_bytes, self.reservation_bytes + _SLACK_BYTES)
 
 
 def growth_ahead(machine: pb.Machine, attempts: Iterable[Candidate]) -> int:
@@ -95,5 +97,5 @@ def sentence(machine: pb.Machine, victim: Candidate) -> str:
 
 
 def _order(candidate: Candidate) -> tuple[bool, bool, int, int]:
-    within = candidate.used_bytes <= candidate.reservation_bytes
+    within = candidate.used_bytes <= candidate.reservation_bytes + _SLACK_BYTES
     return within, not candidate.retriable, candidate.priority, -candidate.forked_ns

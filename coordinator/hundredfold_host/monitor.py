@@ -58,7 +58,10 @@ class Monitor:
             use.processes = len(pids)
             use.most_processes = max(use.most_processes, use.processes)
             use.threads = sum(stat.threads for stat in alive)
-            use.cpu_seconds = sum(stat.cpu_seconds for stat in alive)
+            before, use.cpu_seconds = use.cpu_seconds, sum(stat.cpu_seconds for stat in alive)
+            if use.cpu_seconds > before:  # who does nothing waits for no CPU
+                waited = sum(proc.cpu_wait_seconds(stat.pid) for stat in alive)
+                use.cpu_wait_seconds = max(use.cpu_wait_seconds, waited)
             self._note_startup(self._workers[key])
             self._workers[key].enforce_processes()
             self._workers[key].enforce_use()
@@ -68,6 +71,7 @@ class Monitor:
         age = (time.monotonic_ns() - worker.forked.monotonic_ns) / 1e9
         if age >= 1 and worker.use.startup_cpu_seconds is None:
             worker.use.startup_cpu_seconds = worker.use.cpu_seconds / age
+            worker.use.startup_wait_seconds = worker.use.cpu_wait_seconds
 
     def _measure_memory(self, trees: Mapping[AttemptId, list[int]]) -> list[AttemptId]:
         """Take as many workers as there is time for, those first whose limit nothing else holds; return them."""

@@ -117,6 +117,15 @@ def resident_bytes(pid: int) -> int:
         return 0
 
 
+def cpu_wait_seconds(pid: int) -> float:
+    """Return how long a process's first thread was ready to run and had no CPU; 0 if nobody counts that."""
+    try:
+        with open(f"/proc/{pid}/schedstat", "rb") as file:  # noqa: PTH123  # as above
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
+
+
 def descriptors_of(pid: int) -> int:
     """Return how many descriptors a process has open; 0 if that is not ours to see."""
     try:

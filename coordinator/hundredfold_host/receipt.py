@@ -55,6 +55,9 @@ def _add_exit(receipt: attempt_pb2.Receipt, worker: Worker) -> None:
     receipt.cpu_time.FromNanoseconds(int(cpu_seconds * 1e9))
     startup = worker.use.startup_cpu_seconds
     receipt.startup_cpu_time.FromNanoseconds(int((cpu_seconds if startup is None else startup) * 1e9))
+    if startup is not None:
+        waited = worker.use.cpu_wait_seconds - worker.use.startup_wait_seconds
+        receipt.cpu_wait_time.FromNanoseconds(int(waited * 1e9))
     receipt.wall_time.FromNanoseconds(worker.exited.monotonic_ns - worker.forked.monotonic_ns)
     receipt.fork_time.FromNanoseconds(worker.forked.wall_ns)
     receipt.exit_time.FromNanoseconds(worker.exited.wall_ns)

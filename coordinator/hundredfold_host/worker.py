@@ -45,6 +45,8 @@ class Use:
         threads: threads of all of them at the last sample.
         descriptors: open ones of all of them at the last sample of memory.
         startup_cpu_seconds: CPU time after its first second; None before that.
+        cpu_wait_seconds: time in which its processes waited for a CPU, as far as it was seen.
+        startup_wait_seconds: that after its first second.
         samples: number of samples of its memory.
 
     """
@@ -57,6 +59,8 @@ class Use:
     threads: int = 1
     descriptors: int = 0
     startup_cpu_seconds: float | None = None
+    cpu_wait_seconds: float = 0
+    startup_wait_seconds: float = 0
     samples: int = 0
 
 

@@ -79,6 +79,8 @@ class Session:
         version: how often it had been written when the attempt began.
         state: the key-value state.
         appended: the items this attempt has appended.
+        merge: set it to true if what is written is right whatever other tasks write meanwhile (`concurrent` sessions):
+            then it is recorded behind theirs, instead of the task being tried again.
 
     """
 
@@ -89,6 +91,7 @@ class Session:
         self.version = version
         self.state = State(state or {})
         self.appended: list[Item] = []
+        self.merge = False
         self._items = list(items)
 
     def items(self, role: str | None = None) -> list[Item]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hundredfold.v1 import policy_pb2
 
-CAUSES: Final = ("raised", "crashed", "memory", "timed_out", "evicted", "host_lost")
+CAUSES: Final = ("raised", "crashed", "memory", "timed_out", "evicted", "host_lost", "conflict")
 """Why an attempt can have to be made again."""
 
 

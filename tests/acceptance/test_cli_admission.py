@@ -13,7 +13,7 @@ from hundredfold.testing.coordinator import eventually
 
 def test_explain_says_why(cli: Cli, tmp_path: Path) -> None:
     task_id = cli("submit", "hold", json.dumps({"path": str(tmp_path / "go")}), "--tenant", "t").stdout.strip()
-    eventually(lambda: "Attempt 1 runs on host" in cli("explain", task_id).stdout, what="running")
+    eventually(lambda: "Attempt 1 has run for" in cli("explain", task_id).stdout, what="running")
     assert "set aside" in cli("get", task_id).stdout
     (tmp_path / "go").touch()
     cli("wait", task_id)

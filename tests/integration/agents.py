@@ -128,6 +128,14 @@ async def remember(ctx: Context, text: str, fail: bool = False, pause: float = 0
 
 
 @behaviour
+def note(ctx: SyncContext, text: str, merge: bool) -> None:  # noqa: FBT001
+    """Append to the session, a moment after it was read."""
+    ctx.session.append("user", text)
+    ctx.session.merge = merge
+    time.sleep(0.2)
+
+
+@behaviour
 def chatter(ctx: SyncContext, events: int, pause: float = 0) -> int:
     """Emit many events."""
     for number in range(events):

@@ -108,6 +108,21 @@ def test_a_second_task_of_a_session_does_as_its_policy_says(client: SyncClient, 
     assert [client.get(task_id).state for task_id in (first, waiting)] == [CANCELLED, CANCELLED]
 
 
+@pytest.mark.parametrize("merge", [False, True])
+def test_tasks_beside_each_other_lose_no_update(client: SyncClient, merge: bool) -> None:  # noqa: FBT001
+    session = f"beside-{merge}"
+    wishes = [
+        Submission("note", {"text": str(number), "merge": merge}, session=session, session_policy="concurrent")
+        for number in range(8)
+    ]
+    tasks = list(client.as_ended([task.id for task in client.submit_many(wishes)], timeout_seconds=60))
+    assert {task.state for task in tasks} == {SUCCEEDED}
+    outcomes = {attempt.outcome for task in tasks for attempt in task.attempts[:-1]}
+    assert outcomes == (set() if merge else {attempt_pb2.ATTEMPT_OUTCOME_CONFLICT})
+    last = result_of(client.wait(client.submit("remember", {"text": "last"}, session=session).id))
+    assert sorted(last["before"]) == sorted(map(str, range(8)))
+
+
 # The door, and the sentences ------------------------------------------------------------------------------------------
 
 
@@ -135,10 +150,11 @@ def test_a_full_queue_says_which_quota_and_when(full: tuple[SyncClient, list[str
 def test_who_waits_is_told_why_and_how_long(full: tuple[SyncClient, list[str]]) -> None:
     client, ids = full
     told = client.explain(ids[2])
-    assert told.summary.startswith("It waits at gate CONCURRENCY: 1 of 1 attempts are alive. It is number 2 of those")
+    gate = "It waits at gate CONCURRENCY: 1 of 1 attempts are alive (`concurrency`). It is number 2 of those"
+    assert told.summary.startswith(gate)
     assert (told.position, told.gate.kind) == (2, task_pb2.GATE_KIND_CONCURRENCY)
-    assert told.estimated_wait.ToNanoseconds() > 0
-    eventually(lambda: "Attempt 1 runs on host" in client.explain(ids[0]).summary, what="the first one running")
+    assert not told.HasField("estimated_wait"), "nobody knows how long the first one takes"
+    eventually(lambda: "Attempt 1 has run for" in client.explain(ids[0]).summary, what="the first one running")
     answer = client.fit("square")
     assert (answer.count, answer.gate.kind) == (0, task_pb2.GATE_KIND_CONCURRENCY)
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -9,7 +10,7 @@ import pytest
 from hundredfold import SyncClient
 from hundredfold.client import result_of
 from hundredfold.errors import BrokenEnvironment, BrokenPlugin, InvalidArgument, UnknownBehaviour
-from hundredfold.testing.coordinator import CoordinatorProcess, eventually
+from hundredfold.testing.coordinator import CoordinatorProcess, eventually, running_coordinator
 from hundredfold.v1 import behaviour_pb2, task_pb2
 
 Start = Callable[..., CoordinatorProcess]
@@ -64,6 +65,21 @@ def test_a_plugin_that_ends_its_process_ends_nothing_else(client: SyncClient, tm
     with pytest.raises(BrokenEnvironment, match=r"exit code 3|signal 11"):
         client.open_environment(spec_of(tmp_path / "deadly.py", source))
     assert result_of(client.wait(client.submit("square", {"number": 3}).id)) == 9
+
+
+def test_queued_tasks_wait_for_a_plugin_that_is_gone(tmp_path: Path) -> None:
+    plugin = tmp_path / "agents.py"
+    plugin.write_text("from hundredfold import behaviour\n@behaviour\ndef one() -> int:\n    return 1\n")
+    data = tmp_path / "data"
+    with running_coordinator(data, plugins=[plugin]) as process, process.client() as client:
+        task_id = client.submit("one", not_before=datetime.now(UTC) + timedelta(seconds=1)).id
+    with running_coordinator(data) as process, process.client() as client:
+        gate = task_pb2.GATE_KIND_ENVIRONMENT
+        eventually(lambda: client.explain(task_id).gate.kind == gate, what="the gate")
+        assert "has no behaviour 'one' any more" in client.explain(task_id).summary
+    with running_coordinator(data, plugins=[plugin]) as process, process.client() as client:
+        task = client.wait(task_id)
+    assert (result_of(task), len(task.attempts)) == (1, 1)
 
 
 def test_a_broken_plugin_does_not_harm_the_others(start: Start, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class House:
     def __init__(self) -> None:
         self.storage = RecordingStorage()
         self.state = State(Limits(), lambda: "secret", lambda: 1.0)
-        self.state.hosts["h"] = HostState("h", environments={"default"})
+        self.state.hosts["h"] = HostState("h", environments={"default": None})
         self.journal = Journal(self.state, self.storage, self._perform)  # type: ignore[arg-type]  # a fake
         self.writer = asyncio.ensure_future(self.journal.run())
 

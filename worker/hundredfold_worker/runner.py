@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 from hundredfold.behaviour import Behaviour
 from hundredfold.context import BaseContext, Context, Item, Session, SyncContext
-from hundredfold.errors import HundredfoldError, InvalidInput, PayloadTooLarge
+from hundredfold.errors import HundredfoldError, InvalidInput, PayloadTooLarge, UnknownBehaviour
 from hundredfold.policy import NonRetryable
 from hundredfold.v1 import attempt_pb2, payload_pb2, session_pb2
 from hundredfold.v1 import worker_service_pb2 as pb
@@ -70,7 +70,9 @@ def _perform(
     behaviours: dict[str, Behaviour[..., Any]], assignment: pb.NextAttemptResponse, port: "_Port"
 ) -> pb.CompleteAttemptRequest:
     """Run the behaviour; return what it has to deliver."""
-    behaviour = behaviours[assignment.behaviour]
+    behaviour = behaviours.get(assignment.behaviour)
+    if behaviour is None:  # its plugin is another one than when the zygote said what it has
+        raise UnknownBehaviour(assignment.behaviour, "this process", ", ".join(sorted(behaviours)), "")
     arguments = behaviour.parse(assignment.input.data)
     context = _context(behaviour, assignment, port)
     request = pb.CompleteAttemptRequest(result=_payload(behaviour.dump(_run(behaviour, context, arguments))))
@@ -193,6 +195,7 @@ def _session_writes(session: Session) -> session_pb2.SessionWrites:
         append=[session_pb2.SessionItem(role=i.role, content=json.dumps(i.content).encode()) for i in session.appended],
         set={key: json.dumps(value, allow_nan=False).encode() for key, value in session.state.written.items()},
         delete=sorted(session.state.deleted),
+        merge=session.merge,
     )
 
 

@@ -13,6 +13,8 @@ from hundredfold_coordinator.core.state import State
 ROOM_SECONDS: Final = 5
 """When to try again what was refused because the store was full."""
 _DRAINED_SHARE: Final = 0.05
+_STANDSTILL_SECONDS: Final = 5
+"""When to try again if nothing was started for a minute."""
 _LONGEST_SECONDS: Final = 60
 
 
@@ -37,5 +39,5 @@ def _wait_seconds(state: State, now_ns: int) -> int:
     """Return how long it takes to start a twentieth of what waits, at the rate of the last minute."""
     rate = state.starts.per_second(now_ns)
     if not rate:
-        return 1
+        return _STANDSTILL_SECONDS
     return max(1, min(_LONGEST_SECONDS, math.ceil(len(state.queue) * _DRAINED_SHARE / rate)))

@@ -195,11 +195,12 @@ class Buried(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentChanged(Event):
-    """An environment is ready on a host, or is not."""
+    """An environment is ready on a host, or is not; `behaviours` are what it has, None if it says so itself."""
 
     host: str
     environment: str
     ready: bool
+    behaviours: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

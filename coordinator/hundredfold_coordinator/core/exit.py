@@ -16,7 +16,9 @@ def failure_of(receipt: attempt_pb2.Receipt, limits: policy_pb2.Limits) -> attem
         return _failure(attempt_pb2.ATTEMPT_OUTCOME_EVICTED, "Evicted", why)
     if receipt.kill_cause in _LIMITS:
         outcome, kind, text = _LIMITS[receipt.kill_cause]
-        return _failure(outcome, kind, text.format(**_figures(limits)))
+        failure = _failure(outcome, kind, text.format(**_figures(limits)))
+        failure.non_retryable = receipt.kill_cause in _IN_VAIN
+        return failure
     return _failure(attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST, "HostLost", "its host was told to end")
 
 
@@ -50,6 +52,10 @@ _LIMITS: Final = MappingProxyType(
     }
 )
 """For every limit: how it ends an attempt, what that is called, and how it is said."""
+
+
+_IN_VAIN: Final = frozenset({attempt_pb2.KILL_CAUSE_PROCESS_LIMIT, attempt_pb2.KILL_CAUSE_OUTPUT_LIMIT})
+"""Limits that another attempt would only run into again."""
 
 
 def _figures(limits: policy_pb2.Limits) -> dict[str, float]:

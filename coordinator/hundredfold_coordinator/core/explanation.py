@@ -7,18 +7,31 @@ from typing import Final
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, task_pb2
 from hundredfold.v1 import coordinator_service_pb2 as pb
+from hundredfold.wording import counted, size
 
 from hundredfold_coordinator.core import lifecycle
-from hundredfold_coordinator.core.change import lane, rank
+from hundredfold_coordinator.core.change import lane, rank, summary
+from hundredfold_coordinator.core.footprint import peak_of
+from hundredfold_coordinator.core.pace import seconds_to_start
 from hundredfold_coordinator.core.queue import Place
-from hundredfold_coordinator.core.reservation import MIB
 from hundredfold_coordinator.core.scheduler import gate
 from hundredfold_coordinator.core.state import State
 
+_FOR_A_LIMIT: Final = frozenset({attempt_pb2.KILL_CAUSE_PROCESS_LIMIT, attempt_pb2.KILL_CAUSE_OUTPUT_LIMIT})
 _READY_GATES: Final = frozenset(task_pb2.GateKind.values()) - {
     task_pb2.GATE_KIND_DELAYED,
     task_pb2.GATE_KIND_SESSION_BUSY,
 }
+_OWN_GATES: Final = frozenset(
+    {
+        task_pb2.GATE_KIND_UNSPECIFIED,
+        task_pb2.GATE_KIND_CONCURRENCY,
+        task_pb2.GATE_KIND_MEMORY,
+        task_pb2.GATE_KIND_RAMP,
+        task_pb2.GATE_KIND_CPU,
+    }
+)
+"""Those that open as tasks end; of the others nobody knows when they do."""
 _SAID: Final[Mapping[int, str]] = MappingProxyType(
     {
         attempt_pb2.ATTEMPT_OUTCOME_COMPLETED: "completed",
@@ -35,6 +48,7 @@ _SAID: Final[Mapping[int, str]] = MappingProxyType(
         attempt_pb2.ATTEMPT_OUTCOME_OOM_KILLED: "used too much memory",
         attempt_pb2.ATTEMPT_OUTCOME_EVICTED: "was evicted to save the machine",
         attempt_pb2.ATTEMPT_OUTCOME_FENCED: "was given up",
+        attempt_pb2.ATTEMPT_OUTCOME_CONFLICT: "came too late for its session",
     }
 )
 
@@ -58,9 +72,10 @@ def explain(state: State, record: records_pb2.TaskRecord, now_ns: int) -> pb.Exp
 def attempt_summary(attempt: attempt_pb2.Attempt) -> str:
     """Return what became of an attempt, with what it used."""
     if not attempt.outcome:
-        return f"Attempt {attempt.number} runs; {attempt.reservation_bytes // MIB} MiB are set aside for it."
-    why = f": {attempt.failure.message}" if attempt.failure.message else ""
-    return f"Attempt {attempt.number} {_SAID[attempt.outcome]}{why}.{_used(attempt)}"
+        return f"Attempt {attempt.number} runs; {size(attempt.reservation_bytes)} were set aside for it."
+    ended = "was ended" if attempt.receipt.kill_cause in _FOR_A_LIMIT else _SAID[attempt.outcome]
+    why = f": {attempt.failure.message.rstrip('.')}" if attempt.failure.message else ""
+    return f"Attempt {attempt.number} {ended}{why}.{_used(attempt)}"
 
 
 def position(state: State, record: records_pb2.TaskRecord) -> int:
@@ -87,12 +102,11 @@ def _explain_waiting(
         response.position = line.index(record.task.id) + 1 if record.task.id in line else 0
         return
     response.position = position(state, record)
-    rate = state.starts.per_second(now_ns)
     response.summary += f" It is number {response.position} of those that wait"
-    if rate:
-        wait = response.position / rate
+    wait = seconds_to_start(state, response.position, now_ns) if found.kind in _OWN_GATES else None
+    if wait is not None:
         response.estimated_wait.FromNanoseconds(int(wait * 1e9))
-        response.summary += f"; as many as in the last minute, and it starts in about {wait:.0f} s"
+        response.summary += f", and starts in about {wait:.0f} s if those before it take as long as usual"
     response.summary += "."
 
 
@@ -101,20 +115,24 @@ def _running(state: State, task: task_pb2.Task, now_ns: int) -> str:
     begun = (now_ns - attempt.launch_time.ToNanoseconds()) / 1e9
     host = state.hosts.get(attempt.host)
     load = host.loads.get((task.id, attempt.number)) if host else None
-    uses = f"uses {load.used_bytes // MIB} of" if load and load.used_bytes else "has"
-    verb = "runs" if task.state == lifecycle.RUNNING else "is being started"
+    uses = f"it uses {size(load.used_bytes)}, and " if load and load.used_bytes else ""
+    verb = "has run" if task.state == lifecycle.RUNNING else "has been on its way"
+    process = f", as process {attempt.pid}" if attempt.pid else ""
+    silent = ", which has not been heard of for some seconds" if host and host.silent else ""
+    away = "" if host else ", which is not connected"
     return (
-        f"Attempt {attempt.number} {verb} on host {attempt.host} with pid {attempt.pid}, since {begun:.1f} s; it "
-        f"{uses} {attempt.reservation_bytes // MIB} MiB that are set aside for it."
+        f"Attempt {attempt.number} {verb} for {begun:.1f} s on {attempt.host}{silent}{away}{process}; {uses}"
+        f"{size(attempt.reservation_bytes)} were set aside for it."
     )
 
 
 def _ended(task: task_pb2.Task) -> str:
     took = (task.end_time.ToNanoseconds() - task.create_time.ToNanoseconds()) / 1e9
     name = task_pb2.TaskState.Name(task.state).removeprefix("TASK_STATE_")
-    said = f"It is {name}, {took:.1f} s after its submission and {len(task.attempts)} attempt(s)"
+    tried = f" and after {counted(len(task.attempts), 'attempt')}" * bool(task.attempts)
+    said = f"It is {name}, {took:.1f} s after its submission{tried}"
     if task.HasField("failure"):
-        said += f": {task.failure.type}: {task.failure.message}"
+        said += f": {summary(task.failure).rstrip('.')}"
     if task.dead_letter_cause:
         cause = task_pb2.DeadLetterCause.Name(task.dead_letter_cause).removeprefix("DEAD_LETTER_CAUSE_")
         said += f". It is a dead letter ({cause}); `hundredfold retry {task.id}` tries it again"
@@ -125,9 +143,11 @@ def _used(attempt: attempt_pb2.Attempt) -> str:
     if not attempt.HasField("receipt"):
         return ""
     receipt = attempt.receipt
+    if not receipt.HasField("exit_time"):
+        return " What it used is not known: nobody saw its end."
     wall, cpu = receipt.wall_time.ToNanoseconds() / 1e9, receipt.cpu_time.ToNanoseconds() / 1e9
-    memory = (receipt.peak_pss_bytes or receipt.max_private_bytes) // MIB
+    memory = f"at most {size(peak_of(receipt))} of memory" if peak_of(receipt) else "too little memory to be seen"
     return (
-        f" It ran {wall:.1f} s and used {cpu:.1f} s of CPU and at most {memory} MiB of memory, with "
-        f"{attempt.reservation_bytes // MIB} MiB set aside for it."
+        f" It ran {wall:.1f} s and used {cpu:.1f} s of CPU and {memory}, with {size(attempt.reservation_bytes)} set "
+        "aside for it."
     )

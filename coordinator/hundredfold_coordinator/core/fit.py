@@ -5,9 +5,10 @@ from typing import Final
 
 from hundredfold.v1 import coordinator_service_pb2 as pb
 from hundredfold.v1 import task_pb2
+from hundredfold.wording import size
 
 from hundredfold_coordinator.core import admission, scheduler
-from hundredfold_coordinator.core.reservation import MIB, Reservation, expected_cores, reservation
+from hundredfold_coordinator.core.reservation import Reservation, expected_cores, reservation
 from hundredfold_coordinator.core.state import HostState, State
 
 _Answer = tuple[int, task_pb2.GateKind.ValueType, str]
@@ -28,7 +29,7 @@ def fit(state: State, request: pb.FitRequest) -> pb.FitResponse:
 
 
 def _answers(state: State, request: pb.FitRequest, wanted: Reservation) -> Iterator[_Answer]:
-    shut = scheduler.closed(state, request.environment)
+    shut = scheduler.closed(state, request.environment, request.behaviour)
     if shut:
         yield 0, *shut
         return
@@ -45,9 +46,12 @@ def _answers(state: State, request: pb.FitRequest, wanted: Reservation) -> Itera
     ):
         if key in most:
             yield max(0, most[key] - alive), kind, f"{alive} of {most[key]} of {key!r} are alive"
-    host = scheduler.roomiest(state, request.environment)
+    host = scheduler.roomiest(state, request.environment, request.behaviour)
     if host and host.machine and limits.memory_reserve_bytes:
         yield _by_memory(state, host, wanted)
+        if not wanted.known:
+            detail = "nobody knows what it needs, and those just started are looked at first"
+            yield max(0 if host.loads else 1, state.ramp), task_pb2.GATE_KIND_RAMP, detail
     if host and host.machine:
         yield from _by_cpu(state, host, request.behaviour)
 
@@ -55,7 +59,9 @@ def _answers(state: State, request: pb.FitRequest, wanted: Reservation) -> Itera
 def _by_memory(state: State, host: HostState, wanted: Reservation) -> _Answer:
     room = admission.room_bytes(state, host)
     least = 0 if host.loads else 1  # a host with nothing on it has room for one
-    detail = f"{max(0, room) // MIB} MiB may still be set aside, and each needs {wanted.size // MIB} MiB"
+    detail = f"{size(max(0, room))} may still be set aside, and each needs {size(wanted.size)}"
+    if least and room < wanted.size:
+        detail += ", but one may always run where nothing else does"
     return max(least, room // max(1, wanted.size)), task_pb2.GATE_KIND_MEMORY, detail
 
 

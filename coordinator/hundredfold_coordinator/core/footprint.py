@@ -16,11 +16,13 @@ _SHARE: Final = 0.95
 _STARTUP_SECONDS: Final = 1.0
 _STEADY_SECONDS: Final = 1.0
 """How long a run must have gone on after its start to say something about what it uses then."""
+_LEAST_SECONDS: Final = 0.5
+"""How long a shorter one must take for its CPU time to matter to others."""
 
 
 def learn(footprint: records_pb2.FootprintRecord, receipt: attempt_pb2.Receipt) -> None:
     """Take in a run that has ended by itself."""
-    memory = receipt.peak_pss_bytes or receipt.max_private_bytes
+    memory = peak_of(receipt)
     if memory:
         sketch.add(footprint.memory_bytes, memory)
     wall, cpu = _seconds(receipt.wall_time), _seconds(receipt.cpu_time)
@@ -28,9 +30,18 @@ def learn(footprint: records_pb2.FootprintRecord, receipt: attempt_pb2.Receipt) 
     sketch.add(footprint.wall_seconds, wall)
     sketch.add(footprint.startup_cpu_seconds, startup)
     if wall >= _STARTUP_SECONDS + _STEADY_SECONDS:
-        sketch.add(footprint.cpu_cores, (cpu - startup) / (wall - _STARTUP_SECONDS))
+        # What it wanted, not what it got: else a crowd would teach that nobody needs a CPU.
+        steady = cpu - startup + _seconds(receipt.cpu_wait_time)
+        sketch.add(footprint.cpu_cores, steady / (wall - _STARTUP_SECONDS))
+    elif wall >= _LEAST_SECONDS:
+        sketch.add(footprint.cpu_cores, cpu / wall)
     if is_known(footprint):
         footprint.evicted_bytes = 0
+
+
+def peak_of(receipt: attempt_pb2.Receipt) -> int:
+    """Return the most memory that an attempt is known to have used: samples of its tree, or the kernel's own count."""
+    return max(receipt.peak_pss_bytes, receipt.max_private_bytes)
 
 
 def learn_shortage(footprint: records_pb2.FootprintRecord, peak_bytes: int) -> None:
@@ -51,6 +62,11 @@ def peak_bytes(footprint: records_pb2.FootprintRecord) -> int:
 def wall_seconds(footprint: records_pb2.FootprintRecord) -> float:
     """Return how long 95 of 100 runs take at most; 0 if there was none."""
     return sketch.quantile(footprint.wall_seconds, _SHARE)
+
+
+def median_seconds(footprint: records_pb2.FootprintRecord) -> float:
+    """Return how long half of the runs take at most; 0 if there was none."""
+    return sketch.quantile(footprint.wall_seconds, 0.5)
 
 
 def cores(footprint: records_pb2.FootprintRecord) -> float:

@@ -106,9 +106,9 @@ def change_environment(state: State, _tx: Transaction, event: EnvironmentChanged
     """Note where an environment can run."""
     host = state.hosts.get(event.host)
     if host and event.ready:
-        host.environments.add(event.environment)
+        host.environments[event.environment] = event.behaviours
     elif host:
-        host.environments.discard(event.environment)
+        host.environments.pop(event.environment, None)
 
 
 def measure(state: State, _tx: Transaction, event: MachineMeasured) -> None:

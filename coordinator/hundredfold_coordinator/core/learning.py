@@ -37,7 +37,7 @@ def learn(state: State, tx: Transaction, record: records_pb2.TaskRecord, key: At
 def _learn_shortage(
     known: records_pb2.FootprintRecord, record: records_pb2.TaskRecord, attempt: attempt_pb2.Attempt
 ) -> None:
-    had = attempt.receipt.peak_pss_bytes
+    had = footprint.peak_of(attempt.receipt)
     footprint.learn_shortage(known, had)
     floor = int(GROWTH * max(had, attempt.reservation_bytes))
     record.reservation_floor_bytes = max(record.reservation_floor_bytes, floor)

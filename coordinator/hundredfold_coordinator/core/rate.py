@@ -31,6 +31,11 @@ class Rate:
             return 0.0
         return self._total / max(1.0, now_ns / _STEP_NS - self._steps[0][0])
 
+    def seconds(self, now_ns: int) -> float:
+        """Return how long ago the first time is that is remembered; 0 if there is none."""
+        self._forget(now_ns)
+        return now_ns / _STEP_NS - self._steps[0][0] if self._steps else 0.0
+
     def _forget(self, now_ns: int) -> None:
         oldest = (now_ns - _SPAN_NS) // _STEP_NS
         while self._steps and self._steps[0][0] < oldest:

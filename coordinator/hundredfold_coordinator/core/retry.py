@@ -17,6 +17,7 @@ MEMORY: Final = policy_pb2.RETRY_CAUSE_MEMORY
 TIMED_OUT: Final = policy_pb2.RETRY_CAUSE_TIMED_OUT
 EVICTED: Final = policy_pb2.RETRY_CAUSE_EVICTED
 HOST_LOST: Final = policy_pb2.RETRY_CAUSE_HOST_LOST
+CONFLICT: Final = policy_pb2.RETRY_CAUSE_CONFLICT
 
 CAUSES: Final = MappingProxyType(
     {
@@ -29,6 +30,7 @@ CAUSES: Final = MappingProxyType(
         attempt_pb2.ATTEMPT_OUTCOME_EVICTED: EVICTED,
         attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST: HOST_LOST,
         attempt_pb2.ATTEMPT_OUTCOME_LAUNCH_FAILED: HOST_LOST,
+        attempt_pb2.ATTEMPT_OUTCOME_CONFLICT: CONFLICT,
     }
 )
 """For every outcome after which a task can be tried again, the cause. The other ones would only be repeated."""
@@ -36,7 +38,9 @@ CAUSES: Final = MappingProxyType(
 OWN_CAUSES: Final = frozenset({RAISED, CRASHED, MEMORY, TIMED_OUT})
 """Those that are the task's own doing."""
 
-DEFAULT_ATTEMPTS: Final = MappingProxyType({RAISED: 1, CRASHED: 3, MEMORY: 3, TIMED_OUT: 1, EVICTED: 10, HOST_LOST: 10})
+DEFAULT_ATTEMPTS: Final = MappingProxyType(
+    {RAISED: 1, CRASHED: 3, MEMORY: 3, TIMED_OUT: 1, EVICTED: 10, HOST_LOST: 10, CONFLICT: 100}
+)
 """How many attempts may end by a cause, if the policy does not say."""
 
 QUARANTINE_DEATHS: Final = 10
@@ -46,6 +50,9 @@ _DEADLY: Final = frozenset({CRASHED, MEMORY, HOST_LOST})
 _INITIAL_SECONDS: Final = 1.0
 _MULTIPLIER: Final = 2.0
 _MAX_SECONDS: Final = 60.0
+_CONFLICT_INITIAL_SECONDS: Final = 0.05
+_CONFLICT_MAX_SECONDS: Final = 2.0
+"""Who comes too late for a session has lost nothing by waiting but time, and there is one winner in every round."""
 
 Cause: TypeAlias = policy_pb2.RetryCause.ValueType
 DeadLetterCause: TypeAlias = task_pb2.DeadLetterCause.ValueType
@@ -76,9 +83,12 @@ def wait_seconds(record: records_pb2.TaskRecord, cause: Cause, chance: float) ->
     if failed < 1:
         return 0
     rule = _rule(policy, cause)
-    backoff = rule.backoff if rule and rule.HasField("backoff") else policy.backoff
-    initial = _seconds(backoff.initial) if backoff.HasField("initial") else _INITIAL_SECONDS
-    longest = _seconds(backoff.max) if backoff.HasField("max") else _MAX_SECONDS
+    if cause == CONFLICT and not (rule and rule.HasField("backoff")):
+        backoff, initial, longest = policy_pb2.Backoff(), _CONFLICT_INITIAL_SECONDS, _CONFLICT_MAX_SECONDS
+    else:
+        backoff = rule.backoff if rule and rule.HasField("backoff") else policy.backoff
+        initial = _seconds(backoff.initial) if backoff.HasField("initial") else _INITIAL_SECONDS
+        longest = _seconds(backoff.max) if backoff.HasField("max") else _MAX_SECONDS
     multiplier = backoff.multiplier or _MULTIPLIER
     try:
         return chance * min(longest, initial * multiplier ** (failed - 1))

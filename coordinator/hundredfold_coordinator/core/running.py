@@ -69,9 +69,9 @@ def complete(state: State, tx: Transaction, event: Completed) -> None:
         _answer_repetition(state, tx, event, event.digest)
         return
     writes = bool(record.task.spec.session) and _writes(event.session_writes)
-    if writes and event.session.version != event.session_writes.expected_version:
-        session, expected = record.task.spec.session, event.session_writes.expected_version
-        tx.refuse(event.reply, SessionConflict(session, event.session.version, expected))
+    expected = event.session_writes.expected_version
+    if writes and event.session.version != expected and not event.session_writes.merge:
+        _lose_race(state, tx, record, event)
         return
     _tell_emitted(state, tx, record, event.emitted)
     if writes:
@@ -105,6 +105,19 @@ def overstay(state: State, tx: Transaction, event: Overstayed) -> None:
     """Kill a worker that has delivered and does not end."""
     if event.attempt in state.alive:
         kill(state, tx, event.attempt, 0)
+
+
+def _lose_race(state: State, tx: Transaction, record: records_pb2.TaskRecord, event: Completed) -> None:
+    """End an attempt that comes too late for its session: the task is tried again with what is there by now."""
+    session, expected = record.task.spec.session, event.session_writes.expected_version
+    error = SessionConflict(session, event.session.version, expected)
+    tx.refuse(event.reply, error)
+    if record.HasField("end_request"):
+        return
+    _expect_exit(tx, event.attempt)
+    message = f"session {session!r} was written by another task while it ran"
+    conflict = attempt_pb2.ATTEMPT_OUTCOME_CONFLICT
+    conclude(state, tx, record, attempt_pb2.Failure(outcome=conflict, type="SessionConflict", message=message))
 
 
 def _expect_exit(tx: Transaction, key: AttemptId) -> None:

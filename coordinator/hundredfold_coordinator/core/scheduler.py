@@ -5,6 +5,7 @@ from typing import Final
 
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import task_pb2
+from hundredfold.wording import counted
 
 from hundredfold_coordinator.core import admission, lifecycle
 from hundredfold_coordinator.core.admission import Closed
@@ -56,16 +57,16 @@ def _held_up(state: State) -> Closed | None:
 _NEXT: Final[Closed] = (task_pb2.GATE_KIND_UNSPECIFIED, "it is about to be started")
 
 
-def closed(state: State, environment: str) -> Closed | None:
-    """Return why nothing at all may be started in an environment; None if something may."""
+def closed(state: State, environment: str, behaviour: str) -> Closed | None:
+    """Return why nothing of a behaviour may be started in an environment, room or not; None if something may."""
     return _closed_for_all(state) or (
-        None if roomiest(state, environment) else _closed_for_environment(state, environment)
+        None if roomiest(state, environment, behaviour) else _closed_for_environment(state, environment, behaviour)
     )
 
 
-def roomiest(state: State, environment: str) -> HostState | None:
-    """Return the host with the fewest attempts of those that can start something in an environment."""
-    return next(iter(_fit_hosts(state, environment)), None)
+def roomiest(state: State, environment: str, behaviour: str) -> HostState | None:
+    """Return the host with the fewest attempts of those that can start a behaviour in an environment."""
+    return next(iter(_fit_hosts(state, environment, behaviour)), None)
 
 
 def wanted_by(state: State, record: records_pb2.TaskRecord) -> Reservation:
@@ -96,11 +97,11 @@ def _next(state: State, now_ns: int) -> tuple[Lane, HostState] | None:
 
 def _place(state: State, record: records_pb2.TaskRecord) -> tuple[HostState | None, Closed | None]:
     """Return the host with the most room of those that may start a task; else what keeps it from one of them."""
-    environment = record.task.spec.environment
-    hosts = _fit_hosts(state, environment)
+    environment, behaviour = record.task.spec.environment, record.task.spec.behaviour
+    hosts = _fit_hosts(state, environment, behaviour)
     if not hosts:
-        return None, _closed_for_environment(state, environment)
-    wanted, behaviour = wanted_by(state, record), record.task.spec.behaviour
+        return None, _closed_for_environment(state, environment, behaviour)
+    wanted = wanted_by(state, record)
     why = None
     for host in hosts:
         why = admission.closed(state, host, behaviour, wanted)
@@ -109,9 +110,9 @@ def _place(state: State, record: records_pb2.TaskRecord) -> tuple[HostState | No
     return None, why
 
 
-def _fit_hosts(state: State, environment: str) -> list[HostState]:
-    """Return the hosts that can start something in an environment, those with the fewest attempts first."""
-    hosts = [host for host in state.hosts.values() if environment in host.environments and _can_launch(host)]
+def _fit_hosts(state: State, environment: str, behaviour: str) -> list[HostState]:
+    """Return the hosts that can start a behaviour in an environment, those with the fewest attempts first."""
+    hosts = [host for host in state.hosts.values() if host.has(environment, behaviour) and _can_launch(host)]
     return sorted(hosts, key=lambda host: len(host.loads)) if len(hosts) > 1 else hosts
 
 
@@ -119,10 +120,11 @@ def _closed_for_lane(state: State, waiting: Lane) -> Closed | None:
     tenant_limit = state.limits.tenant_limits.get(waiting.tenant)
     behaviour_limit = state.limits.behaviour_limits.get(waiting.behaviour)
     if tenant_limit is not None and state.shares.alive[waiting.tenant] >= tenant_limit:
-        return task_pb2.GATE_KIND_TENANT_LIMIT, f"{tenant_limit} attempts of tenant {waiting.tenant!r} are alive"
+        told = f"tenant {waiting.tenant!r} has {counted(state.shares.alive[waiting.tenant], 'attempt')} alive"
+        return task_pb2.GATE_KIND_TENANT_LIMIT, f"{told}, and `tenant_limits` allows it {tenant_limit}"
     if behaviour_limit is not None and state.behaviours[waiting.behaviour] >= behaviour_limit:
-        told = f"{behaviour_limit} attempts of behaviour {waiting.behaviour!r} are alive"
-        return task_pb2.GATE_KIND_BEHAVIOUR_LIMIT, told
+        told = f"behaviour {waiting.behaviour!r} has {counted(state.behaviours[waiting.behaviour], 'attempt')} alive"
+        return task_pb2.GATE_KIND_BEHAVIOUR_LIMIT, f"{told}, and `behaviour_limits` allows it {behaviour_limit}"
     if not _admits(state, waiting.losses):
         return task_pb2.GATE_KIND_SUSPECT, f"it was there {waiting.losses} times when its host was lost"
     return None
@@ -151,14 +153,23 @@ def _closed_for_all(state: State) -> Closed | None:
     if not state.hosts:
         return task_pb2.GATE_KIND_NO_HOST, "no host is connected yet"
     if len(state.alive) >= state.limits.concurrency:
-        return task_pb2.GATE_KIND_CONCURRENCY, f"{len(state.alive)} of {state.limits.concurrency} attempts are alive"
+        return (
+            task_pb2.GATE_KIND_CONCURRENCY,
+            f"{len(state.alive)} of {state.limits.concurrency} attempts are alive (`concurrency`)",
+        )
     return None
 
 
-def _closed_for_environment(state: State, environment: str) -> Closed:
+def _closed_for_environment(state: State, environment: str, behaviour: str) -> Closed:
     hosts = [host for host in state.hosts.values() if environment in host.environments]
+    able = [host for host in hosts if host.has(environment, behaviour)]
+    if able:
+        return task_pb2.GATE_KIND_NO_HOST, "; ".join(map(_hindrance, able))
     if hosts:
-        return task_pb2.GATE_KIND_NO_HOST, "; ".join(map(_hindrance, hosts))
+        return task_pb2.GATE_KIND_ENVIRONMENT, (
+            f"environment {environment!r} has no behaviour {behaviour!r} any more; start the coordinator with the "
+            "plugin that has it, or cancel the task (`hundredfold plugins` shows what there is)"
+        )
     return task_pb2.GATE_KIND_ENVIRONMENT, f"environment {environment!r} is not ready"
 
 

@@ -44,7 +44,8 @@ class HostState:
     """A host that is attached.
 
     Attributes:
-        environments: names of those that are ready on it.
+        environments: those that are ready on it, with the names of their behaviours; None where a host says itself, of
+            every launch, why it cannot be.
         loads: what each attempt takes that is alive on it.
         machine: its last sample of its machine; None before the first.
         outstanding_bytes: memory set aside for its attempts and not used by them yet.
@@ -57,7 +58,7 @@ class HostState:
     """
 
     id: str
-    environments: set[str] = field(default_factory=set)
+    environments: dict[str, frozenset[str] | None] = field(default_factory=dict)
     loads: dict[AttemptId, Load] = field(default_factory=dict)
     machine: coordinator_service_pb2.Machine | None = None
     outstanding_bytes: int = 0
@@ -66,6 +67,11 @@ class HostState:
     exhausted: str = ""
     silent: bool = False
     retiring: bool = False
+
+    def has(self, environment: str, behaviour: str) -> bool:
+        """Whether a behaviour can be run here, as far as its environment is concerned."""
+        behaviours = self.environments.get(environment, frozenset())
+        return behaviours is None or behaviour in behaviours
 
 
 @dataclass(slots=True)

@@ -114,10 +114,15 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
     def _environment(self, host_id: str, environment: behaviour_pb2.Environment) -> None:
         self._environments.report(environment)
         # A failed one is let through to its host, which says for every launch why it cannot be.
-        ready = environment.state != behaviour_pb2.ENVIRONMENT_STATE_STARTING
-        self._journal.post(
-            events.EnvironmentChanged(now_ns=time.time_ns(), host=host_id, environment=environment.name, ready=ready)
+        failed = environment.state == behaviour_pb2.ENVIRONMENT_STATE_FAILED
+        changed = events.EnvironmentChanged(
+            now_ns=time.time_ns(),
+            host=host_id,
+            environment=environment.name,
+            ready=environment.state != behaviour_pb2.ENVIRONMENT_STATE_STARTING,
+            behaviours=None if failed else frozenset(behaviour.name for behaviour in environment.behaviours),
         )
+        self._journal.post(changed)
 
 
 def _numbered(host_id: str, report: pb.HostReport, kind: str | None) -> events.Event:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from hundredfold.errors import InvalidArgument, PayloadTooLarge, Unauthenticated
 from hundredfold.identity import descends_from, identity
 from hundredfold.internal.v1 import records_pb2
-from hundredfold.v1 import attempt_pb2, session_pb2, task_pb2, worker_service_pb2_grpc
+from hundredfold.v1 import attempt_pb2, task_pb2, worker_service_pb2_grpc
 from hundredfold.v1 import worker_service_pb2 as pb
 
 from hundredfold_coordinator import keys
@@ -20,6 +20,7 @@ from hundredfold_coordinator.hosts import Hosts
 from hundredfold_coordinator.inputs import RecentInputs
 from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.services.edge import bearer
+from hundredfold_coordinator.sessions import Sessions
 from hundredfold_coordinator.storage import Storage
 
 PROTOCOL_VERSION: Final = 1
@@ -38,6 +39,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         storage: Storage,
         journal: Journal,
         hosts: Hosts,
+        sessions: Sessions,
         inputs: RecentInputs,
         max_payload_bytes: int,
     ) -> None:
@@ -45,6 +47,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         self._storage = storage
         self._journal = journal
         self._hosts = hosts
+        self._sessions = sessions
         self._inputs = inputs
         self._max_payload_bytes = max_payload_bytes
 
@@ -98,15 +101,19 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         await self._fail_if_oversized(key, request)
         digest = sha256(request.result.SerializeToString(deterministic=True))
         digest.update(request.session_writes.SerializeToString(deterministic=True))
-        await self._journal.ask(
-            events.Completed,
-            attempt=key,
-            result=request.result,
-            session=await self._session_record(self._state.tasks[key[0]].task.spec.session),
-            session_writes=request.session_writes,
-            emitted=request.events,
-            digest=digest.digest(),
-        )
+
+        async def deliver(session: records_pb2.SessionRecord) -> None:
+            await self._journal.ask(
+                events.Completed,
+                attempt=key,
+                result=request.result,
+                session=session,
+                session_writes=request.session_writes,
+                emitted=request.events,
+                digest=digest.digest(),
+            )
+
+        await self._sessions.write(self._state.tasks[key[0]].task.spec.session, deliver)
         return pb.CompleteAttemptResponse()
 
     async def FailAttempt(self, request: pb.FailAttemptRequest, context: Any) -> pb.FailAttemptResponse:
@@ -176,24 +183,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             if checkpoint:
                 response.checkpoint.ParseFromString(checkpoint.value)
         if task.spec.session:
-            response.session.CopyFrom(await self._session(task.spec.session))
+            response.session.CopyFrom(await self._sessions.read(task.spec.session))
         return response
-
-    async def _session(self, session_id: str) -> session_pb2.Session:
-        record = await self._session_record(session_id)
-        entries = await self._storage.scan_all(keys.items_of(session_id)) if record.item_count else []
-        return session_pb2.Session(
-            id=session_id,
-            version=record.version,
-            state=record.state,
-            items=[session_pb2.SessionItem.FromString(entry.record.value) for entry in entries],
-        )
-
-    async def _session_record(self, session_id: str) -> records_pb2.SessionRecord:
-        if not session_id:
-            return records_pb2.SessionRecord()
-        (found,) = await self._storage.get([keys.session(session_id)])
-        return records_pb2.SessionRecord.FromString(found.value) if found else records_pb2.SessionRecord()
 
 
 def _token(credential: str, attempt: AttemptId) -> str:

@@ -60,6 +60,10 @@ class _AttemptOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attemp
     """It was given up while its process could not be ended; whatever that process
     still delivers is refused.
     """
+    ATTEMPT_OUTCOME_CONFLICT: _AttemptOutcome.ValueType  # 15
+    """Another task had written the session by the time it delivered; nothing of
+    what it delivered is recorded.
+    """
 
 class AttemptOutcome(_AttemptOutcome, metaclass=_AttemptOutcomeEnumTypeWrapper):
     """How an attempt ended."""
@@ -95,6 +99,10 @@ ATTEMPT_OUTCOME_EVICTED: AttemptOutcome.ValueType  # 13
 ATTEMPT_OUTCOME_FENCED: AttemptOutcome.ValueType  # 14
 """It was given up while its process could not be ended; whatever that process
 still delivers is refused.
+"""
+ATTEMPT_OUTCOME_CONFLICT: AttemptOutcome.ValueType  # 15
+"""Another task had written the session by the time it delivered; nothing of
+what it delivered is recorded.
 """
 Global___AttemptOutcome: _TypeAlias = AttemptOutcome  # noqa: Y015
 
@@ -316,6 +324,7 @@ class Receipt(_message.Message):
     DESCRIPTOR_ENFORCER_FIELD_NUMBER: _builtins.int
     OUTPUT_ENFORCER_FIELD_NUMBER: _builtins.int
     MAX_PRIVATE_BYTES_FIELD_NUMBER: _builtins.int
+    CPU_WAIT_TIME_FIELD_NUMBER: _builtins.int
     EVICTION_FIELD_NUMBER: _builtins.int
     exit_code: _builtins.int
     """Exit code of the worker, if it exited; absent if a signal ended it."""
@@ -366,7 +375,7 @@ class Receipt(_message.Message):
     max_private_bytes: _builtins.int
     """Highest memory of the worker process itself, in bytes, as far as it was not
     there already in what it was forked from: an estimate from `max_rss_bytes`,
-    for attempts that ended before they were sampled.
+    which misses nothing between two samples, but knows no children.
     """
     eviction: _builtins.str
     """In one sentence, why it was evicted: what was short, and what it used;
@@ -408,6 +417,12 @@ class Receipt(_message.Message):
     def startup_cpu_time(self) -> _duration_pb2.Duration:
         """CPU time of its tree in the first second; all of it if it ended before."""
 
+    @_builtins.property
+    def cpu_wait_time(self) -> _duration_pb2.Duration:
+        """Time after its first second in which its processes had work to do and waited
+        for a CPU, as far as it was seen.
+        """
+
     def __init__(
         self,
         *,
@@ -439,11 +454,12 @@ class Receipt(_message.Message):
         descriptor_enforcer: Global___Enforcer.ValueType = ...,
         output_enforcer: Global___Enforcer.ValueType = ...,
         max_private_bytes: _builtins.int = ...,
+        cpu_wait_time: _duration_pb2.Duration | None = ...,
         eviction: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "cpu_time", b"cpu_time", "effective_limits", b"effective_limits", "empty_time", b"empty_time", "exit_code", b"exit_code", "exit_time", b"exit_time", "fork_time", b"fork_time", "requested_limits", b"requested_limits", "startup_cpu_time", b"startup_cpu_time", "wall_time", b"wall_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "cpu_time", b"cpu_time", "cpu_wait_time", b"cpu_wait_time", "effective_limits", b"effective_limits", "empty_time", b"empty_time", "exit_code", b"exit_code", "exit_time", b"exit_time", "fork_time", b"fork_time", "requested_limits", b"requested_limits", "startup_cpu_time", b"startup_cpu_time", "wall_time", b"wall_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "children_seen", b"children_seen", "containment", b"containment", "cpu_enforcer", b"cpu_enforcer", "cpu_time", b"cpu_time", "descriptor_enforcer", b"descriptor_enforcer", "dropped_bytes", b"dropped_bytes", "effective_limits", b"effective_limits", "empty_time", b"empty_time", "eviction", b"eviction", "exit_code", b"exit_code", "exit_time", b"exit_time", "fork_time", b"fork_time", "kill_cause", b"kill_cause", "kill_signals", b"kill_signals", "leftovers_killed", b"leftovers_killed", "max_private_bytes", b"max_private_bytes", "max_rss_bytes", b"max_rss_bytes", "memory_enforcer", b"memory_enforcer", "output_enforcer", b"output_enforcer", "peak_pss_bytes", b"peak_pss_bytes", "process_enforcer", b"process_enforcer", "requested_limits", b"requested_limits", "samples", b"samples", "signal", b"signal", "startup_cpu_time", b"startup_cpu_time", "stderr_tail", b"stderr_tail", "stdout_tail", b"stdout_tail", "survivors", b"survivors", "wall_time", b"wall_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "children_seen", b"children_seen", "containment", b"containment", "cpu_enforcer", b"cpu_enforcer", "cpu_time", b"cpu_time", "cpu_wait_time", b"cpu_wait_time", "descriptor_enforcer", b"descriptor_enforcer", "dropped_bytes", b"dropped_bytes", "effective_limits", b"effective_limits", "empty_time", b"empty_time", "eviction", b"eviction", "exit_code", b"exit_code", "exit_time", b"exit_time", "fork_time", b"fork_time", "kill_cause", b"kill_cause", "kill_signals", b"kill_signals", "leftovers_killed", b"leftovers_killed", "max_private_bytes", b"max_private_bytes", "max_rss_bytes", b"max_rss_bytes", "memory_enforcer", b"memory_enforcer", "output_enforcer", b"output_enforcer", "peak_pss_bytes", b"peak_pss_bytes", "process_enforcer", b"process_enforcer", "requested_limits", b"requested_limits", "samples", b"samples", "signal", b"signal", "startup_cpu_time", b"startup_cpu_time", "stderr_tail", b"stderr_tail", "stdout_tail", b"stdout_tail", "survivors", b"survivors", "wall_time", b"wall_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015

@@ -44,6 +44,10 @@ class _RetryCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RetryCause
     """Its host is gone, or no process could be made. Not the task's own doing: 10
     attempts unless a rule says otherwise.
     """
+    RETRY_CAUSE_CONFLICT: _RetryCause.ValueType  # 7
+    """Another task had written the session first. Not the task's own doing: 100
+    attempts unless a rule says otherwise, and a wait of 2 s at most.
+    """
 
 class RetryCause(_RetryCause, metaclass=_RetryCauseEnumTypeWrapper):
     """Why an attempt is to be made again."""
@@ -65,6 +69,10 @@ unless a rule says otherwise.
 RETRY_CAUSE_HOST_LOST: RetryCause.ValueType  # 6
 """Its host is gone, or no process could be made. Not the task's own doing: 10
 attempts unless a rule says otherwise.
+"""
+RETRY_CAUSE_CONFLICT: RetryCause.ValueType  # 7
+"""Another task had written the session first. Not the task's own doing: 100
+attempts unless a rule says otherwise, and a wait of 2 s at most.
 """
 Global___RetryCause: _TypeAlias = RetryCause  # noqa: Y015
 

@@ -149,9 +149,15 @@ class SessionWrites(_message.Message):
     APPEND_FIELD_NUMBER: _builtins.int
     SET_FIELD_NUMBER: _builtins.int
     DELETE_FIELD_NUMBER: _builtins.int
+    MERGE_FIELD_NUMBER: _builtins.int
     expected_version: _builtins.int
     """Version that the attempt read. Another one in the store means that the
-    writes are refused.
+    attempt has failed with `CONFLICT`, and is tried again, unless `merge` is
+    set.
+    """
+    merge: _builtins.bool
+    """Whether these writes are right whatever others wrote since: items go behind
+    theirs, and keys are set and deleted over theirs.
     """
     @_builtins.property
     def append(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionItem]:
@@ -172,10 +178,11 @@ class SessionWrites(_message.Message):
         append: _abc.Iterable[Global___SessionItem] | None = ...,
         set: _abc.Mapping[_builtins.str, _builtins.bytes] | None = ...,
         delete: _abc.Iterable[_builtins.str] | None = ...,
+        merge: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "delete", b"delete", "expected_version", b"expected_version", "set", b"set"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append", b"append", "delete", b"delete", "expected_version", b"expected_version", "merge", b"merge", "set", b"set"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -310,9 +310,12 @@ def test_a_late_tenant_does_not_wait_behind_a_thousand(house: "Core") -> None:
 def test_a_limit_of_a_tenant_or_a_behaviour_holds(house: "Core") -> None:
     limit(house, tenant_limits={"A": 1}, behaviour_limits={"c": 1})
     assert [starts(house.submit(f"t{n}", tenant="A")) for n in range(2)] == [["t0"], []]
-    assert gate(house, "t1") == ("TENANT_LIMIT", "1 attempts of tenant 'A' are alive")
+    assert gate(house, "t1") == ("TENANT_LIMIT", "tenant 'A' has 1 attempt alive, and `tenant_limits` allows it 1")
     assert [starts(house.submit(f"c{n}", behaviour="c")) for n in range(2)] == [["c0"], []]
-    assert gate(house, "c1") == ("BEHAVIOUR_LIMIT", "1 attempts of behaviour 'c' are alive")
+    assert gate(house, "c1") == (
+        "BEHAVIOUR_LIMIT",
+        "behaviour 'c' has 1 attempt alive, and `behaviour_limits` allows it 1",
+    )
     assert starts(house.submit("other")) == ["other"]
 
 

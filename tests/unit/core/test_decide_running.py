@@ -199,14 +199,38 @@ def test_without_writes_a_session_stays_as_it_is(house: "Core") -> None:
     assert not house.has(keys.session("s"))
 
 
-def test_a_session_that_has_moved_on_refuses_the_result(house: "Core") -> None:
+def test_who_comes_too_late_for_a_session_is_tried_again(house: "Core") -> None:
     attempt = house.run("t1", session="s")
     told = house.complete(attempt, session_writes=writes_of(3))
     assert isinstance(told.error, SessionConflict)
     assert told.error.figures() == {"session": "s", "version": 0, "expected": 3}
-    assert told.writes == {}
-    assert house.stored("t1").task.state == task_pb2.TASK_STATE_RUNNING
-    assert house.complete(attempt, session_writes=writes_of(0)).reply is None
+    assert not house.has(keys.session("s"))
+    assert not house.has(keys.result_of("t1"))
+    assert house.stored("t1").task.attempts[0].outcome == attempt_pb2.ATTEMPT_OUTCOME_CONFLICT
+    assert house.states()[-2:] == ["QUEUED", "LAUNCHING"]
+    house.take(told.one(effects.Launch).credential)
+    assert house.complete(("t1", 2), session_writes=writes_of(0)).reply is None
+    assert house.session("s").version == 1
+
+
+def test_writes_that_are_right_whatever_was_written_are_merged(house: "Core") -> None:
+    first = house.run("t1", session="s", session_policy=task_pb2.SESSION_POLICY_CONCURRENT)
+    second = house.run("t2", session="s", session_policy=task_pb2.SESSION_POLICY_CONCURRENT)
+    for attempt in (first, second):
+        writes = writes_of(0, merge=True)
+        writes.append[0].role = attempt[0]
+        assert house.complete(attempt, session_writes=writes).reply is None
+    items = [house.store.get([keys.item("s", number)])[0] for number in (1, 2)]
+    assert [session_pb2.SessionItem.FromString(item.value).role for item in items if item] == ["t1", "t2"]
+    assert house.session("s").version == 2
+
+
+def test_who_is_told_to_end_and_comes_too_late_is_not_tried_again(house: "Core") -> None:
+    attempt = house.run("t1", session="s")
+    house.cancel("t1")
+    assert isinstance(house.complete(attempt, session_writes=writes_of(3)).error, SessionConflict)
+    house.exited("t1")
+    assert house.states()[-1] == "CANCELLED"
 
 
 def test_session_writes_of_a_task_without_session_are_not_kept(house: "Core") -> None:

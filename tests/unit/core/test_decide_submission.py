@@ -125,7 +125,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_again(core: "Core") -> None:
     core.submit("t2")
     told = core.submit("t3", request_id="third")
     assert isinstance(told.error, QueueFull)
-    assert told.error.figures() == {"limit": 2, "what": "tasks", "retry_seconds": 1, "setting": "queue_limit"}
+    assert told.error.figures() == {"limit": 2, "what": "tasks", "retry_seconds": 5, "setting": "queue_limit"}
     assert told.writes == {}
     assert "t3" not in core.state.tasks
 

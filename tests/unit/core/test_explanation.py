@@ -80,7 +80,7 @@ def close(core: "Core", gate: str) -> str:
 
 
 SENTENCES = {
-    "CONCURRENCY": "1 of 1 attempts are alive",
+    "CONCURRENCY": "1 of 1 attempts are alive (`concurrency`)",
     "SESSION_BUSY": "task before0 has session 's'",
     "NO_HOST": "no host is connected yet",
     "ENVIRONMENT": "environment 'other' is not ready",
@@ -90,8 +90,8 @@ SENTENCES = {
     "CPU": "it keeps 1.0 CPUs busy; those that run want 3.9, and 4 are allowed on 2 CPUs",
     "PRESSURE": "what runs waits for memory 25% of the time",
     "RAMP": "nobody knows what its behaviour needs; those just started are looked at first",
-    "TENANT_LIMIT": "1 attempts of tenant '' are alive",
-    "BEHAVIOUR_LIMIT": "1 attempts of behaviour 'b' are alive",
+    "TENANT_LIMIT": "tenant '' has 1 attempt alive, and `tenant_limits` allows it 1",
+    "BEHAVIOUR_LIMIT": "behaviour 'b' has 1 attempt alive, and `behaviour_limits` allows it 1",
 }
 
 
@@ -144,7 +144,30 @@ def test_who_waits_is_told_its_position_and_when_it_may_start(house: "Core") -> 
     found = told(house, "t4")
     assert found.position == 1
     assert 0 < found.estimated_wait.ToNanoseconds() < 5 * SECOND
-    assert "It is number 1 of those that wait; as many as in the last minute, and it starts in about" in found.summary
+    assert "It is number 1 of those that wait, and starts in about 1 s if" in found.summary
+
+
+def test_nobody_guesses_how_long_those_take_that_have_only_begun(house: "Core") -> None:
+    house.limit(concurrency=2)
+    for number in range(3):
+        house.submit(f"t{number}")
+    house.now_ns += 20 * SECOND
+    assert not told(house, "t2").HasField("estimated_wait")
+
+
+def test_what_was_learned_says_how_long_they_take(house: "Core") -> None:
+    house.limit(concurrency=2)
+    learn(house, 1, 0.0)
+    for number in range(4):
+        house.submit(f"t{number}")
+    assert told(house, "t3").estimated_wait.ToSeconds() == pytest.approx(11, rel=0.1)
+
+
+@pytest.mark.parametrize("gate", ["TENANT_LIMIT", "BEHAVIOUR_LIMIT", "ENVIRONMENT", "NO_HOST", "PRESSURE"])
+def test_when_a_gate_opens_that_does_not_open_by_itself_is_not_guessed(house: "Core", gate: str) -> None:
+    task_id = close(house, gate)
+    house.now_ns += 3 * SECOND
+    assert not told(house, task_id).HasField("estimated_wait")
 
 
 def test_other_tenants_have_their_shares_of_the_positions(house: "Core") -> None:
@@ -173,6 +196,7 @@ MESSAGES = {
     "OOM_KILLED": "Attempt 1 used too much memory: why.",
     "EVICTED": "Attempt 1 was evicted to save the machine: why.",
     "FENCED": "Attempt 1 was given up: why.",
+    "CONFLICT": "Attempt 1 came too late for its session: why.",
 }
 
 
@@ -182,6 +206,9 @@ def test_an_end_is_explained(outcome: str) -> None:
     if outcome != "COMPLETED":
         attempt.failure.message = "why"
     assert attempt_summary(attempt) == MESSAGES[outcome]
+    attempt.receipt.containment = attempt_pb2.CONTAINMENT_SESSION
+    assert attempt_summary(attempt) == MESSAGES[outcome] + " What it used is not known: nobody saw its end."
+    attempt.receipt.exit_time.GetCurrentTime()
     attempt.receipt.peak_pss_bytes = 120 * MIB
     attempt.receipt.wall_time.FromMilliseconds(3200)
     attempt.receipt.cpu_time.FromMilliseconds(500)
@@ -201,9 +228,9 @@ def test_what_runs_is_explained(house: "Core") -> None:
     house.launched("t1", pid=77)
     house.now_ns += 3 * SECOND
     assert told(house, "t1").summary == (
-        "Attempt 1 runs on host host-1 with pid 77, since 3.0 s; it has 64 MiB that are set aside for it."
+        "Attempt 1 has run for 3.0 s on host-1, as process 77; 64 MiB were set aside for it."
     )
-    assert told(house, "t1").attempts[0].summary == "Attempt 1 runs; 64 MiB are set aside for it."
+    assert told(house, "t1").attempts[0].summary == "Attempt 1 runs; 64 MiB were set aside for it."
 
 
 # Tasks ----------------------------------------------------------------------------------------------------------------
@@ -211,14 +238,14 @@ def test_what_runs_is_explained(house: "Core") -> None:
 
 def test_a_success_is_explained(house: "Core") -> None:
     house.complete(house.run("t1"))
-    assert told(house, "t1").summary == "It is SUCCEEDED, 0.0 s after its submission and 1 attempt(s)."
+    assert told(house, "t1").summary == "It is SUCCEEDED, 0.0 s after its submission and after 1 attempt."
 
 
 def test_a_dead_letter_says_how_to_try_again(house: "Core") -> None:
     house.run("t1", retry=policy_pb2.RetryPolicy(max_attempts=1))
     house.exited("t1", exit_code=3)
     assert told(house, "t1").summary == (
-        "It is FAILED, 0.0 s after its submission and 1 attempt(s): Exited: the agent exited with code 3 before it "
+        "It is FAILED, 0.0 s after its submission and after 1 attempt: the agent exited with code 3 before it "
         "delivered a result. It is a dead letter (RETRIES_EXHAUSTED); `hundredfold retry t1` tries it again."
     )
 
@@ -226,7 +253,7 @@ def test_a_dead_letter_says_how_to_try_again(house: "Core") -> None:
 def test_a_cancelled_one_says_who_wanted_it(core: "Core") -> None:
     core.submit("t1")
     core.cancel("t1", "because")
-    assert told(core, "t1").summary.endswith("0 attempt(s): Cancelled: because.")
+    assert told(core, "t1").summary.endswith("after its submission: because.")
 
 
 # Fit ------------------------------------------------------------------------------------------------------------------
@@ -243,7 +270,7 @@ def test_what_fits_is_what_would_start(house: "Core") -> None:
     machine(house, 550)
     count, gate, detail = fits(house)
     assert (count, gate) == (4, "MEMORY")
-    assert detail == "450 MiB may still be set aside, and each needs 99 MiB"
+    assert detail == "450 MiB may still be set aside, and each needs 99.4 MiB"
     started = [task_id for n in range(9) for task_id in house.submit(f"t{n}").all(effects.Launch)]
     assert len(started) == count
     assert fits(house)[:2] == (0, "MEMORY")
@@ -268,3 +295,24 @@ def test_without_a_host_nothing_fits(core: "Core") -> None:
     assert fits(core)[:2] == (0, "NO_HOST")
     core.attach(HOST, "other")
     assert fits(core)[:2] == (0, "ENVIRONMENT")
+
+
+def test_the_most_that_anybody_saw_is_what_was_used() -> None:
+    attempt = attempt_pb2.Attempt(number=1, outcome=attempt_pb2.ATTEMPT_OUTCOME_EVICTED)
+    attempt.receipt.exit_time.GetCurrentTime()
+    attempt.receipt.peak_pss_bytes, attempt.receipt.max_private_bytes = 100 * MIB, 240 * MIB
+    assert "at most 240 MiB of memory" in attempt_summary(attempt)
+
+
+def test_who_was_ended_for_a_limit_was_not_ended_by_a_signal() -> None:
+    attempt = attempt_pb2.Attempt(number=1, outcome=attempt_pb2.ATTEMPT_OUTCOME_SIGNALLED)
+    attempt.failure.message = "it wrote more than its limit of 10 bytes of output"
+    attempt.receipt.kill_cause = attempt_pb2.KILL_CAUSE_OUTPUT_LIMIT
+    assert attempt_summary(attempt).startswith("Attempt 1 was ended: it wrote more than")
+
+
+def test_a_host_that_is_silent_is_named_where_it_matters(house: "Core") -> None:
+    house.submit("t1")
+    house.tell(events.HostHeard, host=HOST, silent=True)
+    assert "which has not been heard of for some seconds" in told(house, "t1").summary
+    assert "process" not in told(house, "t1").summary, "it is not known yet"

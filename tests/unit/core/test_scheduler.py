@@ -164,7 +164,7 @@ def test_gate_concurrency(house: "Core") -> None:
     house.limit(concurrency=1)
     house.submit("t1")
     house.submit("t2")
-    assert gate(house, "t2") == ("CONCURRENCY", "1 of 1 attempts are alive")
+    assert gate(house, "t2") == ("CONCURRENCY", "1 of 1 attempts are alive (`concurrency`)")
 
 
 def test_gate_session_busy(house: "Core") -> None:
@@ -209,3 +209,37 @@ def test_without_a_reserve_memory_is_not_looked_at(house: "Core") -> None:
     house.limit(memory_reserve_bytes=0)
     measure(house, 0)
     assert starts(house.submit("t1")) == ["t1"]
+
+
+# Behaviours that are gone ---------------------------------------------------------------------------------------------
+
+
+def has(house: "Core", *behaviours: str, failed: bool = False) -> "Told":
+    """Let the default environment report what it has."""
+    names = None if failed else frozenset(behaviours)
+    return house.tell(events.EnvironmentChanged, host="host-1", environment="default", ready=True, behaviours=names)
+
+
+def test_a_task_waits_for_the_plugin_that_has_its_behaviour(house: "Core") -> None:
+    has(house, "other")
+    assert house.submit("t1").all(effects.Launch) == []
+    assert gate(house, "t1")[0] == "ENVIRONMENT"
+    assert "has no behaviour 'b' any more; start the coordinator with the plugin that has it" in gate(house, "t1")[1]
+    assert has(house, "other", "b").one(effects.Launch).behaviour == "b"
+
+
+def test_of_an_environment_that_failed_its_host_says_why_nothing_starts(house: "Core") -> None:
+    has(house, failed=True)
+    assert house.submit("t1").one(effects.Launch)
+
+
+def test_others_do_not_wait_for_a_behaviour_that_is_gone(house: "Core") -> None:
+    has(house, "b")
+    house.submit("t1", behaviour="gone")
+    assert house.submit("t2").one(effects.Launch).attempt == ("t2", 1)
+
+
+def test_it_is_started_where_its_behaviour_is(house: "Core") -> None:
+    has(house)
+    house.attach("host-2")
+    assert house.submit("t1").one(effects.Launch).host == "host-2"

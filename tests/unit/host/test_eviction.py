@@ -63,7 +63,7 @@ def test_as_many_as_it_takes_and_no_more() -> None:
 
 
 def test_who_uses_more_than_was_set_aside_goes_first() -> None:
-    assert chosen(1, candidate("within", 500, 600, -100, 9), candidate("over", 50, 49, 100, 1)) == ["over"]
+    assert chosen(1, candidate("within", 500, 600, -100, 9), candidate("over", 150, 49, 100, 1)) == ["over"]
 
 
 def test_then_who_matters_least_then_who_has_lost_least() -> None:
@@ -81,3 +81,11 @@ def test_a_person_is_told_the_figures() -> None:
     limited = machine(40)
     limited.memory_limit_bytes = 4096 * MIB
     assert sentence(limited, candidate("a", 1)).startswith("40 MiB were free of 4096 in its cgroup,")
+
+
+def test_what_fewer_neighbours_share_with_it_is_not_held_against_an_attempt() -> None:
+    """Alone, it has all for its own that it touches of its zygote's memory; what it needs was learned in a crowd."""
+    alone = candidate("alone", 30, 3)
+    assert not alone.over
+    assert chosen(10, alone, candidate("leak", 300, 200)) == ["leak"]
+    assert candidate("leak", 36, 3).over

@@ -121,6 +121,21 @@ def test_what_a_start_takes_is_what_the_first_second_has_taken(world: World) -> 
     assert worker.use.startup_cpu_seconds == pytest.approx(0.5, rel=0.01)
 
 
+def test_the_wait_for_a_cpu_counts_from_the_second_second_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, worker = world.monitor(), world.workers["t1", 1]
+    waits = {10: 3.0}
+    monkeypatch.setattr(proc, "cpu_wait_seconds", lambda pid: waits.get(pid, 0.0))
+    worker.forked = Moment(0, time.monotonic_ns() - 2 * 10**9)
+    watch.sweep()
+    assert (worker.use.startup_wait_seconds, worker.use.cpu_wait_seconds) == (3.0, 3.0)
+    waits[10] = 5.0
+    watch.sweep()
+    assert worker.use.cpu_wait_seconds == 3.0, "it has used no CPU since, so nobody looks"
+    world.start(10, parent=1, cpu_seconds=2)
+    watch.sweep()
+    assert (worker.use.startup_wait_seconds, worker.use.cpu_wait_seconds) == (3.0, 5.0)
+
+
 def test_without_workers_there_is_nothing_to_measure() -> None:
     usages, pause = Monitor({}, 0.25).sweep()
     assert not usages

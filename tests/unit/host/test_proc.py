@@ -66,3 +66,8 @@ def test_a_tree_is_a_process_and_all_below_it() -> None:
     assert sorted(proc.tree(2, children)) == [2, 4, 5]
     assert list(proc.tree(3, children)) == [3]
     assert list(proc.tree(77, children)) == [77]
+
+
+def test_the_wait_for_a_cpu_is_what_the_kernel_counted() -> None:
+    assert proc.cpu_wait_seconds(os.getpid()) >= 0
+    assert proc.cpu_wait_seconds(2**22 + 1) == 0.0
