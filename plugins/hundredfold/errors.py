@@ -329,6 +329,17 @@ class StoreDamaged(HundredfoldError):
 
 
 @dataclass(eq=False)
+class StoreUnreachable(HundredfoldError):
+    """The store at {url} does not answer: {problem}. Tasks that run go on. Try again in {retry_seconds} s."""
+
+    url: str
+    problem: str
+    retry_seconds: int
+    code = "UNAVAILABLE"
+    reason = "STORE_UNREACHABLE"
+
+
+@dataclass(eq=False)
 class StoreCannot(HundredfoldError):
     """The store at {url} cannot {action}. Use what its backend brings along for that."""
 

@@ -86,18 +86,22 @@ class Capabilities:
 
     Attributes:
         durable: a commit that returned survives the loss of power.
-        shared: several machines may open the store at once.
+        shared: several coordinators, on several machines, may open the store at once; its lease decides who may write.
+        vectors: it can be searched, see `hundredfold.stores.search`.
 
     """
 
     durable: bool
     shared: bool
+    vectors: bool = False
 
 
 class Store(Protocol):
     """A place where all state lives.
 
-    Raises: every method raises `hundredfold.errors.StoreUnavailable` when the store cannot be reached or written.
+    Raises: every method raises `hundredfold.errors.StoreUnavailable` when the store cannot be read or written, and will
+    not be; and `hundredfold.errors.StoreUnreachable` when its server does not answer, but may do so again: then the
+    same call can be repeated after a while.
     """
 
     @property
@@ -127,6 +131,8 @@ class Store(Protocol):
         Raises:
             Fenced: the guard's key has another version; nothing at all was written.
             StoreFull: there is no room; nothing at all was written, and the same commit can be tried again.
+            StoreUnreachable: the answer is lost, and it may or may not be written. The same commit has to be repeated;
+                if it was written, the repetition answers what the first time would have answered, and writes nothing.
             StoreUnavailable: what is written is unknown. Nothing may be done with this store any more, not even
                 `close`: a sync that succeeds after one that failed says nothing (https://lwn.net/Articles/752063).
 

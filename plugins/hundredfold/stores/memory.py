@@ -1,7 +1,10 @@
 """A store in memory, for tests: everything is gone with the process."""
 
+import heapq
+import math
+from array import array
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from hundredfold.errors import Fenced
 from hundredfold.stores.contract import (
@@ -16,18 +19,20 @@ from hundredfold.stores.contract import (
     end_of_prefix,
 )
 from hundredfold.stores.plan import asked_keys, plan_commit
+from hundredfold.stores.search import Distance, Embedding, Extract, Hit
 
 
 class MemoryStore:
     """A dictionary and its sorted keys."""
 
     url = "memory:"
-    capabilities = Capabilities(durable=False, shared=False)
+    capabilities = Capabilities(durable=False, shared=False, vectors=True)
 
     def __init__(self) -> None:
         self._records: dict[bytes, Record] = {}
         self._keys: list[bytes] = []
         self._version = 0
+        self._prefix: bytes | None = None
 
     def get(self, keys: Sequence[bytes]) -> list[Record | None]:
         """See `Store.get`."""
@@ -57,6 +62,22 @@ class MemoryStore:
             self._write(key, record)
         return plan.results
 
+    def index(self, prefix: bytes, extract: Extract) -> None:
+        """See `Searching.index`."""
+        self._prefix, self._extract = prefix, extract
+
+    def search(self, collection: str, vector: bytes, limit: int, where: Mapping[str, str] | None = None) -> list[Hit]:
+        """See `Searching.search`: it looks at everything there is."""
+        if self._prefix is None:
+            return []
+        wanted, narrowed = array("f", vector), (where or {}).items()
+        hits = []
+        for entry in self.scan(self._prefix, limit=len(self._keys)):
+            found = self._extract(entry.record.value)
+            if found.collection == collection and narrowed <= found.metadata.items():
+                hits.append(Hit(entry.key, _apart(found, wanted)))
+        return heapq.nsmallest(limit, hits, key=lambda hit: (hit.distance, hit.key))
+
     def close(self) -> None:
         """See `Store.close`."""
 
@@ -73,3 +94,16 @@ class MemoryStore:
     def _version_of(self, key: bytes) -> int:
         record = self._records.get(key)
         return record.version if record else ABSENT
+
+
+def _apart(one: Embedding, other: "array[float]") -> float:
+    vector = array("f", one.vector)
+    dot = sum(a * b for a, b in zip(vector, other, strict=True))
+    match one.distance:
+        case Distance.EUCLIDEAN:
+            return math.dist(vector, other)
+        case Distance.DOT:
+            return -dot
+        case Distance.COSINE:
+            lengths = math.hypot(*vector) * math.hypot(*other)
+            return 1 - dot / lengths if lengths else 1.0
