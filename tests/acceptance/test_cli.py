@@ -78,6 +78,7 @@ def test_ps_status_plugins_version(cli: Cli) -> None:
         (["serve", "--store", "memory:", "--data-dir", "."], 5, "--volatile"),
         (["serve", "--command", "x"], 5, "name=PROGRAM"),
         (["nonsense"], 2, "No such command"),
+        (["explan"], 2, "did you mean explain?"),
         (["get"], 2, "Missing argument"),
         (["--config", "/nowhere.toml", "status"], 5, "/nowhere.toml"),
     ],
@@ -88,6 +89,22 @@ def test_an_error_says_what_and_how_to_cure_it(cli: Cli, arguments: list[str], c
     assert done.returncode == code
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (["get", "nope"], 4, "TASK_NOT_FOUND"),
+        (["submit", "square", "--priority", "500"], 5, "INVALID_ARGUMENT"),
+        (["submit", "square", "--priority", "high"], 2, "USAGE"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_errors_are_json_where_results_are(cli: Cli, arguments: list[str], code: int, reason: str) -> None:
+    done = cli(*arguments, "-o", "json")
+    told = json.loads(done.stderr)["error"]
+    assert (done.returncode, done.stdout, told["reason"]) == (code, "", reason)
+    assert "nope" in told["message"] or "--priority" in told["message"]
 
 
 def test_no_coordinator_is_said_in_one_line(tmp_path: Path) -> None:

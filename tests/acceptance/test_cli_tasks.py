@@ -1,6 +1,7 @@
 """The commands that look after tasks: policies, dead letters, hosts."""
 
 import json
+from pathlib import Path
 
 import pytest
 from command_line import Cli
@@ -23,20 +24,84 @@ def test_a_dead_letter_is_seen_tried_again_and_discarded(cli: Cli) -> None:
     assert task_id not in cli("dead", "-o", "json").stdout
 
 
+HUGE = "99999999999999999999999"
+MEMORY = "must be from 16777216 to 1125899906842624, or 0"
+LONGEST = "must be from 0 to 31622400."
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--retry", "bad=2"], "there are: raised, crashed"),
+        (["--retry", "bad=2"], "`--retry` has 'bad', which is none; there are: raised, crashed"),
         (["--retry", "bad"], "must look like crashed=5"),
-        (["--priority", "500"], "`spec.priority` is 500"),
-        (["--wall-limit-seconds", "-1"], "`wall_seconds` is -1"),
-        (["--memory-limit-bytes", "5"], "`spec.limits.memory_bytes` is 5"),
+        (["--retry", "crashed=0"], "`--retry` is 0 and must be from 1 to 1000"),
+        (["--max-attempts", HUGE], f"`--max-attempts` is {HUGE} and must be from 0 to 1000"),
+        (["--priority", "500"], "`--priority` is 500 and must be from -100 to 100"),
+        (["--priority", "99999999999999"], "`--priority` is 99999999999999 and"),
+        (["--wall-limit-seconds", "-1"], f"`--wall-limit-seconds` is -1.0 and {LONGEST}"),
+        (["--cpu-limit-seconds", "nan"], f"`--cpu-limit-seconds` is nan and {LONGEST}"),
+        (["--memory-limit-bytes", "5"], f"`--memory-limit-bytes` is 5 and {MEMORY}"),
+        (["--memory-limit-bytes", "-1"], f"`--memory-limit-bytes` is -1 and {MEMORY}"),
+        (["--memory-limit-bytes", HUGE], f"`--memory-limit-bytes` is {HUGE} and {MEMORY}"),
+        (["--output-limit-bytes", "-1"], "`--output-limit-bytes` is -1 and must be from 0 to 1125899906842624"),
+        (["--descriptor-limit", "99999999999"], "is 99999999999 and must be from 32 to 1073741824, or 0"),
+        (["--process-limit", "5000000000"], "is 5000000000 and must be from 0 to 1000000"),
+        (["--delay-seconds", "1e18"], f"`--delay-seconds` is 1e+18 and {LONGEST}"),
+        (["--delay-seconds", "-1"], f"`--delay-seconds` is -1.0 and {LONGEST}"),
+        (["--delay-seconds", "nan"], f"`--delay-seconds` is nan and {LONGEST}"),
+        (["--tenant", "x" * 300], "`--tenant` has 300 characters and may have 200"),
+        (["--tenant", "a\nb"], r"`--tenant` has the control character '\n'"),
+        (["--session", "a\x1b[2J"], r"`--session` has the control character '\x1b'"),
+        (
+            ["--schedule-to-start-seconds", "2", "--schedule-to-close-seconds", "1"],
+            "`--schedule-to-start-seconds` is longer than `--schedule-to-close-seconds`",
+        ),
     ],
-    ids=lambda value: value if isinstance(value, str) else value[0],
+    ids=lambda value: " ".join(value)[:50] if isinstance(value, list) else "",
 )
 def test_a_policy_that_is_none_is_refused(cli: Cli, arguments: list[str], said: str) -> None:
     answer = cli("submit", "nap", '{"seconds": 0}', *arguments)
     assert (answer.returncode, said in answer.stderr) == (5, True), answer.stderr
+
+
+@pytest.mark.parametrize("figure", ["-1", "1000", HUGE])
+def test_what_fit_is_asked_is_checked_as_submit_does(cli: Cli, figure: str) -> None:
+    answer = cli("fit", "nap", "--memory-limit-bytes", figure)
+    assert (answer.returncode, f"`--memory-limit-bytes` is {figure} and {MEMORY}" in answer.stderr) == (5, True)
+
+
+def test_fit_knows_no_tenant_that_submit_does_not(cli: Cli) -> None:
+    answer = cli("fit", "nap", "--tenant", "x" * 201)
+    assert (answer.returncode, "`--tenant` has 201 characters and may have 200" in answer.stderr) == (5, True)
+
+
+def test_run_refuses_as_a_whole_what_no_line_could_have(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"seconds": 0}\n')
+    answer = cli("run", "nap", "-i", str(tmp_path / "in.jsonl"), "--memory-limit-bytes", "-1")
+    assert (answer.returncode, answer.stdout, MEMORY in answer.stderr) == (5, "", True)
+
+
+def test_a_session_policy_wants_a_session(cli: Cli) -> None:
+    refused = cli("submit", "nap", '{"seconds": 0}', "--session-policy", "reject")
+    assert (refused.returncode, "means nothing without --session" in refused.stderr) == (2, True)
+    cli.environment["HUNDREDFOLD_SESSION_POLICY"] = "reject"
+    accepted = cli("submit", "nap", '{"seconds": 0}')
+    assert accepted.returncode == 0, "what is set for all commands must not get in the way of those without a session"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "flag"),
+    [
+        (["wait", "x", "--timeout", "-1"], 5, "`--timeout` is -1.0"),
+        (["history", "--seconds", "nan"], 5, "`--seconds` is nan"),
+        (["watch", "x", "--after", HUGE], 2, "--after"),
+        (["stop", "--grace-seconds", "-1"], 5, "`--grace-seconds` is -1.0"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_time_that_is_none_is_refused_by_its_flag(cli: Cli, arguments: list[str], code: int, flag: str) -> None:
+    answer = cli(*arguments)
+    assert (answer.returncode, flag in answer.stderr, "Traceback" in answer.stderr) == (code, True, False)
 
 
 def test_hosts_are_listed(cli: Cli) -> None:

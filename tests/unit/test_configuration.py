@@ -248,3 +248,28 @@ def test_a_wrong_option_is_named(invoke: Invoke, arguments: list[str], problem: 
     result = invoke("serve", "--print-config", *arguments)
     assert isinstance(result.exception, InvalidSetting)
     assert problem in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[serve]\nconcurrency = "x"', "Invalid value for `concurrency` in {file}: 'x' is not a valid integer"),
+        ("[serve]\nconcurrency = 0", "`concurrency` is 0 and must be from 1 to 100000; {file} says so."),
+        ('[serve]\ntenant_limits = {a = "x"}', "`tenant_limit` is 'a=x'"),
+        ('plugin_files = ["/nowhere.py"]', "`plugin` is /nowhere.py, which is not a file; {file} says so."),
+    ],
+)
+def test_a_wrong_value_in_the_file_is_blamed_on_the_file(
+    invoke: Invoke, tmp_path: Path, text: str, problem: str
+) -> None:
+    file = tmp_path / "config" / "hundredfold" / "config.toml"
+    result = invoke("serve", "--print-config", config=text)
+    said = f"{result.output}\n{result.exception}"
+    assert problem.format(file=file) in said
+    assert str(file) in said
+    assert "HUNDREDFOLD_CONCURRENCY" not in said
+
+
+def test_what_was_typed_is_not_blamed_on_the_file(invoke: Invoke) -> None:
+    result = invoke("serve", "--print-config", "--concurrency", "0", config="[serve]\nconcurrency = 3")
+    assert str(result.exception) == "Setting `concurrency` is 0 and must be from 1 to 100000."

@@ -25,7 +25,7 @@ def load_configuration(
         InvalidSetting: a file that was named is not there, it is not TOML, or it has a key that is no setting.
 
     """
-    file = Path(path) if path else platformdirs.user_config_path("hundredfold", appauthor=False) / "config.toml"
+    file = Path(path) if path else default_file()
     if not path and not file.exists():
         return {}
     try:
@@ -38,6 +38,11 @@ def load_configuration(
     _check_keys(file, settings, known)
     everywhere = set().union(*known.values())
     return {command: _for_command(settings, command, everywhere) for command in commands}
+
+
+def default_file() -> Path:
+    """Return the file that is read if none is named."""
+    return platformdirs.user_config_path("hundredfold", appauthor=False) / "config.toml"
 
 
 def _check_keys(file: Path, settings: Mapping[str, Any], known: Mapping[str, Collection[str]]) -> None:

@@ -25,7 +25,9 @@ from hundredfold_coordinator.cli.submit import parse_labels
 @click.argument("behaviour")
 @options.client_options
 @environment_options
-@setting("--concurrency", type=click.IntRange(min=1), help="Most agents at once; the coordinator's own by default.")
+@setting(
+    "--concurrency", type=click.IntRange(1, 100_000), help="Most agents at once; the coordinator's own by default."
+)
 @click.option(
     "-i", "--input", "input_file", type=click.File("rb"), required=True, help="JSON lines, one task each; - for stdin."
 )

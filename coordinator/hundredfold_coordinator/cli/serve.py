@@ -15,6 +15,7 @@ from hundredfold.behaviour import BEHAVIOUR_NAME
 from hundredfold.errors import InvalidSetting
 
 from hundredfold_coordinator.cli import options, output
+from hundredfold_coordinator.cli.naming import in_words_of_the_user
 from hundredfold_coordinator.cli.options import setting
 from hundredfold_coordinator.config import Config
 
@@ -141,7 +142,8 @@ def command(ctx: click.Context, /, *, print_config: bool, **values: Any) -> None
 
     A second signal stops without waiting for running tasks.
     """
-    config = make_config(**values)
+    with in_words_of_the_user():
+        config = make_config(**values)
     if print_config:
         _print(ctx, config)
         return
