@@ -133,7 +133,7 @@ def test_run_writes_results_in_order_and_says_the_rest_on_stderr(cli: Cli, tmp_p
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["result"] for row in rows] == [n * n for n in range(30)]
     assert done.returncode == 0
-    assert "30 succeeded, 0 failed; 30 process(es)" in done.stderr
+    assert "30 succeeded, 0 failed; 30 processes" in done.stderr
 
 
 def test_run_again_does_only_what_is_missing(cli: Cli, tmp_path: Path) -> None:

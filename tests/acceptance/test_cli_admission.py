@@ -83,10 +83,19 @@ def test_doctor_needs_no_coordinator(cli: Cli, tmp_path: Path) -> None:
         for line in cli("doctor", "-o", "json", "--data-dir", str(tmp_path / "none")).stdout.splitlines()
     ]
     names = [finding["name"] for finding in findings]
-    assert names == ["containment", "memory", "pressure", "swap", "files", "processes", "disk", "sqlite"]
+    assert names == ["containment", "memory", "pressure", "swap", "files", "processes", "cpu", "disk", "sqlite"]
     assert all(finding["found"] and finding["follows"] for finding in findings)
     assert "never given away" in cli("doctor").stdout
     assert time.monotonic() - begin < 20
+
+
+def test_doctor_finds_that_a_directory_cannot_be_written_and_goes_on(cli: Cli) -> None:
+    done = cli("doctor", "--data-dir", "/proc/1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "disk         /proc/1 cannot be written: " in done.stdout
+    assert "choose another --data-dir" in done.stdout
+    assert "sqlite" in done.stdout
+    assert "processes and threads for this user" in done.stdout
 
 
 @pytest.mark.parametrize(

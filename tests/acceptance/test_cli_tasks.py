@@ -110,3 +110,60 @@ def test_hosts_are_listed(cli: Cli) -> None:
     (host,) = [json.loads(line) for line in cli("hosts", "-o", "json").stdout.splitlines()]
     assert host["state"] == "HOST_STATE_READY"
     assert host["id"] in table
+
+
+def test_a_list_says_that_there_are_more_only_if_there_are(cli: Cli) -> None:
+    for number in range(3):
+        cli("submit", "square", json.dumps({"number": number}), "--label", "for=list")
+    label = ("list", "--label", "for=list")
+    for limit, rows, said in (("2", 2, "these are the newest 2; -n 0 lists all\n"), ("3", 3, ""), ("0", 3, "")):
+        done = cli(*label, "-n", limit)
+        assert (len(done.stdout.splitlines()) - 1, done.stderr) == (rows, said)
+    assert cli("list", "--state", "running", "--label", "for=nobody", "-n", "0").stderr == ""
+
+
+def test_a_list_can_be_of_one_tenant_or_session(cli: Cli) -> None:
+    def submit(*more: str) -> str:
+        return cli("submit", "square", '{"number": 2}', "--label", "for=filters", *more).stdout.strip()
+
+    nobody, somebody = submit(), submit("--tenant", "acme", "--session", "chat")
+    cli("wait", nobody, somebody)
+
+    def listed(*more: str) -> set[str]:
+        return {
+            json.loads(line)["id"]
+            for line in cli("list", "--label", "for=filters", "-o", "json", *more).stdout.splitlines()
+        }
+
+    assert listed("--tenant", "acme") == listed("--session", "chat") == {somebody}
+    assert listed("--tenant", "") == listed("--session", "") == {nobody}
+    assert listed("--tenant", "acme", "--session", "") == set()
+    assert listed() == {nobody, somebody}
+
+
+def test_get_shows_whose_a_task_is_and_what_it_may_use(cli: Cli) -> None:
+    limits = ("--memory-limit-bytes", str(1 << 30), "--cpu-limit-seconds", "90", "--descriptor-limit", "100")
+    whose = ("--tenant", "acme", "--session", "s", "--session-policy", "interrupt", "--priority", "-5")
+    task_id = cli("submit", "square", '{"number": 2}', *limits, *whose, "--output-limit-bytes", "2048").stdout.strip()
+    cli("wait", task_id)
+    shown = cli("get", task_id).stdout
+    lines = dict(line.split(maxsplit=1) for line in shown.splitlines())
+    assert (lines["tenant"], lines["session"], lines["priority"]) == ("acme", "s (interrupt)", "-5")
+    assert lines["limits"] == (
+        "1 h 0 min wall, 1 min 30 s CPU, 1.0 GiB of memory, 1000 processes, 100 descriptors, 2.0 KiB of output"
+    )
+    plain = cli("get", cli("submit", "square", '{"number": 2}').stdout.strip()).stdout
+    assert not [line for line in plain.splitlines() if line.startswith(("tenant", "session", "priority"))]
+
+
+def test_dead_letters_that_are_tried_again_are_shown_as_they_are_then(cli: Cli) -> None:
+    cli("dead", "--discard")
+    task_id = cli("submit", "end", '{"how": "raise"}').stdout.strip()
+    cli("wait", task_id)
+    again = cli("dead", "--retry")
+    assert again.stderr == "1 task queued again\n"
+    assert task_id in again.stdout
+    assert "FAILED" not in again.stdout
+    cli("wait", task_id)
+    discarded = cli("dead", "--discard")
+    assert (task_id in discarded.stdout, discarded.stderr) == (True, "1 task deleted\n")

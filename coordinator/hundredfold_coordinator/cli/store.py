@@ -49,7 +49,7 @@ async def check(*, output_format: str, store: str | None, **where: Any) -> None:
         output.write_table(("kind", "records"), [(count.kind, str(count.count)) for count in found.counts])
         for problem in found.problems:
             click.echo(f"damaged: {problem}")
-        output.note(f"{found.problem_count} problem(s)")
+        output.note(output.counted(found.problem_count, "problem"))
     if found.problem_count:
         sys.exit(1)
 
@@ -109,7 +109,7 @@ def accept_loss(*, data_dir: Path, store: str | None, output_format: str) -> Non
     if output_format == "json":
         output.write_json({"accepted": missing})
     else:
-        output.note(f"the loss of {missing} change(s) is accepted" if missing else "nothing is missing")
+        output.note(f"the loss of {output.counted(missing, 'change')} is accepted" if missing else "nothing is missing")
 
 
 @asynccontextmanager

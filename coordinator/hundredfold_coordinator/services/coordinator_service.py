@@ -80,6 +80,11 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
             durable=self._storage.capabilities.durable,
             data_dir=str(self._config.data_dir),
             hosts=self._host_views(),
+            queued_bytes=self._state.queue.size,
+            queue_bytes=self._config.queue_bytes,
+            tenant_queue_limit=self._state.limits.tenant_queue_limit,
+            tenant_limits=self._state.limits.tenant_limits,
+            behaviour_limits=self._state.limits.behaviour_limits,
         )
         response.start_time.FromNanoseconds(self._started_ns)
         return response

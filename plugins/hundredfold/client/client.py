@@ -91,9 +91,18 @@ class Client:
         behaviour: str = "",
         labels: Mapping[str, str] = _NONE,
         dead_letters: bool = False,
+        tenant: str | None = None,
+        session: str | None = None,
     ) -> AsyncIterator[task_pb2.Task]:
-        """Yield tasks, newest first, without input and result."""
-        request = pb.ListTasksRequest(states=states, behaviour=behaviour, labels=labels, dead_letters=dead_letters)
+        """Yield tasks, newest first, without input and result; an empty tenant or session is one, too."""
+        request = pb.ListTasksRequest(
+            states=states,
+            behaviour=behaviour,
+            labels=labels,
+            dead_letters=dead_letters,
+            tenant=tenant,
+            session=session,
+        )
         while True:
             page = await self._call(self._tasks.ListTasks, request)
             for task in page.tasks:

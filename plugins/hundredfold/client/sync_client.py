@@ -69,10 +69,19 @@ class SyncClient:
         behaviour: str = "",
         labels: Mapping[str, str] = _NONE,
         dead_letters: bool = False,
+        tenant: str | None = None,
+        session: str | None = None,
     ) -> Iterator[task_pb2.Task]:
         """See `Client.list`."""
         return self._iterate(
-            self._client.list(states=states, behaviour=behaviour, labels=labels, dead_letters=dead_letters)
+            self._client.list(
+                states=states,
+                behaviour=behaviour,
+                labels=labels,
+                dead_letters=dead_letters,
+                tenant=tenant,
+                session=session,
+            )
         )
 
     def as_ended(self, task_ids: Iterable[str], *, timeout_seconds: float | None = None) -> Iterator[task_pb2.Task]:
