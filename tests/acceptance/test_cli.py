@@ -41,6 +41,11 @@ def test_watch_and_logs(cli: Cli) -> None:
     cli("wait", task_id)
     logs = cli("logs", "-f", task_id)
     assert (logs.stdout, logs.stderr) == ("some output\n", "last words\n")
+    pieces = [json.loads(line) for line in cli("logs", task_id, "-o", "json").stdout.splitlines()]
+    assert pieces == [
+        {"stream": "stdout", "data": "some output\n"},
+        {"stream": "stderr", "data": "last words\n"},
+    ]
 
 
 def test_logs_follow_a_running_task(cli: Cli) -> None:

@@ -101,9 +101,13 @@ def test_doctor_finds_that_a_directory_cannot_be_written_and_goes_on(cli: Cli) -
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--tenant-weight", "a"], "is 'a' and must look like NAME=FIGURE"),
-        (["--tenant-weight", "a=0"], "is 'a=0' and must look like NAME=FIGURE"),
-        (["--behaviour-limit", "b=many"], "is 'b=many' and must look like NAME=FIGURE"),
+        (["--tenant-weight", "a"], "is 'a' and must look like TENANT=WEIGHT, with a weight above 0"),
+        (["--tenant-weight", "a=0"], "is 'a=0' and must look like TENANT=WEIGHT, with a weight above 0"),
+        (["--tenant-weight", "a=nan"], "is 'a=nan' and must look like TENANT=WEIGHT"),
+        (["--tenant-limit", "a=-1"], "is 'a=-1' and must look like TENANT=N, with a whole number N from 0"),
+        (["--tenant-limit", "a=99999999999"], "from 0 to 1000000000"),
+        (["--behaviour-limit", "b=many"], "is 'b=many' and must look like BEHAVIOUR=N, with a whole number N from 0"),
+        (["--behaviour-limit", "=3"], "is '=3', and no behaviour can be called ''"),
         (["--queue-bytes", "0"], "`queue_bytes` is 0"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),

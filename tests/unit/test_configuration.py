@@ -1,5 +1,6 @@
 """Shows where settings come from: defaults, the file, the environment, flags; and which values are refused."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -231,7 +232,30 @@ def test_programs_and_plugins_come_from_the_file(invoke: Invoke, tmp_path: Path)
     file = f'plugin_files = ["{tmp_path}/agents.py"]\n[commands]\ncount = ["jq", "length"]'
     found = settings(invoke("serve", "--print-config", config=file))
     assert str(tmp_path / "agents.py") in found["plugin_files"][0]
-    assert found["commands"][0] == "(('count', ('jq', 'length')),)"
+    assert found["commands"][0] == "'count=jq length'"
+
+
+def test_settings_are_printed_as_one_writes_them(invoke: Invoke) -> None:
+    arguments = ("--tenant-limit", "a=3", "--tenant-limit", "=0", "--tenant-weight", "b c=0.5", "--command", "n=wc -l")
+    shown = invoke("serve", "--print-config", *arguments)
+    found = settings(shown)
+    assert found["tenant_limits"][0] == "a=3 =0"
+    assert found["tenant_weights"][0] == "'b c=0.5'"
+    assert found["commands"][0] == "'n=wc -l'"
+    again = invoke("serve", "--print-config", HUNDREDFOLD_TENANT_LIMIT=found["tenant_limits"][0])
+    assert settings(again)["tenant_limits"] == ("a=3 =0", "environment")
+
+
+def test_settings_are_printed_as_json(invoke: Invoke, tmp_path: Path) -> None:
+    arguments = ("--tenant-limit", "a=3", "--command", "n=wc -l")
+    result = invoke("serve", "--print-config", "-o", "json", *arguments, config="concurrency = 7")
+    rows = {row["setting"]: (row["value"], row["origin"]) for row in map(json.loads, result.stdout.splitlines())}
+    assert set(rows) == set(Config.__dataclass_fields__)
+    assert rows["concurrency"] == (7, "config file")
+    assert rows["tenant_limits"] == ({"a": 3}, "commandline")
+    assert rows["commands"] == ({"n": ["wc", "-l"]}, "commandline")
+    assert rows["plugin_files"] == ([], "default")
+    assert rows["data_dir"][0] == str(tmp_path / "data" / "hundredfold")
 
 
 @pytest.mark.parametrize(
