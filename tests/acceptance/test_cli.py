@@ -84,6 +84,7 @@ def test_ps_status_plugins_version(cli: Cli) -> None:
         (["serve", "--command", "x"], 5, "name=PROGRAM"),
         (["nonsense"], 2, "No such command"),
         (["explan"], 2, "did you mean explain?"),
+        (["store", "chek"], 2, "did you mean check?"),
         (["get"], 2, "Missing argument"),
         (["--config", "/nowhere.toml", "status"], 5, "/nowhere.toml"),
     ],

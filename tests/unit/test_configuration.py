@@ -151,6 +151,7 @@ def config(**settings: Any) -> Config:
     [
         ("concurrency", [1, 100_000], [0, -1, 100_001]),
         ("queue_limit", [1, 10_000_000], [0, 10_000_001]),
+        ("queue_bytes", [1, 1 << 40], [0, (1 << 40) + 1]),
         ("max_payload_bytes", [1, 64 << 20], [0, (64 << 20) + 1]),
         ("event_quota", [0, 10_000_000], [-1]),
         ("memory_reserve_bytes", [0, 1 << 50], [-1]),

@@ -1,6 +1,5 @@
 """The command line: one file per command, loaded when it is used."""
 
-import difflib
 import importlib
 import json
 import os
@@ -13,7 +12,7 @@ import click
 from hundredfold.errors import HundredfoldError
 
 from hundredfold_coordinator.cli.configuration import default_file, load_configuration
-from hundredfold_coordinator.cli.naming import Invocation, from_file
+from hundredfold_coordinator.cli.naming import Invocation, SuggestingGroup, from_file
 
 COMMANDS: Final = (
     "serve",
@@ -67,11 +66,11 @@ _EXIT_CODES: Final = {
 _NONE: Final[Mapping[str, str | int]] = MappingProxyType({})
 
 
-class _Commands(click.Group):
+class _Commands(SuggestingGroup):
     """Imports a command when it is asked for: `hundredfold version` need not wait for gRPC."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        return list(COMMANDS)
+        return [*COMMANDS]  # `list` is a module here as soon as that command was loaded
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # as above
         if cmd_name not in COMMANDS:
@@ -79,14 +78,6 @@ class _Commands(click.Group):
         module = importlib.import_module(f"{__name__}.{cmd_name}")
         command: click.Command = module.command
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-        if near and args[0] not in COMMANDS:
-            ctx.fail(f"No such command {args[0]!r}; did you mean {near[0]}?")
-        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -1,5 +1,6 @@
 """Errors in the words of the command line: what the API calls a field is a flag here, or a key in a file."""
 
+import difflib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,20 @@ class Invocation:
 
     output_format: str = "table"
     config_file: str = ""
+
+
+class SuggestingGroup(click.Group):
+    """Says which command was probably meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is called, as click wants it."""
+        known = self.list_commands(ctx)
+        near = difflib.get_close_matches(args[0], known, n=1)
+        if near and args[0] not in known:
+            ctx.fail(f"No such command {args[0]!r}; did you mean {near[0]}?")
+        return super().resolve_command(ctx, args)
 
 
 @contextmanager

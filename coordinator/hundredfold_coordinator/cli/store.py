@@ -15,6 +15,7 @@ from hundredfold.stores.contract import Copying, Store
 from hundredfold.v1 import store_service_pb2 as pb
 
 from hundredfold_coordinator.cli import options, output
+from hundredfold_coordinator.cli.naming import SuggestingGroup
 from hundredfold_coordinator.consistency import Check
 from hundredfold_coordinator.export import exported, line, read_page
 from hundredfold_coordinator.lock import DataDirectoryLock
@@ -23,7 +24,7 @@ from hundredfold_coordinator.services.store_service import check_response
 _url = options.setting("--store", help="URL of the store.  [default: sqlite: in the data directory]")
 
 
-@click.group("store")
+@click.group("store", cls=SuggestingGroup)
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """Look after the store: check it, back it up, export it.

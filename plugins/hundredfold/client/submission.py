@@ -25,6 +25,7 @@ BATCH_BYTES: Final = 8 << 20
 SESSION_POLICIES: Final = ("enqueue", "reject", "interrupt", "rollback", "concurrent")
 """What can become of a task while another one has its session; `task.proto` says what they mean."""
 
+_MOST_INT32: Final = (1 << 31) - 1
 _TEXTS: Final = ("behaviour", "session", "environment", "tenant", "request_id")
 
 NO_INPUT: Final[dict[str, Any]] = {}
@@ -96,7 +97,8 @@ class Submission:
 
     def _check(self) -> None:
         """Refuse by its name what could not even be sent; the rest is for the coordinator to judge."""
-        bounds.check_integer("priority", self.priority, bounds.PRIORITY)
+        if not isinstance(self.priority, int) or abs(self.priority) > _MOST_INT32:
+            bounds.check_integer("priority", self.priority, bounds.PRIORITY)
         if not isinstance(self.labels, Mapping):
             raise InvalidArgument("labels", f"is {self.labels!r} and must be a mapping of texts")
         texts = {name: getattr(self, name) for name in _TEXTS}
