@@ -5,6 +5,7 @@ Light: zygotes import it, with every behaviour.
 
 import numbers
 import operator
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -17,7 +18,7 @@ LONGEST_SECONDS: Final = 366 * 86_400
 NAME_LENGTH: Final = 200
 """Most characters of a name."""
 
-_LAST_CONTROL: Final = 0x9F
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _MOST_BYTES: Final = 1 << 50
 
 
@@ -90,9 +91,9 @@ def check_name(field: str, text: str) -> None:
 
     """
     check_length(field, text)
-    for character in text:
-        if is_control(character):
-            raise InvalidArgument(field, f"has the control character {character!r}; none is allowed")
+    control = _CONTROL.search(text)
+    if control:
+        raise InvalidArgument(field, f"has the control character {control[0]!r}; none is allowed")
 
 
 def check_length(field: str, text: str, least: int = 0) -> None:
@@ -106,12 +107,6 @@ def check_length(field: str, text: str, least: int = 0) -> None:
         raise InvalidArgument(field, f"has {len(text)} characters and may have {NAME_LENGTH}")
     if len(text) < least:
         raise InvalidArgument(field, "is empty")
-
-
-def is_control(character: str) -> bool:
-    """Return whether a character moves the cursor instead of being seen: a newline, an escape, a line separator."""
-    code = ord(character)
-    return code < ord(" ") or ord("\x7f") <= code <= _LAST_CONTROL or character in "\u2028\u2029"
 
 
 def _plain(figure: float) -> str:

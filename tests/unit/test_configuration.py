@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from hundredfold.errors import InvalidSetting
 from hundredfold_coordinator.cli import cli
-from hundredfold_coordinator.cli.configuration import load_configuration
+from hundredfold_coordinator.cli.configuration import LISTS, load_configuration
 from hundredfold_coordinator.config import Config
 
 COMMANDS = ("serve", "run")
@@ -111,12 +112,22 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path, data: bytes) -> None:
         ("[run]\nqueue_limit = 3", "run.queue_limit is no setting"),
         ("[nonsense]\na = 3", "nonsense is no setting"),
         ("[srve]\nconcurrency = 3", "srve is no setting; did you mean serve?"),
+        ("concurrency = [1]", "concurrency is [1] and must be a single value"),
+        ("[serve]\nconcurrency = {a = 1}", "serve.concurrency is {'a': 1} and must be a single value"),
+        ("[commands]\nx = 3", "commands.x is 3 and must be a program with its arguments"),
+        ("[serve.commands]\nx = 3", "serve.commands.x is 3 and must be a program"),
     ],
 )
 def test_a_key_that_nothing_reads_is_named(load: Load, text: str, problem: str) -> None:
     with pytest.raises(InvalidSetting) as caught:
         load(text)
     assert problem in str(caught.value)
+
+
+def test_every_option_that_takes_several_values_may_have_a_list() -> None:
+    commands = [cli.get_command(click.Context(cli), name) for name in cli.list_commands(click.Context(cli))]
+    several = {option.name for one in commands if one for option in one.params if getattr(option, "multiple", False)}
+    assert several == set(LISTS)
 
 
 def test_a_setting_may_be_called_as_a_command_is(invoke: Invoke) -> None:
