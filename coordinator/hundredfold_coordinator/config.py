@@ -27,12 +27,13 @@ class Config:
         standby: wait for the data directory while another coordinator has it, instead of ending.
         volatile: accept a store that is not durable.
         concurrency: largest number of attempts alive at once, 1 to 100,000.
-        queue_limit: largest number of queued tasks, from 1.
-        queue_bytes: most bytes of input that may be queued, from 1.
+        queue_limit: largest number of queued tasks, 1 to 10,000,000.
+        queue_bytes: most bytes of input that may be queued, 1 to 1,099,511,627,776 (1 TiB).
         tenant_queue_limit: largest number of queued tasks of one tenant, from 0, which means `queue_limit`.
         tenant_weights: shares of tenants, above 0; 1 for those that are not named.
-        tenant_limits: most attempts alive at once, of tenants that are named.
-        behaviour_limits: most attempts alive at once, of behaviours that are named.
+        tenant_limits: most attempts alive at once, of tenants that are named, from 0, which blocks them; the empty name
+            is the tenant of tasks that name none.
+        behaviour_limits: most attempts alive at once, of behaviours that are named, from 0, which blocks them.
         priority_ageing_seconds: how long a task must have waited to pass one with a priority that is higher by 1, from
             0, which means that it never does.
         max_payload_bytes: largest input, result, checkpoint or event, 1 to 64 MiB.

@@ -93,6 +93,11 @@ def gate_name(gate: task_pb2.GateKind.ValueType) -> str:
     return task_pb2.GateKind.Name(gate).removeprefix("GATE_KIND_")
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a number of things as people say it: `1 task`, `2 tasks`."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
 def size(count: int) -> str:
     """Return a number of bytes as people say it: `3.4 MiB`; `-` for none."""
     amount = float(count)
