@@ -1,4 +1,4 @@
-"""The store, behind a thread of its own: blocking calls in there, awaitable ones out here, in order.
+"""The store, behind threads of its own: blocking calls in there, awaitable ones out here, in order.
 
 See also: `hundredfold.stores.contract`.
 """
@@ -6,12 +6,14 @@ See also: `hundredfold.stores.contract`.
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from hundredfold.errors import StoreCannot, StoreUnavailable
 from hundredfold.stores.contract import Batch, Capabilities, Committed, Conflict, Copying, Entry, Guard, Record, Store
+from hundredfold.stores.search import Extract, Hit, Searching
 
 from hundredfold_coordinator.room import Room
 
@@ -21,7 +23,7 @@ _Job = tuple[Callable[[], Any], asyncio.Future[Any]]
 
 
 class Storage:
-    """A store and its thread.
+    """A store and its threads: one for searches, one for everything else.
 
     `guard` is added to every commit once it is set: the lease that this coordinator holds.
 
@@ -38,6 +40,7 @@ class Storage:
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._searcher = ThreadPoolExecutor(1, "search")
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
         self._store: Store
         self.guard: Guard | None = None
@@ -90,6 +93,34 @@ class Storage:
         """Return what `looker` finds, which reads the store at one moment: no commit comes in between."""
         return await self._run(lambda: looker(self._store))
 
+    def require_vectors(self) -> None:
+        """Refuse what needs a store that can search.
+
+        Raises:
+            StoreCannot: this one cannot.
+
+        """
+        if not self.capabilities.vectors:
+            raise StoreCannot(self.url, "search for vectors")
+
+    async def index(self, prefix: bytes, extract: Extract) -> None:
+        """Make records searchable, if the store can search; see `Searching.index`."""
+        if self.capabilities.vectors and isinstance(self._store, Searching):
+            store = self._store
+            await self._run(lambda: store.index(prefix, extract))
+
+    async def search(self, collection: str, vector: bytes, limit: int, where: Mapping[str, str]) -> list[Hit]:
+        """See `Searching.search`: in a thread of its own, so that nothing waits for it.
+
+        Raises:
+            StoreCannot: the store cannot search.
+
+        """
+        store = self._store
+        if not self.capabilities.vectors or not isinstance(store, Searching):
+            raise StoreCannot(self.url, "search for vectors")
+        return await self._loop.run_in_executor(self._searcher, lambda: store.search(collection, vector, limit, where))
+
     async def back_up(self, path: Path) -> None:
         """Copy the store into the new file `path`, with commits in between.
 
@@ -109,7 +140,8 @@ class Storage:
             await self._run(getattr(steps, "close", lambda: None))
 
     async def close(self) -> None:
-        """Close the store and end the thread, after everything asked before."""
+        """Close the store and end the threads, after everything asked before."""
+        await self._loop.run_in_executor(None, self._searcher.shutdown)
         if hasattr(self, "_store"):
             await self._run(self._close)
         self._jobs.put(None)

@@ -149,6 +149,16 @@ class RequestIdReused(HundredfoldError):
 
 
 @dataclass(eq=False)
+class SessionRequestReused(HundredfoldError):
+    """Request id '{request_id}' has written something else to session '{session}'. Choose another id."""
+
+    request_id: str
+    session: str
+    code = "ALREADY_EXISTS"
+    reason = "SESSION_REQUEST_REUSED"
+
+
+@dataclass(eq=False)
 class BrokenPlugin(HundredfoldError):
     """Plugin '{plugin}' could not be used: {problem}. Correct it; `hundredfold plugins` shows the traceback."""
 
@@ -333,6 +343,43 @@ class StoreDamaged(HundredfoldError):
     missing: int
     code = "DATA_LOSS"
     reason = "STORE_DAMAGED"
+
+
+@dataclass(eq=False)
+class UnknownCollection(HundredfoldError):
+    """There is no collection '{collection}' here. Make it first; `hundredfold memory list` shows those there are."""
+
+    collection: str
+    code = "NOT_FOUND"
+    reason = "COLLECTION_NOT_FOUND"
+
+
+@dataclass(eq=False)
+class CollectionExists(HundredfoldError):
+    """Collection '{collection}' is there already, and is another one: {dimension} figures, {distance} distance.
+
+    Delete it first, or choose another name.
+    """
+
+    collection: str
+    dimension: int
+    distance: str
+    code = "ALREADY_EXISTS"
+    reason = "COLLECTION_EXISTS"
+
+
+@dataclass(eq=False)
+class UnknownEmbedder(HundredfoldError):
+    """There is no embedder '{embedder}' in this environment; it has: {known}.
+
+    {hint}
+    """
+
+    embedder: str
+    known: str
+    hint: str = "`pip install 'hundredfold[embed]'` brings `wordllama`; a plugin can bring others."
+    code = "NOT_FOUND"
+    reason = "EMBEDDER_NOT_FOUND"
 
 
 @dataclass(eq=False)

@@ -118,7 +118,8 @@ class CheckpointSaved(Event):
 class Completed(Event):
     """A worker delivers a result.
 
-    `session` is what the store has under the task's session; `digest` is over result and session writes.
+    `session` is what the store has under the task's session, `memory` the records to write to collections, by key, None
+    for those to delete; `digest` is over all that is delivered.
     """
 
     attempt: AttemptId
@@ -128,6 +129,7 @@ class Completed(Event):
     emitted: Sequence[task_pb2.Emitted]
     digest: bytes
     reply: object
+    memory: Sequence[tuple[bytes, records_pb2.VectorRecord | None]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +193,26 @@ class Buried(Event):
 
     attempt: AttemptId
     receipt: attempt_pb2.Receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionWritten(Event):
+    """A client writes a session; `session` is what the store has of it."""
+
+    session_id: str
+    session: records_pb2.SessionRecord
+    writes: session_pb2.SessionWrites
+    request: records_pb2.SessionRequest
+    reply: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionDeleted(Event):
+    """A client deletes a session; `session` is what the store has of it."""
+
+    session_id: str
+    session: records_pb2.SessionRecord
+    reply: object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
