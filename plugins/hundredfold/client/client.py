@@ -13,7 +13,9 @@ from google.protobuf import duration_pb2
 
 from hundredfold import bounds
 from hundredfold.client.address import CHANNEL_OPTIONS, Address, StrPath
+from hundredfold.client.memory import MemoryCalls
 from hundredfold.client.rpc_error import from_rpc_error
+from hundredfold.client.sessions import SessionCalls
 from hundredfold.client.submission import NO_INPUT, Submission, batches, outcomes, result_of
 from hundredfold.errors import HundredfoldError, TimedOut
 from hundredfold.policy import Limits, duration
@@ -42,6 +44,10 @@ class Client:
         data_dir: data directory of the coordinator, if there is no address.
         token: what a coordinator on TCP wants to see.
 
+    Attributes:
+        sessions: the calls about sessions.
+        memory: the calls about vector memory.
+
     Raises:
         HundredfoldError: from every method, what the coordinator answers; `Unreachable` if none does.
 
@@ -55,6 +61,8 @@ class Client:
         self._tasks = task_service_pb2_grpc.TaskServiceStub(self._channel)
         self._coordinator = coordinator_service_pb2_grpc.CoordinatorServiceStub(self._channel)
         self._store = store_service_pb2_grpc.StoreServiceStub(self._channel)
+        self.sessions = SessionCalls(self._channel, self._call)
+        self.memory = MemoryCalls(self._channel, self._call)
 
     async def __aenter__(self) -> Self:
         return self
