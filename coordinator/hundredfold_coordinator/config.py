@@ -23,6 +23,8 @@ class Config:
         data_dir: everything that outlives it; made with mode 0700.
         runtime_dir: its sockets; made with mode 0700.
         store: URL of the store; `sqlite:PATH` or `memory:`.
+        store_patience_seconds: how long a store that is a server may not answer before the coordinator ends, from 0,
+            which means for ever.
         ballast_bytes: room kept on the disk for finishing what runs when it is full; 0 means none.
         standby: wait for the data directory while another coordinator has it, instead of ending.
         volatile: accept a store that is not durable.
@@ -60,6 +62,7 @@ class Config:
     data_dir: Path
     runtime_dir: Path
     store: str
+    store_patience_seconds: float = 0
     ballast_bytes: int = 16 << 20
     standby: bool = False
     volatile: bool = False
@@ -97,6 +100,7 @@ class Config:
 
         """
         ranges = {
+            "store_patience_seconds": (0, 366 * 86_400),
             "ballast_bytes": (0, 1 << 40),
             "concurrency": (1, 100_000),
             "queue_limit": (1, 10_000_000),

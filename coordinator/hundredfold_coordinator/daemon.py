@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import uvloop
 from hundredfold import oom, paths
-from hundredfold.errors import InvalidSetting
+from hundredfold.errors import InvalidSetting, StoreUnreachable
 from hundredfold.hooks import COORDINATOR_GROUP
 from hundredfold.identity import identity
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
@@ -43,6 +43,7 @@ from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.lease import take_lease
 from hundredfold_coordinator.lock import DataDirectoryLock, stand_by
 from hundredfold_coordinator.memory import Memory, extract
+from hundredfold_coordinator.outage import Outage
 from hundredfold_coordinator.performer import Performer
 from hundredfold_coordinator.retention import Retention, RetentionPolicy
 from hundredfold_coordinator.room import Room
@@ -91,7 +92,8 @@ class Daemon:
         elif not await stand_by(lock, _END_SIGNALS):
             return
         self._room = _room(self._config)
-        storage = Storage(self._room, fail_stop)
+        self._outage = Outage(self._config.store_patience_seconds, fail_stop)
+        storage = Storage(self._room, self._outage, fail_stop)
         try:
             await self._serve(storage)
         finally:
@@ -115,6 +117,7 @@ class Daemon:
         self._state = State(limits_of(self._config), lambda: secrets.token_urlsafe(32), random.random)
         self._journal = Journal(self._state, storage, self._perform)
         self._room.watch(self._room_changed)
+        self._outage.watch(self._outage_changed)
         self._hosts = Hosts()
         self._hub = Hub(self._follow)
         self._sessions, self._memory, self._inputs = Sessions(storage), Memory(storage), RecentInputs()
@@ -144,6 +147,7 @@ class Daemon:
             await asyncio.gather(*keepers, return_exceptions=True)
             self._journal.stop()
             self._room.give_up()
+            self._outage.give_up()
             await asyncio.gather(writer, return_exceptions=True)
             for path in sockets:
                 path.unlink(missing_ok=True)
@@ -155,6 +159,7 @@ class Daemon:
         return [
             Retention(policy, self._state, self._storage, self._ended).run(),
             self._room.run(),
+            self._outage.run(self._storage.probe),
             HostWatch(self._hosts, self._journal.post, self._processes.kill).run(),
         ]
 
@@ -275,7 +280,7 @@ class Daemon:
             if order is None or order.keep_agents:
                 break
             overdue = time.monotonic() - began - order.drain_seconds
-            if overdue >= 0 and self._room.stuck:
+            if overdue >= 0 and (self._room.stuck or self._outage.stuck):
                 break  # no order to end an agent leaves before it is recorded; the end of the hosts ends them
             if not killed and overdue >= 0:
                 killed = True
@@ -335,6 +340,9 @@ class Daemon:
 
     def _room_changed(self, full: bool) -> None:  # noqa: FBT001  # it is what the call is about
         self._journal.post(events.StoreRoomChanged(now_ns=time.time_ns(), full=full))
+
+    def _outage_changed(self, error: StoreUnreachable | None) -> None:
+        self._journal.post(events.StoreOutageChanged(now_ns=time.time_ns(), error=error))
 
     def _host_lost(self, host_id: str) -> None:
         self._journal.post(events.HostLost(now_ns=time.time_ns(), host=host_id))

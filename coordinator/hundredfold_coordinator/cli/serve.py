@@ -48,6 +48,13 @@ def environment_options(command: Any) -> Any:
 @options.data_dir
 @setting("--store", help="URL of the store.  [default: sqlite: in the data directory]")
 @setting(
+    "--store-patience-seconds",
+    type=float,
+    default=0,
+    show_default=True,
+    help="How long the store's server may not answer; 0 for ever.",
+)
+@setting(
     "--ballast-bytes",
     type=int,
     default=16 << 20,
