@@ -17,7 +17,7 @@ def open_redis(url: str) -> Store:
     try:
         from hundredfold.stores.redis.store import RedisStore
     except ModuleNotFoundError as error:
-        if error.name != "redis":
+        if (error.name or "").partition(".")[0] != "redis":
             raise
         cure = "redis-py is missing; `pip install 'hundredfold[redis]'` brings it"
         raise StoreUnavailable(address.url, cure) from error

@@ -89,5 +89,7 @@ def _check(parts: SplitResult, options: dict[str, str]) -> None:
         raise _NotValid(f"its options are {', '.join((*_OWN, *_DRIVERS))}, and ssl_... for the driver")
     if not _NAMESPACE_RULE.fullmatch(options.get("namespace", _NAMESPACE)):
         raise _NotValid("a namespace has up to 100 letters, digits and _ . : / -")
+    if not options.get("db", "0").isdecimal():
+        raise _NotValid("db is a number")
     if options.get("durable", "true") not in _BOOLEANS:
         raise _NotValid("durable is true or false")
