@@ -249,6 +249,13 @@ def test_a_connection_that_was_closed_while_idle_is_made_again(server: RedisServ
             use()
 
 
+def test_the_driver_waits_no_longer_than_it_should(url: str) -> None:
+    with closing(open_redis(url)) as store:
+        connection = store._link._connection  # type: ignore[attr-defined]
+        assert (connection.socket_connect_timeout, connection.socket_timeout) == (3, 10)
+        assert connection.retry.get_retries() == 0
+
+
 def test_a_closed_store_says_so(url: str) -> None:
     store = open_redis(url)
     store.close()

@@ -97,8 +97,20 @@ def test_a_commit_that_was_lost_on_its_way_is_made(store: Store, behind_proxy: S
     assert value(store, b"new") == b"v"
 
 
+def test_a_server_is_looked_at_again_over_every_new_connection(
+    server: RedisServer, behind_proxy: Store, proxy: Proxy
+) -> None:
+    # Off: `Link.drop` in `Link.call` and `RedisStore.explain`; redis-py then makes the new connection by itself.
+    proxy.mischief = Mischief.LOSE_REQUEST
+    with pytest.raises(StoreUnreachable):
+        put(behind_proxy, b"k")
+    server.command("CONFIG", "SET", "appendfsync", "everysec")
+    with pytest.raises(StoreUnavailable, match="was durable when it was opened"):
+        put(behind_proxy, b"k")
+
+
 def test_a_lost_answer_to_a_read_is_read_again(behind_proxy: Store, proxy: Proxy) -> None:
-    # Off: `Link.drop` after an error.
+    # Off: what closes a connection after an error, in redis-py and in `Link`.
     for read in (USES["get"], USES["scan"]):
         proxy.mischief = Mischief.LOSE_ANSWER
         with pytest.raises(StoreUnreachable):
@@ -144,7 +156,7 @@ def test_a_commit_that_was_given_up_is_not_made_after_the_next_one(
 def test_nothing_is_lost_when_the_server_is_killed_and_comes_back(
     server: RedisServer, store: Store, use: Callable[[Store], object]
 ) -> None:
-    # Off: `--appendfsync always` of the server; and `Link.drop`, without which it is never reached again.
+    # Off: `--appendonly yes` of the server.
     for number in range(50):
         put(store, b"%02d" % number)
     before = store.scan(b"")
@@ -203,14 +215,6 @@ def test_a_stopped_server_makes_a_repeated_commit_once(server: RedisServer, stor
     assert isinstance(store.commit(batches)[0], Committed)
 
 
-def test_the_driver_waits_no_longer_than_it_should(server: RedisServer) -> None:
-    # Off: the defaults in `Link`.
-    with closing(open_redis(server.url())) as store:
-        connection = store._link._connection  # type: ignore[attr-defined]
-        assert (connection.socket_connect_timeout, connection.socket_timeout) == (3, 10)
-        assert connection.retry.get_retries() == 0
-
-
 # A server that refuses ------------------------------------------------------------------------------------------------
 
 
@@ -224,6 +228,20 @@ def test_a_server_that_became_a_replica_is_waited_for(server: RedisServer, store
         open_redis(server.url())
     server.command("REPLICAOF", "NO", "ONE")
     put(store, b"k")
+
+
+def test_a_failover_is_followed_to_where_the_name_leads(server: RedisServer, behind_proxy: Store, proxy: Proxy) -> None:
+    # Off: `Link.drop` in `RedisStore.explain`.
+    with redis_server() as successor:
+        for key in server.command("KEYS", "*"):
+            successor.command("RESTORE", key, 0, server.command("DUMP", key))
+        server.command("REPLICAOF", "127.0.0.1", "1")
+        proxy.target = successor.socket
+        with pytest.raises(StoreUnreachable, match="replica"):
+            put(behind_proxy, b"new")
+        put(behind_proxy, b"new")
+        with closing(open_redis(successor.url())) as store:
+            assert value(store, b"new") == b"v"
 
 
 def test_replicas_that_are_missing_are_waited_for(server: RedisServer, store: Store) -> None:
@@ -333,6 +351,17 @@ def test_a_loss_is_noticed_even_when_others_have_written_as_much_since(server: R
         with pytest.raises(StoreUnavailable, match="has lost changes"):
             store.commit([Batch([Write(b"k", b"mine")])], guard)
         assert value(other, b"k") == b"theirs"
+
+
+@pytest.mark.usefixtures("store")
+def test_a_loss_is_noticed_by_who_has_only_read(server: RedisServer) -> None:
+    # Off: the comparison with the highest version seen, in commit.lua.
+    with closing(open_redis(server.url())) as reader:
+        USES["scan"](reader)
+        server.command("FLUSHALL")
+        with pytest.raises(StoreUnavailable, match="has lost changes"):
+            put(reader, b"k")
+    assert server.command("KEYS", "*") == []
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)

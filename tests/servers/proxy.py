@@ -23,12 +23,12 @@ class Mischief(Enum):
 
 
 class Proxy:
-    """A proxy; `mischief` is done once. What is held back is sent, its client gone or not, by `release`."""
+    """A proxy; `mischief` is done once, `target` may change, and `release` sends what was held back."""
 
     def __init__(self, path: Path, target: Path) -> None:
         self.path = path
         self.mischief: Mischief | None = None
-        self._target = target
+        self.target = target
         self._held: list[bytes] = []
         self._ending = False
         self._listener = socket.socket(socket.AF_UNIX)
@@ -40,7 +40,7 @@ class Proxy:
     def release(self) -> bytes:
         """Send what was held back, over a connection of its own; return what the server answers."""
         with socket.socket(socket.AF_UNIX) as server:
-            server.connect(str(self._target))
+            server.connect(str(self.target))
             server.settimeout(_ANSWER_SECONDS)
             server.sendall(b"".join(self._held))
             return server.recv(_BYTES)
@@ -60,7 +60,7 @@ class Proxy:
 
     def _serve(self, client: socket.socket) -> None:
         with client, socket.socket(socket.AF_UNIX) as server:
-            server.connect(str(self._target))
+            server.connect(str(self.target))
             while not self._ending:
                 for source in select.select([client, server], [], [], _LOOK_SECONDS)[0]:
                     data = source.recv(_BYTES)

@@ -39,8 +39,8 @@ class RedisServer:
         return f"unix://{self.socket}?{urlencode({'namespace': namespace, **options})}"
 
     def start(self) -> None:
-        settings = {"dir": self.directory, "unixsocket": self.socket, **self._settings}
-        arguments = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+        settings = {"dir": str(self.directory), "unixsocket": str(self.socket), **self._settings}
+        arguments = [word for name, value in settings.items() for word in (f"--{name}", value)]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen([get_binary_path(), *arguments], stdout=log, stderr=log)
         self.wait()
