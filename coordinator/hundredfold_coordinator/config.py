@@ -22,7 +22,7 @@ class Config:
     Attributes:
         data_dir: everything that outlives it; made with mode 0700.
         runtime_dir: its sockets; made with mode 0700.
-        store: URL of the store; `sqlite:PATH` or `memory:`.
+        store: URL of the store; `sqlite:PATH`, `redis://HOST` or `memory:`, see store.md.
         ballast_bytes: room kept on the disk for finishing what runs when it is full; 0 means none.
         standby: wait for the data directory while another coordinator has it, instead of ending.
         volatile: accept a store that is not durable.
