@@ -22,7 +22,7 @@ class Config:
     Attributes:
         data_dir: everything that outlives it; made with mode 0700.
         runtime_dir: its sockets; made with mode 0700.
-        store: URL of the store; `sqlite:PATH` or `memory:`.
+        store: URL of the store; `sqlite:PATH`, `postgresql://HOST`, `redis://HOST` or `memory:`, see store.md.
         store_patience_seconds: how long a store that is a server may not answer before the coordinator ends, from 0,
             which means for ever.
         ballast_bytes: room kept on the disk for finishing what runs when it is full; 0 means none.
