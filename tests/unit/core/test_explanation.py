@@ -149,6 +149,8 @@ def test_who_waits_is_told_its_position_and_when_it_may_start(house: "Core") -> 
     found = told(house, "t4")
     assert found.position == 1
     assert 0 < found.estimated_wait.ToNanoseconds() < 5 * SECOND
+    house.submit("t5")
+    assert told(house, "t5").estimated_wait.ToNanoseconds() == pytest.approx(2 * found.estimated_wait.ToNanoseconds())
     assert "It is number 1 of those that wait, and starts in about 1 s if" in found.summary
 
 
@@ -262,18 +264,12 @@ def test_what_runs_is_explained(house: "Core") -> None:
         attempt=host_service_pb2.AttemptKey(task_id="t1", number=1), pss_bytes=9 * MIB
     )
     house.tell(events.MachineMeasured, host=HOST, machine=pb.Machine(), attempts=[usage])
-    assert told(house, "t1").summary.endswith("it uses 9 of 64 MiB that are set aside for it.")
+    assert told(house, "t1").summary.endswith("it uses 9 MiB, and 64 MiB were set aside for it.")
 
 
 def test_what_is_being_started_is_explained(house: "Core") -> None:
     house.submit("t1")
-    assert told(house, "t1").summary.startswith("Attempt 1 is being started on host host-1")
-
-
-def test_where_nobody_has_looked_the_kernels_count_is_told() -> None:
-    attempt = attempt_pb2.Attempt(number=1, outcome=attempt_pb2.ATTEMPT_OUTCOME_COMPLETED)
-    attempt.receipt.max_private_bytes = 7 * MIB
-    assert "at most 7 MiB of memory" in attempt_summary(attempt)
+    assert told(house, "t1").summary.startswith("Attempt 1 has been on its way for 0.0 s on host-1;")
 
 
 # Tasks ----------------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def sentence(core: "Core") -> str:
 def test_bytes_are_counted(house: "Core") -> None:
     teach(house, *[100] * 6)
     measure(house, 550)
-    assert sentence(house) == "450 MiB may still be set aside, and each needs 99 MiB"
+    assert sentence(house) == "450 MiB may still be set aside, and each needs 99.4 MiB"
     assert fits(house) == (4, "MEMORY")
     assert fits(house) == (0, "MEMORY")
 

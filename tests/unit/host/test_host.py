@@ -86,7 +86,7 @@ async def test_who_is_chosen_follows_from_what_it_was_launched_with(house: House
     house.add("high", used=60, priority=5)
     house.add("low", used=60, priority=-5)
     house.add("young", used=60, priority=5)
-    house.add("over", used=60, reserved=50, priority=9)
+    house.add("over", used=90, reserved=50, priority=9)
     assert house.evicted(45) == ["over"]
     del house.workers["over"], house.host._workers["over", 1]
     assert house.evicted(45) == ["low"]
