@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import uvloop
 from hundredfold import oom, paths
-from hundredfold.errors import DataDirectoryBusy, Fenced, InvalidSetting, StoreUnreachable
+from hundredfold.errors import DataDirectoryBusy, Fenced, InvalidSetting, StoreUnfinished, StoreUnreachable
 from hundredfold.hooks import COORDINATOR_GROUP
 from hundredfold.identity import identity
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
@@ -26,6 +26,7 @@ from hundredfold_coordinator.ballast import Ballast
 from hundredfold_coordinator.burials import Burials
 from hundredfold_coordinator.config import DONE, Config
 from hundredfold_coordinator.contexts import Contexts
+from hundredfold_coordinator.copying import is_unfinished
 from hundredfold_coordinator.core import events
 from hundredfold_coordinator.core.effects import Effect
 from hundredfold_coordinator.core.recovery import recover
@@ -190,6 +191,8 @@ class Daemon:
 
     async def _open_store(self, storage: Storage, plugins: PluginManager) -> None:
         await storage.open(lambda: plugins.open_store(self._config.store))
+        if await storage.look(is_unfinished):
+            raise StoreUnfinished(storage.url)
         if not storage.capabilities.durable and not self._config.volatile:
             raise InvalidSetting("store", f"is {storage.url}, which loses everything; pass --volatile to accept that")
 

@@ -27,6 +27,8 @@ from hundredfold_coordinator.storage import Storage
 
 _log: Final = logging.getLogger(__name__)
 _PAUSE_SECONDS: Final = 1.0
+_STORE_VARIABLE: Final = "HUNDREDFOLD_STORE"
+"""May have a password in it, and no agent has any business with the store."""
 _RESTARTS: Final = 5
 _RESTART_PERIOD_SECONDS: Final = 60.0
 
@@ -166,6 +168,7 @@ def _spawn(config: host_service_pb2.HostConfig) -> "subprocess.Popen[bytes]":
         pass_fds=[reader],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
+        env={name: value for name, value in os.environ.items() if name != _STORE_VARIABLE},
     )
     os.close(reader)
     with os.fdopen(writer, "wb") as file:

@@ -2,6 +2,7 @@
 
     lease                        LeaseRecord      who may write
     heartbeat                    (empty)          its version changes for as long as who may write lives
+    unfinished                   (empty)          a copy into this store has begun, and has not ended
     live/TASK                    (empty)          tasks that recovery has to look at
     task/TASK                    TaskRecord       everything about a task but its large parts
     input/TASK                   Payload
@@ -34,6 +35,7 @@ from hundredfold.v1 import behaviour_pb2, memory_pb2, payload_pb2, session_pb2, 
 
 LEASE: Final = b"lease"
 HEARTBEAT: Final = b"heartbeat"
+UNFINISHED: Final = b"unfinished"
 LIVE: Final = b"live/"
 TASK: Final = b"task/"
 DEAD: Final = b"dead/"
@@ -49,6 +51,7 @@ MESSAGES: Final[Mapping[str, type[Message] | None]] = MappingProxyType(
     {
         "lease": records_pb2.LeaseRecord,
         "heartbeat": None,
+        "unfinished": None,
         "live": None,
         "task": records_pb2.TaskRecord,
         "input": payload_pb2.Payload,
@@ -75,7 +78,7 @@ class Place:
 
     Attributes:
         kind: its first part.
-        name: of the task, the session, or whatever it is about; empty for lease and heartbeat.
+        name: of the task, the session, or whatever it is about; empty for keys that are whole.
         number: of the event or item; None for other kinds.
         record: name of the record in a collection; empty for other kinds.
 
@@ -100,7 +103,7 @@ def place(key: bytes) -> Place:
 
     """
     kind, slash, name = key.partition(b"/")
-    if kind.decode() not in MESSAGES or bool(slash) == (kind in (LEASE, HEARTBEAT)):
+    if kind.decode() not in MESSAGES or bool(slash) == (kind in (LEASE, HEARTBEAT, UNFINISHED)):
         raise ValueError("is no key of the layout")
     if kind == b"vector":
         collection, zero, record = name.partition(b"\0")

@@ -383,6 +383,36 @@ class UnknownEmbedder(HundredfoldError):
 
 
 @dataclass(eq=False)
+class StoreNotEmpty(HundredfoldError):
+    """The store at {url} has something in it. Name an empty one, or empty it first."""
+
+    url: str
+    code = "FAILED_PRECONDITION"
+    reason = "STORE_NOT_EMPTY"
+
+
+@dataclass(eq=False)
+class StoreUnfinished(HundredfoldError):
+    """A copy into the store at {url} was not finished. Empty it, and copy again."""
+
+    url: str
+    code = "FAILED_PRECONDITION"
+    reason = "STORE_UNFINISHED"
+
+
+@dataclass(eq=False)
+class CopyFailed(HundredfoldError):
+    """{source} has {records} record(s) and {target} {copied}, or others. Somebody has written to one; copy again."""
+
+    source: str
+    target: str
+    records: int
+    copied: int
+    code = "ABORTED"
+    reason = "COPY_FAILED"
+
+
+@dataclass(eq=False)
 class StoreInUse(HundredfoldError):
     """The store at {url} is in use by {holder}. Stop that one first, or start this one with `--standby`."""
 

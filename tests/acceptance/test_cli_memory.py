@@ -1,8 +1,11 @@
 """The commands about sessions and vector memory."""
 
 import json
+from pathlib import Path
 
-from command_line import Cli
+from command_line import AGENTS, Cli
+from hundredfold.testing.coordinator import running_coordinator
+from servers.redis import RedisServer
 
 
 def test_sessions_are_listed_shown_searched_and_deleted(cli: Cli) -> None:
@@ -21,3 +24,24 @@ def test_sessions_are_listed_shown_searched_and_deleted(cli: Cli) -> None:
     assert (as_json["state"], [item["content"] for item in as_json["items"]]) == ({"count": 2}, ["hello world", "bye"])
     assert cli("session", "delete", "talk").stderr == "deleted 1 session\n"
     assert "version 0, 0 items" in cli("session", "get", "talk").stdout
+
+
+def test_a_store_moves_to_a_server_and_back(tmp_path: Path, redis: RedisServer) -> None:
+    cli, url = Cli(tmp_path / "data"), redis.url("moved")
+    with running_coordinator(tmp_path / "data", plugins=[AGENTS]):
+        task_id = cli("submit", "remember", json.dumps({"text": "hello"}), "--session", "talk").stdout.strip()
+        cli("wait", task_id)
+        busy = cli("store", "copy", f"sqlite:{tmp_path}/data/hundredfold.db", url)
+        assert (busy.returncode, "another process has it open" in busy.stderr) == (3, True)
+    there = json.loads(cli("store", "copy", f"sqlite:{tmp_path}/data/hundredfold.db", url, "-o", "json").stdout)
+    again = cli("store", "copy", f"sqlite:{tmp_path}/data/hundredfold.db", url)
+    assert (again.returncode, "STORE_NOT_EMPTY" in again.stderr) == (5, True)
+    with running_coordinator(tmp_path / "data", plugins=[AGENTS], arguments=["--store", url]):
+        assert '"hello"' in cli("session", "get", "talk").stdout
+        assert json.loads(cli("get", task_id, "-o", "json").stdout)["state"] == "TASK_STATE_SUCCEEDED"
+        cli("wait", cli("submit", "remember", json.dumps({"text": "again"}), "--session", "talk").stdout.strip())
+    back = cli("store", "copy", url, f"sqlite:{tmp_path}/back.db")
+    assert (back.returncode, "both stores have the digest" in back.stderr) == (0, True), back.stderr
+    assert there["records"] > 5
+    with running_coordinator(tmp_path / "data", plugins=[AGENTS], arguments=["--store", f"sqlite:{tmp_path}/back.db"]):
+        assert '"again"' in cli("session", "get", "talk").stdout

@@ -3,7 +3,7 @@
 from typing import Any
 
 import click
-from hundredfold import Client
+from hundredfold import Client, wording
 
 from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.task_options import show
@@ -30,4 +30,4 @@ async def command(*, output_format: str, retry: bool, discard: bool, **where: An
             await client.delete(task.id)
     show(tasks, output_format)
     if tasks and (retry or discard):
-        output.note(f"{output.counted(len(tasks), 'task')} {'queued again' if retry else 'deleted'}")
+        output.note(f"{wording.counted(len(tasks), 'task')} {'queued again' if retry else 'deleted'}")

@@ -3,7 +3,7 @@
 from typing import Any
 
 import click
-from hundredfold import Client
+from hundredfold import Client, wording
 
 from hundredfold_coordinator.cli import options, output
 
@@ -17,4 +17,4 @@ async def command(*, task_ids: tuple[str, ...], **where: Any) -> None:
     async with Client(**options.target(where)) as client:
         for task_id in task_ids:
             await client.delete(task_id)
-    output.note(f"deleted {output.counted(len(task_ids), 'task')}")
+    output.note(f"deleted {wording.counted(len(task_ids), 'task')}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import click
+from hundredfold import wording
 
 from hundredfold_coordinator.cli import options, output
 
@@ -62,7 +63,7 @@ def _findings(machine: dict[str, Any]) -> Iterator[Finding]:
     yield _swap(machine["swap_bytes"])
     yield _files(machine["open_files"])
     yield _processes(machine["processes"])
-    cpus = output.counted(machine["cpu_count"], "CPU")
+    cpus = wording.counted(machine["cpu_count"], "CPU")
     yield Finding("cpu", cpus, "Behaviours that keep CPUs busy wait while those that run want two for every one.")
 
 
@@ -93,10 +94,10 @@ def _containment(machine: dict[str, Any]) -> Finding:
 
 def _memory(machine: dict[str, Any]) -> Finding:
     limit, total = machine["memory_limit_bytes"], machine["memory_bytes"]
-    found = f"{output.size(total)}" + (f", of which this cgroup may use {output.size(limit)}" if limit else "")
+    found = f"{wording.size(total)}" + (f", of which this cgroup may use {wording.size(limit)}" if limit else "")
     follows = (
-        f"It can be used up at {output.size(machine['fault_rate_bytes'])} a second, so at least "
-        f"{output.size(machine['headroom_bytes'])} are never given away, and never less than memory_reserve_bytes."
+        f"It can be used up at {wording.size(machine['fault_rate_bytes'])} a second, so at least "
+        f"{wording.size(machine['headroom_bytes'])} are never given away, and never less than memory_reserve_bytes."
     )
     return Finding("memory", found, follows)
 
@@ -115,7 +116,7 @@ def _pressure(scope: str) -> Finding:
 def _swap(size: int) -> Finding:
     if not size:
         return Finding("swap", "none", "What does not fit into memory is evicted in time, or ended by the kernel.")
-    return Finding("swap", output.size(size), "It is not counted as memory: agents that swap are as good as stopped.")
+    return Finding("swap", wording.size(size), "It is not counted as memory: agents that swap are as good as stopped.")
 
 
 def _disk(data_dir: Path) -> Finding:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import click
-from hundredfold import Client, Limits
+from hundredfold import Client, Limits, wording
 from hundredfold.v1 import coordinator_service_pb2 as pb
 
 from hundredfold_coordinator.cli import options, output
@@ -35,5 +35,5 @@ def sentence(answer: pb.FitResponse) -> str:
     """Return the answer for a person."""
     return (
         f"{answer.count} more; {output.gate_name(answer.gate.kind).lower()} is the limit: {answer.gate.detail}. "
-        f"{output.size(answer.reservation_bytes)} are set aside for each: {answer.detail}."
+        f"{wording.size(answer.reservation_bytes)} are set aside for each: {answer.detail}."
     )

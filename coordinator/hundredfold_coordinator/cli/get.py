@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
-from hundredfold import Client
+from hundredfold import Client, wording
 from hundredfold.v1 import attempt_pb2, policy_pb2, task_pb2
 
 from hundredfold_coordinator.cli import options, output
@@ -70,30 +70,30 @@ def _limits(limits: policy_pb2.Limits) -> Iterator[str]:
     if limits.HasField("cpu_time"):
         yield f"{output.seconds(limits.cpu_time.ToNanoseconds() / 1e9)} CPU"
     if limits.memory_bytes:
-        yield f"{output.size(limits.memory_bytes)} of memory"
+        yield f"{wording.size(limits.memory_bytes)} of memory"
     if limits.processes:
-        yield output.counted(limits.processes, "process", "processes")
+        yield wording.counted(limits.processes, "process", "processes")
     if limits.descriptors:
-        yield output.counted(limits.descriptors, "descriptor")
+        yield wording.counted(limits.descriptors, "descriptor")
     if limits.output_bytes:
-        yield f"{output.size(limits.output_bytes)} of output"
+        yield f"{wording.size(limits.output_bytes)} of output"
 
 
 def describe_attempt(attempt: attempt_pb2.Attempt) -> str:
     """Return an attempt and its receipt in one line."""
     parts = [output.outcome_name(attempt.outcome) or "alive", f"pid {attempt.pid}", attempt.host]
     if attempt.reservation_bytes:
-        parts.append(f"{output.size(attempt.reservation_bytes)} set aside")
+        parts.append(f"{wording.size(attempt.reservation_bytes)} set aside")
     receipt = attempt.receipt
     if attempt.HasField("receipt"):
         parts.append(f"signal {receipt.signal}" if receipt.signal else f"exit code {receipt.exit_code}")
         parts.append(f"{output.seconds(receipt.wall_time.ToNanoseconds() / 1e9)} wall")
         parts.append(f"{output.seconds(receipt.cpu_time.ToNanoseconds() / 1e9)} CPU")
         if receipt.samples:
-            parts.append(f"{output.size(receipt.peak_pss_bytes)} peak PSS")
+            parts.append(f"{wording.size(receipt.peak_pss_bytes)} peak PSS")
         parts += [f"ended for {output.kill_cause_name(receipt.kill_cause)}"] if receipt.kill_cause else []
         parts.append(f"held by {output.containment_name(receipt.containment)}")
         parts.append(
-            f"{receipt.leftovers_killed} left behind and killed, {output.counted(receipt.survivors, 'survivor')}"
+            f"{receipt.leftovers_killed} left behind and killed, {wording.counted(receipt.survivors, 'survivor')}"
         )
     return ", ".join(parts)

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 import click
-from hundredfold import Client, bounds
+from hundredfold import Client, bounds, wording
 from hundredfold.v1 import coordinator_service_pb2 as pb
 
 from hundredfold_coordinator.cli import options, output
@@ -35,9 +35,9 @@ def _row(sample: pb.Sample) -> tuple[str, ...]:
     return (
         output.clock(sample.time),
         sample.host,
-        output.size(sample.memory_free_bytes),
-        output.size(sample.workers_pss_bytes),
-        output.size(sample.reserved_bytes),
+        wording.size(sample.memory_free_bytes),
+        wording.size(sample.workers_pss_bytes),
+        wording.size(sample.reserved_bytes),
         str(sample.workers),
         f"{sample.cpu_percent:.0f} %",
         f"{sample.memory_some:.0%}",

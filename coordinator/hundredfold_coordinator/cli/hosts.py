@@ -3,7 +3,7 @@
 from typing import Any
 
 import click
-from hundredfold import Client
+from hundredfold import Client, wording
 from hundredfold.v1 import coordinator_service_pb2 as pb
 
 from hundredfold_coordinator.cli import options, output
@@ -33,8 +33,8 @@ def _row(host: pb.Host) -> tuple[str, ...]:
         str(host.pid),
         pb.HostState.Name(host.state).removeprefix("HOST_STATE_"),
         str(host.workers),
-        output.size(host.machine.memory_free_bytes) if measured else "-",
-        output.size(host.reserved_bytes),
+        wording.size(host.machine.memory_free_bytes) if measured else "-",
+        wording.size(host.reserved_bytes),
         f"{host.machine.cpu_percent:.0f} %" if measured else "-",
         host.version,
         host.detail,

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import click
-from hundredfold import Client
+from hundredfold import Client, wording
 from hundredfold.v1 import attempt_pb2, task_pb2
 
 from hundredfold_coordinator.cli import options, output
@@ -39,7 +39,7 @@ async def command(*, task_id: str, output_format: str, follow: bool, **where: An
 
 def _print_tails(receipt: attempt_pb2.Receipt, write: _Write) -> None:
     if receipt.dropped_bytes:
-        output.note(f"[{output.size(receipt.dropped_bytes)} before this were not kept]")
+        output.note(f"[{wording.size(receipt.dropped_bytes)} before this were not kept]")
     write(task_pb2.OUTPUT_STREAM_STDOUT, receipt.stdout_tail)
     write(task_pb2.OUTPUT_STREAM_STDERR, receipt.stderr_tail)
 
@@ -50,7 +50,7 @@ async def _print_live(client: Client, task_id: str, write: _Write, *, follow: bo
         if event.HasField("output"):
             seen = True
             if event.output.dropped_bytes:
-                output.note(f"[{output.size(event.output.dropped_bytes)} before this were dropped]")
+                output.note(f"[{wording.size(event.output.dropped_bytes)} before this were dropped]")
             write(event.output.stream, event.output.data)
         elif event.HasField("state_change") and event.state_change.state not in _BEFORE_OUTPUT and not seen:
             task = await client.get(task_id)

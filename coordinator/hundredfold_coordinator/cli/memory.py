@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import click
-from hundredfold import Client
+from hundredfold import Client, wording
 from hundredfold.memory import Match
 from hundredfold.v1 import memory_pb2
 
@@ -85,7 +85,7 @@ async def delete(*, names: tuple[str, ...], **where: Any) -> None:
     async with Client(**options.target(where)) as client:
         for name in names:
             await client.memory.delete(name)
-    output.note(f"deleted {output.counted(len(names), 'collection')}")
+    output.note(f"deleted {wording.counted(len(names), 'collection')}")
 
 
 def _vector(text: str) -> list[float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from hundredfold.wording import masked
 
 from hundredfold_coordinator.cli import output
 from hundredfold_coordinator.config import Config
@@ -26,7 +27,8 @@ def _settings(ctx: click.Context, config: Config) -> Iterator[tuple[str, Any, st
     for field in fields(config):
         source = ctx.get_parameter_source(field.name)
         origin = source.name.lower().replace("default_map", "config file") if source else "derived"
-        yield field.name, getattr(config, field.name), origin
+        value = getattr(config, field.name)
+        yield field.name, masked(value) if field.name == "store" else value, origin
 
 
 def _written(value: Any) -> str:

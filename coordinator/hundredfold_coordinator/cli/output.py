@@ -3,15 +3,13 @@
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC
-from typing import Any, Final
+from typing import Any
 
 import click
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from hundredfold.v1 import attempt_pb2, payload_pb2, session_pb2, task_pb2
-
-_KIB: Final = 1024
 
 
 def write_json(value: Any) -> None:
@@ -97,21 +95,6 @@ def containment_name(containment: attempt_pb2.Containment.ValueType) -> str:
 def gate_name(gate: task_pb2.GateKind.ValueType) -> str:
     """Return a gate as people say it: `CONCURRENCY`."""
     return task_pb2.GateKind.Name(gate).removeprefix("GATE_KIND_")
-
-
-def counted(count: int, noun: str, plural: str = "") -> str:
-    """Return a number of things as people say it: `1 task`, `2 tasks`."""
-    return f"{count} {noun if count == 1 else plural or noun + 's'}"
-
-
-def size(count: int) -> str:
-    """Return a number of bytes as people say it: `3.4 MiB`; `-` for none."""
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB"):
-        if amount < _KIB:
-            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"  # noqa: PLR2004
-        amount /= _KIB
-    return f"{amount:.1f} GiB"
 
 
 def seconds(count: float) -> str:

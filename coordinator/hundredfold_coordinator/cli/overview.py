@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from hundredfold import wording
 from hundredfold.v1 import coordinator_service_pb2 as pb
 from hundredfold.v1 import task_pb2
 
@@ -65,13 +66,13 @@ def _queue(status: pb.GetStatusResponse) -> Iterator[str]:
     queued = sum(one.count for one in status.task_counts if one.state == task_pb2.TASK_STATE_QUEUED)
     yield f"{queued} of {status.queue_limit} tasks"
     if status.queue_bytes:  # an older coordinator does not tell
-        yield f"{output.size(status.queued_bytes)} of {output.size(status.queue_bytes)} of input"
+        yield f"{wording.size(status.queued_bytes)} of {wording.size(status.queue_bytes)} of input"
     if 0 < status.tenant_queue_limit < status.queue_limit:
         yield f"at most {status.tenant_queue_limit} of each tenant"
 
 
 def _limits(status: pb.GetStatusResponse) -> Iterator[str]:
-    yield f"{output.counted(status.concurrency, 'attempt')} at once"
+    yield f"{wording.counted(status.concurrency, 'attempt')} at once"
     yield from _caps("tenant", status.tenant_limits)
     yield from _caps("behaviour", status.behaviour_limits)
 
@@ -85,15 +86,15 @@ def _host(host: pb.Host) -> Iterator[_Line]:
     state = pb.HostState.Name(host.state).removeprefix("HOST_STATE_")
     yield "host", f"{host.id}, pid {host.pid}, {state}{f': {host.detail}' if host.detail else ''}"
     machine = host.machine
-    used, reserved = output.size(machine.workers_pss_bytes), output.size(host.reserved_bytes)
+    used, reserved = wording.size(machine.workers_pss_bytes), wording.size(host.reserved_bytes)
     yield "  workers", f"{host.workers}; they use {used}, and {reserved} more are set aside for them"
     if not host.HasField("machine"):
         return
-    free = output.size(machine.memory_free_bytes)
-    total = output.size(machine.memory_limit_bytes or machine.memory_total_bytes)
-    yield "  memory", f"{free} of {total} free, {output.size(machine.headroom_bytes)} kept in reserve"
+    free = wording.size(machine.memory_free_bytes)
+    total = wording.size(machine.memory_limit_bytes or machine.memory_total_bytes)
+    yield "  memory", f"{free} of {total} free, {wording.size(machine.headroom_bytes)} kept in reserve"
     yield "  stalled", f"{machine.pressure.memory_some:.0%} of the time something waits for memory"
-    yield "  cpu", f"{machine.cpu_percent:.0f} % of {output.counted(machine.cpu_count, 'core')}"
+    yield "  cpu", f"{machine.cpu_percent:.0f} % of {wording.counted(machine.cpu_count, 'core')}"
 
 
 def _pictures(host: pb.Host, samples: Sequence[pb.Sample]) -> Iterator[_Line]:

@@ -8,14 +8,13 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, Protocol
 
 import click
-from hundredfold import Client
+from hundredfold import Client, wording
 from hundredfold.errors import HundredfoldError
 from hundredfold.v1 import task_pb2
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from hundredfold_coordinator.cli import output
 from hundredfold_coordinator.cli.batch import Summary
 
 _POLL_SECONDS: Final = 0.25
@@ -69,7 +68,7 @@ async def _look(client: Client) -> tuple[int, int]:
 def _describe(summary: Summary, running: int, memory: int) -> str:
     parts = [f"{running} running", f"{summary.succeeded} succeeded"]
     parts += [f"{count} {name}" for name, count in _bad_ends(summary) if count]
-    parts += [output.size(memory)] if memory else []
+    parts += [wording.size(memory)] if memory else []
     parts += (
         ["cancelling, Ctrl-C again to leave at once"] if summary.interrupted and summary.done < summary.total else []
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 from google.protobuf.timestamp_pb2 import Timestamp
-from hundredfold import Client
+from hundredfold import Client, wording
 
 from hundredfold_coordinator.cli import options, output
 
@@ -30,8 +30,8 @@ async def command(*, output_format: str, **where: Any) -> None:
             worker.behaviour,
             output.state_name(worker.state),
             output.seconds(output.between(worker.launch_time, now)),
-            output.size(worker.pss_bytes) if worker.pss_bytes else "-",
-            output.size(worker.reservation_bytes) if worker.reservation_bytes else "-",
+            wording.size(worker.pss_bytes) if worker.pss_bytes else "-",
+            wording.size(worker.reservation_bytes) if worker.reservation_bytes else "-",
             output.seconds(worker.cpu_time.ToNanoseconds() / 1e9) if worker.HasField("cpu_time") else "-",
             str(worker.processes or 1),
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from hundredfold import Client
+from hundredfold import Client, wording
 from hundredfold.errors import BrokenPlugin, Unreachable
 from hundredfold.v1 import behaviour_pb2
 
@@ -126,10 +126,10 @@ def _report(summary: Summary, observed: Observed) -> None:
     ends += [f"{summary.cancelled} cancelled"] if summary.cancelled else []
     ends += [f"{summary.refused} refused"] if summary.refused else []
     ends += [f"{summary.reused} done by an earlier run"] if summary.reused else []
-    use = [output.counted(len(summary.pids), "process", "processes")]
+    use = [wording.counted(len(summary.pids), "process", "processes")]
     use += [f"{summary.most_at_once} at once"] if summary.most_at_once else []
-    use += [f"{output.size(observed.peak_bytes)} of memory seen at most"] if observed.peak_bytes else []
-    tasks = output.counted(summary.total, "task")
+    use += [f"{wording.size(observed.peak_bytes)} of memory seen at most"] if observed.peak_bytes else []
+    tasks = wording.counted(summary.total, "task")
     output.note(f"{tasks} in {output.seconds(summary.seconds)}: {', '.join(ends)}; {', '.join(use)}")
     for failure in summary.first_failures:
         output.note(f"  {failure}")

@@ -3,7 +3,7 @@
 from typing import Any
 
 import click
-from hundredfold import Client
+from hundredfold import Client, wording
 from hundredfold.v1 import session_pb2
 
 from hundredfold_coordinator.cli import options, output
@@ -48,7 +48,7 @@ async def get(*, session_id: str, after: int, limit: int, output_format: str, **
     if output_format == "json":
         output.write_json(output.as_dict(session))
         return
-    click.echo(f"session      {session.id}, version {session.version}, {output.counted(session.item_count, 'item')}")
+    click.echo(f"session      {session.id}, version {session.version}, {wording.counted(session.item_count, 'item')}")
     for key, value in sorted(session.state.items()):
         click.echo(f"state        {key} = {value.decode()}")
     for item in session.items:
@@ -86,7 +86,7 @@ async def delete(*, session_ids: tuple[str, ...], **where: Any) -> None:
     async with Client(**options.target(where)) as client:
         for session_id in session_ids:
             await client.sessions.delete(session_id)
-    output.note(f"deleted {output.counted(len(session_ids), 'session')}")
+    output.note(f"deleted {wording.counted(len(session_ids), 'session')}")
 
 
 def _row(session: session_pb2.Session) -> tuple[str, ...]:

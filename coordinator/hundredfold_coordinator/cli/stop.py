@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import click
-from hundredfold import Client
+from hundredfold import Client, wording
 from hundredfold.errors import Unreachable
 
 from hundredfold_coordinator.cli import options, output
@@ -38,7 +38,7 @@ async def command(
         output.note(
             f"stopped (pid {answer.pid}) after {output.seconds(taken)}; "
             + (
-                output.counted(answer.running, "agent runs on", "agents run on")
+                wording.counted(answer.running, "agent runs on", "agents run on")
                 if keep_agents
                 else "what is not done waits for the next start"
             )
@@ -49,7 +49,7 @@ async def _wait_until_gone(client: Client, pid: int, running: int) -> None:
     told = -1
     while True:
         if running not in (0, told):
-            output.note(f"waiting for {output.counted(running, 'running task')}")
+            output.note(f"waiting for {wording.counted(running, 'running task')}")
             told = running
         await asyncio.sleep(_POLL_SECONDS)
         try:

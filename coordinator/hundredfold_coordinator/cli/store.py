@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import click
-from hundredfold import Client
+from hundredfold import Client, wording
 from hundredfold.errors import DataDirectoryBusy, InvalidSetting, StoreCannot
 from hundredfold.hooks import COORDINATOR_GROUP
 from hundredfold.manager import PluginManager
 from hundredfold.stores.contract import Copying, Store
 from hundredfold.v1 import store_service_pb2 as pb
+from hundredfold.wording import masked
 
 from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.naming import SuggestingGroup
 from hundredfold_coordinator.consistency import Check
+from hundredfold_coordinator.copying import copy
 from hundredfold_coordinator.export import exported, line, read_page
 from hundredfold_coordinator.lock import DataDirectoryLock
 from hundredfold_coordinator.services.store_service import check_response
@@ -50,7 +52,7 @@ async def check(*, output_format: str, store: str | None, **where: Any) -> None:
         output.write_table(("kind", "records"), [(count.kind, str(count.count)) for count in found.counts])
         for problem in found.problems:
             click.echo(f"damaged: {problem}")
-        output.note(output.counted(found.problem_count, "problem"))
+        output.note(wording.counted(found.problem_count, "problem"))
     if found.problem_count:
         sys.exit(1)
 
@@ -72,7 +74,7 @@ async def backup(*, path: Path, output_format: str, store: str | None, **where: 
     if output_format == "json":
         output.write_json(output.as_dict(made))
     else:
-        output.note(f"{made.path} has {output.size(made.size_bytes)}")
+        output.note(f"{made.path} has {wording.size(made.size_bytes)}")
 
 
 @command.command("export")
@@ -91,6 +93,38 @@ async def export(*, file: Path | None, store: str | None, **where: Any) -> None:
                 stream.writelines(line(record) + "\n" for record in _records(access))
 
 
+@command.command("copy")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@options.output_format
+def copy_store(*, source: str, target: str, output_format: str) -> None:
+    """Copy everything in the store FROM into the empty store TO, and compare them. Both are URLs.
+
+    A URL with a password is better read from a file: @FILE. No coordinator may use either of them meanwhile. Start the next one with `--store TO`.
+    """
+    plugins = _plugins()
+    with closing(plugins.open_store(_read(source))) as old, closing(plugins.open_store(_read(target))) as new:
+        copied = copy(old, new, _say_how_far)
+    if sys.stderr.isatty():
+        click.echo("", err=True)
+    if output_format == "json":
+        output.write_json({"records": copied.records, "size_bytes": copied.size_bytes, "digest": copied.digest})
+    else:
+        output.note(
+            f"{wording.counted(copied.records, 'record')} with {wording.size(copied.size_bytes)} are in {new.url}, and "
+            f"both stores have the digest {copied.digest[:16]}"
+        )
+
+
+def _read(url: str) -> str:
+    return Path(url[1:]).read_text().strip() if url.startswith("@") else url
+
+
+def _say_how_far(records: int) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r{records} records", nl=False, err=True)
+
+
 @command.command("accept-loss")
 @options.data_dir
 @_url
@@ -103,14 +137,16 @@ def accept_loss(*, data_dir: Path, store: str | None, output_format: str) -> Non
     with _lock(data_dir):
         scheme, _, path = _store_url(data_dir, store).partition(":")
         if scheme != "sqlite":
-            raise StoreCannot(_store_url(data_dir, store), "lose what was durable, as far as Hundredfold knows")
+            raise StoreCannot(masked(_store_url(data_dir, store)), "lose what was durable, as far as Hundredfold knows")
         from hundredfold.stores.sqlite import accept_loss as accept
 
         missing = accept(Path(path))
     if output_format == "json":
         output.write_json({"accepted": missing})
     else:
-        output.note(f"the loss of {output.counted(missing, 'change')} is accepted" if missing else "nothing is missing")
+        output.note(
+            f"the loss of {wording.counted(missing, 'change')} is accepted" if missing else "nothing is missing"
+        )
 
 
 @asynccontextmanager
@@ -156,9 +192,13 @@ def _store_url(data_dir: Path, store: str | None) -> str:
 
 
 def _open(url: str) -> Store:
+    return _plugins().open_store(url)
+
+
+def _plugins() -> PluginManager:
     plugins = PluginManager(COORDINATOR_GROUP)
     plugins.discover()
-    return plugins.open_store(url)
+    return plugins
 
 
 def _check(store: Store) -> pb.CheckStoreResponse:

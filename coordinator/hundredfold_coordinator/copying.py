@@ -1,0 +1,114 @@
+"""Copying a store: every record into another one, and the proof that both hold the same."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from hundredfold.errors import CopyFailed, StoreInUse, StoreNotEmpty
+from hundredfold.stores.contract import Batch, Entry, Store, Write
+
+from hundredfold_coordinator import keys
+
+_PAGE: Final = 200
+_COMMIT_BYTES: Final = 4 << 20
+_LISTEN_SECONDS: Final = 4.0
+"""How long a holder of a lease may be silent before its store is copied; by default it is heard every 3.3 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What was copied.
+
+    Attributes:
+        records: how many.
+        size_bytes: of keys and values.
+        digest: SHA-256 over all keys and values, in the order of the keys; the same for both stores.
+
+    """
+
+    records: int
+    size_bytes: int
+    digest: str
+
+
+def copy(source: Store, target: Store, on_progress: Callable[[int], None] = lambda _records: None) -> Copied:
+    """Copy every record of `source` into the empty store `target`; `on_progress` is told how many there are by now.
+
+    Versions are the target's own: nothing that lasts refers to one. What is derived, such as an index of vectors, is
+    made by the next coordinator.
+
+    Raises:
+        StoreNotEmpty: the target has something in it.
+        StoreInUse: a coordinator uses one of them.
+        CopyFailed: they differ afterwards: somebody has written to one of them.
+
+    """
+    for store in (source, target):
+        _refuse_if_used(store)
+    if target.scan(b"", limit=1):
+        raise StoreNotEmpty(target.url)
+    _write(target, [Write(keys.UNFINISHED, b"")])
+    count = 0
+    for page in _pages(source):
+        for writes in _portions(page):
+            _write(target, writes)
+        count += len(page)
+        on_progress(count)
+    before, after = _digest(source), _digest(target)
+    if before != after:
+        raise CopyFailed(source.url, target.url, before.records, after.records)
+    _write(target, [Write(keys.UNFINISHED, None)])
+    return after
+
+
+def is_unfinished(store: Store) -> bool:
+    """Whether a copy into a store was begun and not finished."""
+    return store.get([keys.UNFINISHED]) != [None]
+
+
+def _pages(store: Store) -> Iterator[list[Entry]]:
+    """Yield what is copied of a store: all but what its coordinator's life leaves in it."""
+    after = b""
+    while entries := store.scan(b"", after=after, limit=_PAGE):
+        yield [entry for entry in entries if entry.key not in (keys.HEARTBEAT, keys.UNFINISHED)]
+        after = entries[-1].key
+
+
+def _portions(page: list[Entry]) -> Iterator[list[Write]]:
+    writes: list[Write] = []
+    size = 0
+    for entry in page:
+        writes.append(Write(entry.key, entry.record.value))
+        size += len(entry.record.value)
+        if size > _COMMIT_BYTES:
+            yield writes
+            writes, size = [], 0
+    if writes:
+        yield writes
+
+
+def _write(store: Store, writes: list[Write]) -> None:
+    store.commit([Batch(writes)])
+
+
+def _digest(store: Store) -> Copied:
+    digest, records, size = sha256(), 0, 0
+    for page in _pages(store):
+        for entry in page:
+            for part in (entry.key, entry.record.value):
+                digest.update(len(part).to_bytes(8) + part)
+                size += len(part)
+        records += len(page)
+    return Copied(records, size, digest.hexdigest())
+
+
+def _refuse_if_used(store: Store) -> None:
+    (first,) = store.get([keys.HEARTBEAT])
+    if first is None or not store.capabilities.shared:
+        return
+    time.sleep(_LISTEN_SECONDS)
+    (second,) = store.get([keys.HEARTBEAT])
+    if second is not None and second.version != first.version:
+        raise StoreInUse(store.url, "a coordinator")

@@ -1,0 +1,112 @@
+"""Shows that a copy of a store is whole, or is known not to be."""
+
+import pytest
+from hundredfold.errors import CopyFailed, StoreInUse, StoreNotEmpty
+from hundredfold.stores.contract import Batch, Capabilities, Committed, Conflict, Write
+from hundredfold.stores.memory import MemoryStore
+from hundredfold_coordinator import copying, keys
+from hundredfold_coordinator.copying import copy, is_unfinished
+
+
+def filled(count: int = 1000) -> MemoryStore:
+    store = MemoryStore()
+    writes = [Write(b"task/%05d" % number, b"x" * (number % 50)) for number in range(count)]
+    store.commit([Batch([*writes, Write(keys.LEASE, b"l"), Write(b"\xff\x00", b"\x00")])])
+    return store
+
+
+def contents(store: MemoryStore) -> dict[bytes, bytes]:
+    return {entry.key: entry.record.value for entry in store.scan(b"", limit=1_000_000)}
+
+
+def test_everything_is_there_and_nothing_else() -> None:
+    source, target, told = filled(), MemoryStore(), []
+    copied = copy(source, target, told.append)
+    assert contents(target) == contents(source)
+    assert copied.records == 1002
+    assert told == sorted(told)
+    assert told[-1] == 1002
+    assert copy(target, MemoryStore()).digest == copied.digest
+
+
+def test_large_values_are_copied_in_several_commits() -> None:
+    source, target = MemoryStore(), MemoryStore()
+    source.commit([Batch([Write(b"%d" % number, bytes([number]) * (1 << 20)) for number in range(10)])])
+    assert copy(source, target).size_bytes == 10 * (1 << 20) + 10
+    assert contents(target) == contents(source)
+
+
+def test_the_life_of_a_coordinator_is_not_copied() -> None:
+    source, target = filled(3), MemoryStore()
+    source.commit([Batch([Write(keys.HEARTBEAT, b"")])])
+    copy(source, target)
+    assert target.get([keys.HEARTBEAT]) == [None]
+
+
+def test_a_target_with_something_in_it_is_refused() -> None:
+    target = filled(1)
+    with pytest.raises(StoreNotEmpty):
+        copy(filled(), target)
+    assert len(contents(target)) == 3
+
+
+class Interrupted(MemoryStore):
+    """Fails at its third commit."""
+
+    commits = 0
+
+    def commit(self, batches: object, guard: object = None) -> list[Committed | Conflict]:
+        self.commits += 1
+        if self.commits == 3:
+            raise KeyboardInterrupt
+        return super().commit(batches, guard)  # type: ignore[arg-type]  # passed on
+
+
+def test_what_was_interrupted_is_known_as_unfinished() -> None:
+    target = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        copy(filled(), target)
+    assert is_unfinished(target)
+    with pytest.raises(StoreNotEmpty):
+        copy(filled(), target)
+    whole = MemoryStore()
+    copy(filled(), whole)
+    assert not is_unfinished(whole)
+
+
+class Forgetful(MemoryStore):
+    """Loses one record."""
+
+    def commit(self, batches: object, guard: object = None) -> list[Committed | Conflict]:
+        kept = [Batch([one for one in batch.writes if one.key != b"task/00500"]) for batch in batches]  # type: ignore[attr-defined]
+        return super().commit(kept, guard)  # type: ignore[arg-type]  # passed on
+
+
+def test_a_record_that_is_missing_is_noticed() -> None:
+    target = Forgetful()
+    with pytest.raises(CopyFailed) as failed:
+        copy(filled(), target)
+    assert (failed.value.records, failed.value.copied) == (1002, 1001)
+    assert is_unfinished(target)
+
+
+class Shared(MemoryStore):
+    """A store whose coordinator shows that it lives, if it does, whenever it is looked at."""
+
+    capabilities = Capabilities(durable=True, shared=True)
+    lives = True
+
+    def get(self, wanted: object) -> list[object]:  # type: ignore[override]  # as it is
+        if self.lives:
+            self.commit([Batch([Write(keys.HEARTBEAT, b"")])])
+        return super().get(wanted)  # type: ignore[return-value,arg-type]  # passed on
+
+
+def test_a_store_that_is_in_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying, "_LISTEN_SECONDS", 0.0)
+    with pytest.raises(StoreInUse):
+        copy(Shared(), MemoryStore())
+    silent = Shared()
+    silent.commit([Batch([Write(keys.HEARTBEAT, b""), Write(b"a", b"1")])])
+    silent.lives = False
+    assert copy(silent, MemoryStore()).records == 1
