@@ -111,7 +111,7 @@ def test_status_says_what_is_full_and_what_is_capped(tmp_path: Path) -> None:
         shown = cli("status").stdout
         told = json.loads(cli("status", "-o", "json").stdout)
     assert "tasks        1 QUEUED; since the start: 1 SUCCEEDED\n" in shown
-    assert re.search(r"queue        1 of 50 tasks, \d+ B of 2.0 KiB of input, at most 5 of each tenant\n", shown)
+    assert re.search(r"queue        1 of 50 tasks, \d+ B of 2 KiB of input, at most 5 of each tenant\n", shown)
     assert "limits       1 attempt at once, 7 of no tenant, 0 of tenant acme" in shown
     assert "1 of behaviour nap\n" in shown
     assert (told["tenant_limits"], told["behaviour_limits"]) == ({"acme": "0", "": "7"}, {"nap": "1"})

@@ -100,7 +100,8 @@ async def export(*, file: Path | None, store: str | None, **where: Any) -> None:
 def copy_store(*, source: str, target: str, output_format: str) -> None:
     """Copy everything in the store FROM into the empty store TO, and compare them. Both are URLs.
 
-    A URL with a password is better read from a file: @FILE. No coordinator may use either of them meanwhile. Start the next one with `--store TO`.
+    A URL with a password is better read from a file: @FILE. No coordinator may use either of them meanwhile. Start the
+    next one with `--store TO`.
     """
     plugins = _plugins()
     with closing(plugins.open_store(_read(source))) as old, closing(plugins.open_store(_read(target))) as new:
