@@ -5,11 +5,14 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import psutil
 import pytest
 from hundredfold import SyncClient
+
+if TYPE_CHECKING:
+    from servers.postgresql import PostgresqlServer
 
 _SETTLE_SECONDS = 3.0
 _T = TypeVar("_T")
@@ -19,6 +22,15 @@ _T = TypeVar("_T")
 def _grpc_is_up(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Have gRPC open what it keeps open as long as the process lives."""
     SyncClient(f"unix:{tmp_path_factory.mktemp('grpc') / 'nobody'}").close()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator["PostgresqlServer"]:
+    """A PostgreSQL server that all tests share, with a database for each."""
+    from servers.postgresql import running_postgresql  # a driver that most tests do without
+
+    with running_postgresql() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

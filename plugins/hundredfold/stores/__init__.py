@@ -8,12 +8,16 @@ from hundredfold.stores.contract import Store
 
 @hookimpl
 def hundredfold_store(url: str) -> Store | None:
-    """Open the built-in backends: `sqlite:PATH` and `memory:`."""
+    """Open the built-in backends: `sqlite:PATH`, `postgresql://...` and `memory:`."""
     scheme, _, rest = url.partition(":")
     if scheme == "sqlite":
         from hundredfold.stores.sqlite import SqliteStore
 
         return SqliteStore(Path(rest))
+    if scheme in ("postgresql", "postgres"):
+        from hundredfold.stores.postgresql import open_store
+
+        return open_store(url)
     if scheme == "memory":
         from hundredfold.stores.memory import MemoryStore
 
