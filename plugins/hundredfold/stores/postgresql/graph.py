@@ -47,7 +47,7 @@ _MEMORY: Final = (64 << 20, 2 << 30)
 _OVERHEAD: Final = 600
 """Bytes of memory for each embedding, beside its vector."""
 
-_WANTING: Final = SQL("""
+_WANTING: Final = """
 SELECT c.id, c.distance, c.dimension, (SELECT count(*) FROM hundredfold.embedding e WHERE e.collection = c.id)
 FROM hundredfold.collection c
 WHERE c.dimension <= {longest}
@@ -56,9 +56,9 @@ WHERE c.dimension <= {longest}
         WHERE t.relnamespace = 'hundredfold'::regnamespace AND t.relname = 'embedding_graph_' || c.id AND i.indisvalid
     )
     AND {large} <= (
-        SELECT count(*) FROM (SELECT FROM hundredfold.embedding e WHERE e.collection = c.id LIMIT {large}) AS some
+        SELECT count(*) FROM (SELECT FROM hundredfold.embedding e WHERE e.collection = c.id LIMIT {large}) AS counted
     )
-""").format(longest=Literal(max(_LONGEST.values())), large=Literal(_LARGE))
+"""
 _BUILD: Final = """
 CREATE INDEX CONCURRENTLY {name} ON hundredfold.embedding
 USING hnsw (({expression}) {operators}) WHERE collection = {collection}
@@ -163,7 +163,8 @@ class GraphBuilder:
             greet_pgvector(connection)
             connection.execute("SET statement_timeout = 0; SET lock_timeout = 0")
             ((alone,),) = connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchall()
-            wanting = connection.execute(_WANTING).fetchall() if alone else []
+            statement = SQL(_WANTING).format(longest=Literal(max(_LONGEST.values())), large=Literal(_LARGE))
+            wanting = connection.execute(statement).fetchall() if alone else []
             connection.silence_seconds = math.inf
             self._connection = connection
             try:

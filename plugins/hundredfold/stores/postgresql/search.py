@@ -14,23 +14,27 @@ from hundredfold.stores.postgresql.vector import Vector, as_bytes, digests
 from hundredfold.stores.search import Distance, Hit
 
 _FEW: Final = 2_000
-"""As many candidates are looked at one by one: that is exact, and takes no longer than a graph."""
+_FEW_NARROWED: Final = 5_000
+"""As many candidates are looked at one by one: that is exact, and takes about as long as with a graph."""
+
+_BREADTH: Final = 64
+_BREADTH_NARROWED: Final = 200
+"""How many a graph is asked for at a time; most of them do not fit when the search is narrowed."""
 
 _COLLECTIONS: Final = """
 SELECT c.id, c.distance, (
-    SELECT count(*) FROM (SELECT FROM hundredfold.embedding e WHERE e.collection = c.id {narrowed} LIMIT {few}) AS some
-) FROM hundredfold.collection c WHERE c.name = %b AND c.dimension = %b
+    SELECT count(*) FROM (SELECT FROM hundredfold.embedding WHERE {candidates} LIMIT {few}) AS counted
+), set_config('hnsw.ef_search', {breadth}, false) FROM hundredfold.collection c WHERE c.name = %b AND c.dimension = %b
 """
-_NARROWED: Final = SQL("AND metadata @> %s::bigint[]")
 _NEAREST: Final = """
-SELECT key, vector {operator} {wanted} FROM hundredfold.embedding
-WHERE collection = {collection} {narrowed} ORDER BY {given} LIMIT %b
+SELECT key, vector {operator} {wanted} FROM hundredfold.embedding WHERE {candidates} ORDER BY {order} LIMIT %b
 """
+_ALL: Final = SQL("collection = {}")
+_NARROWED: Final = SQL("metadata @> %s::bigint[]")  # digests tell the collections apart, too
 
 # The planner does not know yet how large a table has become: it is not to read and sort a collection that has a graph.
 # That one is searched on until there is enough that fits: https://github.com/pgvector/pgvector#iterative-index-scans
-_SESSION: Final = "SET enable_sort = off; SET hnsw.ef_search = {breadth}; SET hnsw.iterative_scan = relaxed_order"
-_BREADTH: Final = 100
+_SESSION: Final = "SET enable_sort = off; SET hnsw.iterative_scan = relaxed_order"
 
 
 class Search:
@@ -41,17 +45,17 @@ class Search:
 
     def nearest(self, collection: str, vector: bytes, limit: int, where: Mapping[str, str]) -> list[Hit]:
         """See `Searching.search`."""
-        narrowed, given = SQL(""), []
-        if where:
-            narrowed, given = _NARROWED, [integers(digests(collection, where))]
-        statement = SQL(_COLLECTIONS).format(narrowed=narrowed, few=Literal(_FEW + 1))
+        given = [integers(digests(collection, where))] if where else []
+        few, breadth = (_FEW_NARROWED, _BREADTH_NARROWED) if where else (_FEW, _BREADTH)
+        candidates = _NARROWED if where else _ALL.format(SQL("c.id"))
+        statement = SQL(_COLLECTIONS).format(candidates=candidates, few=Literal(few + 1), breadth=Literal(str(breadth)))
         hits: list[Hit] = []
-        for number, distance, count in self._line.ask(statement, (*given, as_bytes(collection), len(vector) // 4)):
+        for number, distance, count, _ in self._line.ask(statement, (*given, as_bytes(collection), len(vector) // 4)):
             graph = Graph(number, Distance(distance), len(vector) // 4)
-            found = self._ask(graph, vector, limit, given, exactly=count <= _FEW)
-            if len(found) < limit and count > _FEW:
-                found = self._ask(graph, vector, limit, given, exactly=True)
-            hits += found
+            found: list[Hit] = []
+            if count > few and graph.can_be:
+                found = self._ask(graph, vector, limit, given, exactly=False)
+            hits += found if len(found) >= limit else self._ask(graph, vector, limit, given, exactly=True)
         return sorted(hits, key=lambda hit: (hit.distance, hit.key))[:limit]
 
     def close(self) -> None:
@@ -62,19 +66,17 @@ class Search:
         """Return the nearest; `exactly` looks at all of them, even if there is a graph."""
         operator, cosine = OPERATORS[graph.distance], graph.distance == Distance.COSINE
         wanted = SQL("l2_normalize(%b::vector)") if cosine else SQL("%b::vector")
-        order = SQL("2, 1") if exactly or not graph.can_be else graph.expression + operator + graph.cast(wanted)
+        collection = _ALL.format(Literal(graph.collection))
+        candidates = [collection] * (not given or not exactly) + [_NARROWED] * len(given)
+        order = SQL("2, 1") if exactly else graph.expression + operator + graph.cast(wanted)
         statement = SQL(_NEAREST).format(
-            operator=operator,
-            wanted=wanted,
-            collection=Literal(graph.collection),
-            narrowed=_NARROWED if given else SQL(""),
-            given=order,
+            operator=operator, wanted=wanted, candidates=SQL(" AND ").join(candidates), order=order
         )
         asked = [Vector(vector)]
-        rows = self._line.ask(statement, (*asked, *given, *asked * (order != SQL("2, 1")), limit))
+        rows = self._line.ask(statement, (*asked, *given, *asked * (not exactly), limit))
         return [Hit(key, 1 + distance if cosine else distance) for key, distance in rows]
 
 
 def _greet(connection: Connection) -> None:
     greet_pgvector(connection)
-    connection.execute(_SESSION.format(breadth=_BREADTH).encode())
+    connection.execute(_SESSION)
