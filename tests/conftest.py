@@ -5,14 +5,13 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import psutil
 import pytest
 from hundredfold import SyncClient
-
-if TYPE_CHECKING:
-    from servers.postgresql import PostgresqlServer
+from servers.postgresql import PostgresqlServer, running_postgresql
+from servers.redis import RedisServer, redis_server
 
 _SETTLE_SECONDS = 3.0
 _T = TypeVar("_T")
@@ -25,11 +24,16 @@ def _grpc_is_up(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator["PostgresqlServer"]:
-    """A PostgreSQL server that all tests share, with a database for each."""
-    from servers.postgresql import running_postgresql  # a driver that most tests do without
-
+def postgresql() -> Iterator[PostgresqlServer]:
+    """Yield a server that all tests share; each takes a database of its own."""
     with running_postgresql() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    """Yield a server that all tests share; each takes a namespace of its own."""
+    with redis_server() as server:
         yield server
 
 

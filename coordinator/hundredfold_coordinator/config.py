@@ -22,17 +22,20 @@ class Config:
     Attributes:
         data_dir: everything that outlives it; made with mode 0700.
         runtime_dir: its sockets; made with mode 0700.
-        store: URL of the store; `sqlite:PATH` or `memory:`.
+        store: URL of the store; `sqlite:PATH`, `postgresql://HOST`, `redis://HOST` or `memory:`, see store.md.
+        store_patience_seconds: how long a store that is a server may not answer before the coordinator ends, from 0,
+            which means for ever.
         ballast_bytes: room kept on the disk for finishing what runs when it is full; 0 means none.
         standby: wait for the data directory while another coordinator has it, instead of ending.
         volatile: accept a store that is not durable.
         concurrency: largest number of attempts alive at once, 1 to 100,000.
-        queue_limit: largest number of queued tasks, from 1.
-        queue_bytes: most bytes of input that may be queued, from 1.
+        queue_limit: largest number of queued tasks, 1 to 10,000,000.
+        queue_bytes: most bytes of input that may be queued, 1 to 1,099,511,627,776 (1 TiB).
         tenant_queue_limit: largest number of queued tasks of one tenant, from 0, which means `queue_limit`.
         tenant_weights: shares of tenants, above 0; 1 for those that are not named.
-        tenant_limits: most attempts alive at once, of tenants that are named.
-        behaviour_limits: most attempts alive at once, of behaviours that are named.
+        tenant_limits: most attempts alive at once, of tenants that are named, from 0, which blocks them; the empty name
+            is the tenant of tasks that name none.
+        behaviour_limits: most attempts alive at once, of behaviours that are named, from 0, which blocks them.
         priority_ageing_seconds: how long a task must have waited to pass one with a priority that is higher by 1, from
             0, which means that it never does.
         max_payload_bytes: largest input, result, checkpoint or event, 1 to 64 MiB.
@@ -59,6 +62,7 @@ class Config:
     data_dir: Path
     runtime_dir: Path
     store: str
+    store_patience_seconds: float = 0
     ballast_bytes: int = 16 << 20
     standby: bool = False
     volatile: bool = False
@@ -96,6 +100,7 @@ class Config:
 
         """
         ranges = {
+            "store_patience_seconds": (0, 366 * 86_400),
             "ballast_bytes": (0, 1 << 40),
             "concurrency": (1, 100_000),
             "queue_limit": (1, 10_000_000),

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import uvloop
 from hundredfold import oom, paths
-from hundredfold.errors import InvalidSetting
+from hundredfold.errors import InvalidSetting, StoreUnreachable
 from hundredfold.hooks import COORDINATOR_GROUP
 from hundredfold.identity import identity
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
@@ -25,10 +25,12 @@ from hundredfold_coordinator import keys, systemd
 from hundredfold_coordinator.ballast import Ballast
 from hundredfold_coordinator.burials import Burials
 from hundredfold_coordinator.config import DONE, Config
+from hundredfold_coordinator.contexts import Contexts
 from hundredfold_coordinator.core import events
 from hundredfold_coordinator.core.effects import Effect
 from hundredfold_coordinator.core.recovery import recover
-from hundredfold_coordinator.core.state import AttemptId, Limits, State
+from hundredfold_coordinator.core.state import AttemptId, State
+from hundredfold_coordinator.derived import default_environment_of, host_config_of, limits_of
 from hundredfold_coordinator.ended import EndedTasks
 from hundredfold_coordinator.environments import DEFAULT, Environments
 from hundredfold_coordinator.fail_stop import fail_stop
@@ -40,12 +42,16 @@ from hundredfold_coordinator.inputs import RecentInputs
 from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.lease import take_lease
 from hundredfold_coordinator.lock import DataDirectoryLock, stand_by
+from hundredfold_coordinator.memory import Memory, extract
+from hundredfold_coordinator.outage import Outage
 from hundredfold_coordinator.performer import Performer
 from hundredfold_coordinator.retention import Retention, RetentionPolicy
 from hundredfold_coordinator.room import Room
-from hundredfold_coordinator.servers import ApiServer, WorkerServer, tcp_token
+from hundredfold_coordinator.servers import ApiServer, ClientServices, WorkerServer, tcp_token
 from hundredfold_coordinator.services.coordinator_service import CoordinatorService, DrainOrder
 from hundredfold_coordinator.services.host_service import HostService
+from hundredfold_coordinator.services.memory_service import MemoryService
+from hundredfold_coordinator.services.session_service import SessionService
 from hundredfold_coordinator.services.store_service import StoreService
 from hundredfold_coordinator.services.task_service import TaskService
 from hundredfold_coordinator.services.worker_service import WorkerService
@@ -86,7 +92,8 @@ class Daemon:
         elif not await stand_by(lock, _END_SIGNALS):
             return
         self._room = _room(self._config)
-        storage = Storage(self._room, fail_stop)
+        self._outage = Outage(self._config.store_patience_seconds, fail_stop)
+        storage = Storage(self._room, self._outage, fail_stop)
         try:
             await self._serve(storage)
         finally:
@@ -107,12 +114,16 @@ class Daemon:
         holder = identity(os.getpid()) or records_pb2.ProcessIdentity()
         self._epoch = await take_lease(storage, holder)
         self._storage = storage
-        self._state = State(self._limits(), lambda: secrets.token_urlsafe(32), random.random)
+        self._state = State(limits_of(self._config), lambda: secrets.token_urlsafe(32), random.random)
         self._journal = Journal(self._state, storage, self._perform)
         self._room.watch(self._room_changed)
+        self._outage.watch(self._outage_changed)
         self._hosts = Hosts()
         self._hub = Hub(self._follow)
-        self._performer = Performer(self._hosts, self._hub, Burials(self._journal.post), self._journal.post)
+        self._sessions, self._memory, self._inputs = Sessions(storage), Memory(storage), RecentInputs()
+        self._contexts = Contexts(self._state, storage, self._sessions, self._inputs)
+        burials = Burials(self._journal.post)
+        self._performer = Performer(self._hosts, self._hub, burials, self._contexts, self._journal.post)
         self._environments = Environments(self._config.environment_idle_seconds)
         self._ended = EndedTasks(self._state, storage, self._journal)
         await self._recover()
@@ -120,7 +131,7 @@ class Daemon:
         self._version = metadata.version("hundredfold")
         self._processes = HostProcesses(
             storage,
-            self._host_config(sockets[1]),
+            host_config_of(self._config, sockets[1]),
             self._host_lost,
             wanted=self._config.hosts,
             version=self._version,
@@ -136,6 +147,7 @@ class Daemon:
             await asyncio.gather(*keepers, return_exceptions=True)
             self._journal.stop()
             self._room.give_up()
+            self._outage.give_up()
             await asyncio.gather(writer, return_exceptions=True)
             for path in sockets:
                 path.unlink(missing_ok=True)
@@ -147,6 +159,7 @@ class Daemon:
         return [
             Retention(policy, self._state, self._storage, self._ended).run(),
             self._room.run(),
+            self._outage.run(self._storage.probe),
             HostWatch(self._hosts, self._journal.post, self._processes.kill).run(),
         ]
 
@@ -159,9 +172,10 @@ class Daemon:
         await storage.open(lambda: plugins.open_store(self._config.store))
         if not storage.capabilities.durable and not self._config.volatile:
             raise InvalidSetting("store", f"is {storage.url}, which loses everything; pass --volatile to accept that")
+        await storage.index(keys.VECTOR, extract)
 
     async def _recover(self) -> None:
-        self._environments.add(DEFAULT, self._default_environment())
+        self._environments.add(DEFAULT, default_environment_of(self._config))
         self._ids = await take_up_ids(self._storage)
         live = [entry.key[len(keys.LIVE) :].decode() for entry in await self._storage.scan_all(keys.LIVE)]
         found = await self._storage.get(list(map(keys.task, live)))
@@ -181,10 +195,9 @@ class Daemon:
 
     async def _start_servers(self, api: Path, worker: Path) -> None:
         limit = self._config.max_payload_bytes
-        inputs = RecentInputs()
         token = tcp_token(self._config.data_dir) if self._config.listen else None
         self._api_server = ApiServer(limit, token)
-        await self._api_server.start(api, self._config.listen, *self._client_services(inputs))
+        await self._api_server.start(api, self._config.listen, self._client_services())
         # Hosts are known before they are listened to: one that is refused ends itself and its agents.
         await self._processes.begin()
         for host_id in set(self._state.alive.values()):
@@ -192,22 +205,23 @@ class Daemon:
                 self._host_lost(host_id)
         self._worker_server = WorkerServer(limit)
         workers = WorkerService(
-            self._state, self._storage, self._journal, self._hosts, Sessions(self._storage), inputs, limit
+            self._state, self._journal, self._hosts, self._sessions, self._memory, self._contexts, limit
         )
         await self._worker_server.start(worker, workers, self._host_service())
         await self._api_server.set_serving(serving=True)
 
-    def _client_services(self, inputs: RecentInputs) -> tuple[TaskService, CoordinatorService, StoreService]:
+    def _client_services(self) -> ClientServices:
+        limit = self._config.max_payload_bytes
         tasks = TaskService(
             self._state,
             self._storage,
             self._journal,
             self._hub,
             self._environments,
-            inputs,
+            self._inputs,
             self._ended,
             self._ids,
-            self._config.max_payload_bytes,
+            limit,
         )
         coordinator = CoordinatorService(
             self._config,
@@ -221,7 +235,9 @@ class Daemon:
             self._version,
             self.stop,
         )
-        return tasks, coordinator, StoreService(self._storage)
+        sessions = SessionService(self._storage, self._journal, self._sessions, limit)
+        memory = MemoryService(self._storage, self._memory, limit)
+        return ClientServices(tasks, sessions, memory, coordinator, StoreService(self._storage))
 
     def _host_service(self) -> HostService:
         return HostService(
@@ -264,7 +280,7 @@ class Daemon:
             if order is None or order.keep_agents:
                 break
             overdue = time.monotonic() - began - order.drain_seconds
-            if overdue >= 0 and self._room.stuck:
+            if overdue >= 0 and (self._room.stuck or self._outage.stuck):
                 break  # no order to end an agent leaves before it is recorded; the end of the hosts ends them
             if not killed and overdue >= 0:
                 killed = True
@@ -325,39 +341,11 @@ class Daemon:
     def _room_changed(self, full: bool) -> None:  # noqa: FBT001  # it is what the call is about
         self._journal.post(events.StoreRoomChanged(now_ns=time.time_ns(), full=full))
 
+    def _outage_changed(self, error: StoreUnreachable | None) -> None:
+        self._journal.post(events.StoreOutageChanged(now_ns=time.time_ns(), error=error))
+
     def _host_lost(self, host_id: str) -> None:
         self._journal.post(events.HostLost(now_ns=time.time_ns(), host=host_id))
-
-    def _host_config(self, socket: Path) -> host_service_pb2.HostConfig:
-        reserve = self._config.memory_reserve_bytes
-        config = host_service_pb2.HostConfig(address=f"unix:{socket}", memory_reserve_bytes=reserve)
-        config.orphan_time.FromNanoseconds(int(self._config.orphan_seconds * 1e9))
-        config.sample_interval.FromMilliseconds(250)
-        return config
-
-    def _limits(self) -> Limits:
-        config = self._config
-        return Limits(
-            concurrency=config.concurrency,
-            queue_limit=config.queue_limit,
-            queue_bytes=config.queue_bytes,
-            tenant_queue_limit=config.tenant_queue_limit or config.queue_limit,
-            tenant_weights=dict(config.tenant_weights),
-            tenant_limits=dict(config.tenant_limits),
-            behaviour_limits=dict(config.behaviour_limits),
-            priority_ageing_seconds=config.priority_ageing_seconds,
-            event_quota=config.event_quota,
-            memory_reserve_bytes=config.memory_reserve_bytes,
-            grace_seconds=config.grace_seconds,
-            wall_limit_seconds=config.wall_limit_seconds,
-            process_limit=config.process_limit,
-        )
-
-    def _default_environment(self) -> behaviour_pb2.EnvironmentSpec:
-        return behaviour_pb2.EnvironmentSpec(
-            plugin_files=[str(path) for path in self._config.plugin_files],
-            commands=[behaviour_pb2.Command(name=name, argv=argv) for name, argv in self._config.commands],
-        )
 
 
 def serve(config: Config, on_ready: OnReady) -> None:

@@ -11,12 +11,15 @@
     request/REQUEST_ID           RequestRecord
     session/SESSION              SessionRecord
     item/SESSION/NUMBER          SessionItem
+    collection/NAME              Collection
+    vector/COLLECTION/RECORD     VectorRecord
     host/HOST                    HostRecord
     environment/NAME             Environment
     footprint/BEHAVIOUR          FootprintRecord
 
 Task ids sort by time, so a scan of `task/` is in the order of submission. Numbers are eight bytes, big-endian, so that
-they sort too. A session's name may hold any character, so in `item/` it is followed by a zero byte, which it may not.
+they sort too. The names of sessions and collections may hold any character, so in `item/` and `vector/` they are
+followed by a zero byte, which they may not.
 """
 
 from collections.abc import Mapping
@@ -26,7 +29,7 @@ from typing import Final
 
 from google.protobuf.message import Message
 from hundredfold.internal.v1 import records_pb2
-from hundredfold.v1 import behaviour_pb2, payload_pb2, session_pb2, task_pb2
+from hundredfold.v1 import behaviour_pb2, memory_pb2, payload_pb2, session_pb2, task_pb2
 
 LEASE: Final = b"lease"
 LIVE: Final = b"live/"
@@ -35,6 +38,9 @@ DEAD: Final = b"dead/"
 HOST: Final = b"host/"
 ENVIRONMENT: Final = b"environment/"
 FOOTPRINT: Final = b"footprint/"
+SESSION: Final = b"session/"
+COLLECTION: Final = b"collection/"
+VECTOR: Final = b"vector/"
 
 
 MESSAGES: Final[Mapping[str, type[Message] | None]] = MappingProxyType(
@@ -50,6 +56,8 @@ MESSAGES: Final[Mapping[str, type[Message] | None]] = MappingProxyType(
         "request": records_pb2.RequestRecord,
         "session": records_pb2.SessionRecord,
         "item": session_pb2.SessionItem,
+        "collection": memory_pb2.Collection,
+        "vector": records_pb2.VectorRecord,
         "host": records_pb2.HostRecord,
         "environment": behaviour_pb2.Environment,
         "footprint": records_pb2.FootprintRecord,
@@ -66,17 +74,19 @@ class Place:
         kind: its first part.
         name: of the task, the session, or whatever it is about; empty for the lease.
         number: of the event or item; None for other kinds.
+        record: name of the record in a collection; empty for other kinds.
 
     """
 
     kind: str
     name: str = ""
     number: int | None = None
+    record: str = ""
 
     def __str__(self) -> str:
         """Return it for people: `event/TASK/3`."""
         number = "" if self.number is None else str(self.number)
-        return "/".join(part for part in (self.kind, self.name, number) if part)
+        return "/".join(part for part in (self.kind, self.name, number, self.record) if part)
 
 
 def place(key: bytes) -> Place:
@@ -89,6 +99,11 @@ def place(key: bytes) -> Place:
     kind, slash, name = key.partition(b"/")
     if kind.decode() not in MESSAGES or bool(slash) == (kind == LEASE):
         raise ValueError("is no key of the layout")
+    if kind == b"vector":
+        collection, zero, record = name.partition(b"\0")
+        if not zero:
+            raise ValueError("has no record")
+        return Place(kind.decode(), collection.decode(), record=record.decode())
     if kind not in (b"event", b"item"):
         return Place(kind.decode(), name.decode())
     separator, number = name[-9:-8], name[-8:]
@@ -152,7 +167,7 @@ def request(request_id: str) -> bytes:
 
 def session(session_id: str) -> bytes:
     """Return the key of a session's record."""
-    return b"session/" + session_id.encode()
+    return SESSION + session_id.encode()
 
 
 def items_of(session_id: str) -> bytes:
@@ -163,6 +178,21 @@ def items_of(session_id: str) -> bytes:
 def item(session_id: str, number: int) -> bytes:
     """Return the key of one item of a session."""
     return items_of(session_id) + number.to_bytes(8)
+
+
+def collection(name: str) -> bytes:
+    """Return the key of a collection."""
+    return COLLECTION + name.encode()
+
+
+def vectors_of(name: str) -> bytes:
+    """Return the prefix of a collection's records."""
+    return VECTOR + name.encode() + b"\0"
+
+
+def vector(name: str, record_id: str) -> bytes:
+    """Return the key of one record of a collection."""
+    return vectors_of(name) + record_id.encode()
 
 
 def host(host_id: str) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 from hundredfold.alarm import Alarm
 
 from hundredfold_coordinator.burials import Burials
+from hundredfold_coordinator.contexts import Contexts
 from hundredfold_coordinator.core import effects
 from hundredfold_coordinator.core.events import Event
 from hundredfold_coordinator.hosts import Hosts
@@ -14,16 +15,19 @@ from hundredfold_coordinator.hub import Hub
 
 
 class Performer:
-    """Performs effects with `hosts`, `hub` and `burials`; `post` takes the events of alarms."""
+    """Performs effects with `hosts`, `hub`, `burials` and `contexts`; `post` takes the events of alarms."""
 
-    def __init__(self, hosts: Hosts, hub: Hub, burials: Burials, post: Callable[[Event], None]) -> None:
+    def __init__(
+        self, hosts: Hosts, hub: Hub, burials: Burials, contexts: Contexts, post: Callable[[Event], None]
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._post = post
+        self._hosts, self._contexts = hosts, contexts
         self._alarms: dict[effects.AlarmKey, Alarm] = {}
         self._actions: dict[type[effects.Effect], Callable[[Any], None]] = {
             effects.Reply: _reply,
             effects.Refuse: _refuse,
-            effects.Launch: hosts.launch,
+            effects.Launch: self._launch,
             effects.Kill: hosts.kill,
             effects.Bury: burials.add,
             effects.Acknowledge: hosts.acknowledge,
@@ -37,6 +41,10 @@ class Performer:
     def perform(self, effect: effects.Effect) -> None:
         """Do it."""
         self._actions[type(effect)](effect)
+
+    def _launch(self, effect: effects.Launch) -> None:
+        self._hosts.launch(effect)
+        self._contexts.prepare(effect)
 
     def _remind(self, effect: effects.Remind) -> None:
         self._dismiss(effect)

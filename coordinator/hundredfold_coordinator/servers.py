@@ -2,15 +2,23 @@
 
 import secrets
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from hundredfold.errors import InvalidSetting
 from hundredfold.internal.v1 import host_service_pb2_grpc
-from hundredfold.v1 import coordinator_service_pb2, store_service_pb2, task_service_pb2
+from hundredfold.v1 import (
+    coordinator_service_pb2,
+    memory_service_pb2,
+    session_service_pb2,
+    store_service_pb2,
+    task_service_pb2,
+)
 from hundredfold.v1 import coordinator_service_pb2_grpc as coordinator_grpc
+from hundredfold.v1 import memory_service_pb2_grpc as memory_grpc
+from hundredfold.v1 import session_service_pb2_grpc as session_grpc
 from hundredfold.v1 import store_service_pb2_grpc as store_grpc
 from hundredfold.v1 import task_service_pb2_grpc as task_grpc
 from hundredfold.v1 import worker_service_pb2_grpc as worker_grpc
@@ -19,6 +27,8 @@ from hundredfold_coordinator.services.edge import Edge
 
 _SERVICES: Final = (
     task_service_pb2.DESCRIPTOR.services_by_name["TaskService"].full_name,
+    session_service_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name,
+    memory_service_pb2.DESCRIPTOR.services_by_name["MemoryService"].full_name,
     coordinator_service_pb2.DESCRIPTOR.services_by_name["CoordinatorService"].full_name,
     store_service_pb2.DESCRIPTOR.services_by_name["StoreService"].full_name,
 )
@@ -40,6 +50,16 @@ def _options(max_payload_bytes: int) -> list[tuple[str, int]]:
     ]
 
 
+class ClientServices(NamedTuple):
+    """What clients are served."""
+
+    tasks: Any
+    sessions: Any
+    memory: Any
+    coordinator: Any
+    store: Any
+
+
 class ApiServer:
     """Serves clients at `addresses`; `tcp_token` is what those over TCP must show."""
 
@@ -49,16 +69,18 @@ class ApiServer:
         self._health = health.aio.HealthServicer()
         self.addresses: list[str] = []
 
-    async def start(self, socket: Path, listen: str, tasks: Any, coordinator: Any, store: Any) -> None:
+    async def start(self, socket: Path, listen: str, services: ClientServices) -> None:
         """Bind and serve.
 
         Raises:
             InvalidSetting: the TCP address cannot be bound.
 
         """
-        task_grpc.add_TaskServiceServicer_to_server(tasks, self._edge)
-        coordinator_grpc.add_CoordinatorServiceServicer_to_server(coordinator, self._edge)
-        store_grpc.add_StoreServiceServicer_to_server(store, self._edge)
+        task_grpc.add_TaskServiceServicer_to_server(services.tasks, self._edge)
+        session_grpc.add_SessionServiceServicer_to_server(services.sessions, self._edge)
+        memory_grpc.add_MemoryServiceServicer_to_server(services.memory, self._edge)
+        coordinator_grpc.add_CoordinatorServiceServicer_to_server(services.coordinator, self._edge)
+        store_grpc.add_StoreServiceServicer_to_server(services.store, self._edge)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._edge)
         names = [*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME]
         serve_reflection: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server

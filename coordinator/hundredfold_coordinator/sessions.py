@@ -1,8 +1,9 @@
 """Sessions, as the store has them: read at any time, written by one at a time."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
 from hundredfold.internal.v1 import records_pb2
@@ -10,6 +11,11 @@ from hundredfold.v1 import session_pb2
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.storage import Storage
+
+CONTEXT_ITEMS: Final = 1000
+_CONTEXT_BYTES: Final = 1 << 20
+"""How much of a session comes along with an attempt, the newest of it; the rest is there for the asking."""
+_PAGE: Final = 500
 
 _T = TypeVar("_T")
 
@@ -28,16 +34,49 @@ class Sessions:
         (found,) = await self._storage.get([keys.session(session_id)])
         return records_pb2.SessionRecord.FromString(found.value) if found else records_pb2.SessionRecord()
 
-    async def read(self, session_id: str) -> session_pb2.Session:
-        """Return a session with its items."""
+    async def read(self, session_id: str, after: int, limit: int) -> session_pb2.Session:
+        """Return a session with the items behind number `after`, at most `limit` of them."""
+        session = view(session_id, await self.record(session_id))
+        session.items.extend(await self.items(session_id, after, limit))
+        return session
+
+    async def items(self, session_id: str, after: int, limit: int) -> list[session_pb2.SessionItem]:
+        """Return the items behind number `after`, oldest first, at most `limit` of them."""
+        first = keys.item(session_id, after)
+        entries = await self._storage.scan(keys.items_of(session_id), after=first, limit=limit)
+        return [session_pb2.SessionItem.FromString(entry.record.value) for entry in entries]
+
+    async def context(self, session_id: str) -> session_pb2.Session:
+        """Return what an attempt is given of a session: all of it, or the newest items of a long one."""
         record = await self.record(session_id)
-        entries = await self._storage.scan_all(keys.items_of(session_id)) if record.item_count else []
-        return session_pb2.Session(
-            id=session_id,
-            version=record.version,
-            state=record.state,
-            items=[session_pb2.SessionItem.FromString(entry.record.value) for entry in entries],
-        )
+        session = view(session_id, record)
+        if not record.item_count:
+            return session
+        entries = await self._storage.scan(keys.items_of(session_id), limit=CONTEXT_ITEMS, reverse=True)
+        size = 0
+        newest: list[session_pb2.SessionItem] = []
+        for entry in entries:
+            size += len(entry.record.value)
+            if newest and size > _CONTEXT_BYTES:
+                break
+            newest.append(session_pb2.SessionItem.FromString(entry.record.value))
+        session.items.extend(reversed(newest))
+        return session
+
+    async def find(self, session_id: str, query: str, role: str, limit: int) -> list[session_pb2.SessionItem]:
+        """Return the items that have every word of a query, newest first."""
+        words, after = query.casefold().split(), b""
+        found: list[session_pb2.SessionItem] = []
+        while len(found) < limit:
+            entries = await self._storage.scan(keys.items_of(session_id), after=after, limit=_PAGE, reverse=True)
+            for entry in entries:
+                item = session_pb2.SessionItem.FromString(entry.record.value)
+                if role in ("", item.role) and _has(item, words):
+                    found.append(item)
+            if len(entries) < _PAGE:
+                break
+            after = entries[-1].key
+        return found[:limit]
 
     async def write(self, session_id: str, writer: Callable[[records_pb2.SessionRecord], Awaitable[_T]]) -> _T:
         """Give `writer` a session's record, and return what it returns, which is when its writes are durable.
@@ -55,6 +94,24 @@ class Sessions:
         turn = self._turns.setdefault(session_id, asyncio.Lock())
         async with turn:
             return await writer(await self.record(session_id))
+
+
+def view(session_id: str, record: records_pb2.SessionRecord) -> session_pb2.Session:
+    """Return a session as clients see it, without its items."""
+    session = session_pb2.Session(
+        id=session_id, version=record.version, state=record.state, item_count=record.item_count
+    )
+    if record.HasField("update_time"):
+        session.update_time.CopyFrom(record.update_time)
+    return session
+
+
+def _has(item: session_pb2.SessionItem, words: list[str]) -> bool:
+    text = item.content.decode(errors="replace")
+    if "\\" in text:  # what JSON has escaped is searched for as it is read
+        text = json.dumps(json.loads(text), ensure_ascii=False)
+    text = text.casefold()
+    return all(word in text for word in words)
 
 
 def _heed(writing: "asyncio.Future[Any]") -> None:

@@ -1,4 +1,4 @@
-"""The store, behind a thread of its own: blocking calls in there, awaitable ones out here, in order.
+"""The store, behind threads of its own: blocking calls in there, awaitable ones out here, in order.
 
 See also: `hundredfold.stores.contract`.
 """
@@ -6,13 +6,17 @@ See also: `hundredfold.stores.contract`.
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from hundredfold.errors import StoreCannot, StoreUnavailable
 from hundredfold.stores.contract import Batch, Capabilities, Committed, Conflict, Copying, Entry, Guard, Record, Store
+from hundredfold.stores.search import Extract, Hit, Searching
 
+from hundredfold_coordinator.outage import Outage
 from hundredfold_coordinator.room import Room
 
 _T = TypeVar("_T")
@@ -21,23 +25,29 @@ _Job = tuple[Callable[[], Any], asyncio.Future[Any]]
 
 
 class Storage:
-    """A store and its thread.
+    """A store and its threads: one for searches, one for everything else.
 
     `guard` is added to every commit once it is set: the lease that this coordinator holds.
 
     Args:
         room: what lets a commit wait that finds no room; without it, such a commit fails.
+        outage: what lets commits wait, and refuses reads, while the store does not answer.
         on_failure: called in the thread, before anything else is, when a commit has failed that may not be tried again.
 
     """
 
     def __init__(
-        self, room: Room | None = None, on_failure: Callable[[StoreUnavailable], None] = lambda _error: None
+        self,
+        room: Room | None = None,
+        outage: Outage | None = None,
+        on_failure: Callable[[StoreUnavailable], None] = lambda _error: None,
     ) -> None:
         self._room = room
+        self._outage = outage or Outage()
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._searcher = ThreadPoolExecutor(1, "search")
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
         self._store: Store
         self.guard: Guard | None = None
@@ -64,11 +74,15 @@ class Storage:
 
     async def get(self, keys: Sequence[bytes]) -> list[Record | None]:
         """See `Store.get`."""
-        return await self._run(lambda: self._store.get(keys))
+        return await self._outage.read(lambda: self._run(lambda: self._store.get(keys)))
 
     async def scan(self, prefix: bytes, *, after: bytes = b"", limit: int = 1000, reverse: bool = False) -> list[Entry]:
         """See `Store.scan`."""
-        return await self._run(lambda: self._store.scan(prefix, after=after, limit=limit, reverse=reverse))
+
+        def scan() -> list[Entry]:
+            return self._store.scan(prefix, after=after, limit=limit, reverse=reverse)
+
+        return await self._outage.read(lambda: self._run(scan))
 
     async def scan_all(self, prefix: bytes, *, after: bytes = b"", page: int = 1000) -> list[Entry]:
         """Return every record whose key starts with `prefix`, page by page, so that commits can come in between."""
@@ -81,14 +95,54 @@ class Storage:
             after = found[-1].key
 
     async def commit(self, batches: Sequence[Batch]) -> list[Committed | Conflict]:
-        """See `Store.commit`; a commit that finds no room is tried again until it finds some."""
-        if self._room is None:
-            return await self._run(lambda: self._commit(batches))
-        return await self._room.commit(lambda: self._run(lambda: self._commit(batches)))
+        """See `Store.commit`; one that finds no room, or no answer, is tried again until it finds both."""
+
+        def commit() -> Awaitable[list[Committed | Conflict]]:
+            return self._outage.commit(lambda: self._run(lambda: self._commit(batches)))
+
+        return await (commit() if self._room is None else self._room.commit(commit))
+
+    async def probe(self) -> None:
+        """Find out whether the store answers.
+
+        Raises:
+            StoreUnreachable: it does not.
+
+        """
+        await self._run(lambda: self._store.get([b"lease"]))
 
     async def look(self, looker: Callable[[Store], _T]) -> _T:
         """Return what `looker` finds, which reads the store at one moment: no commit comes in between."""
-        return await self._run(lambda: looker(self._store))
+        return await self._outage.read(lambda: self._run(lambda: looker(self._store)))
+
+    def require_vectors(self) -> None:
+        """Refuse what needs a store that can search.
+
+        Raises:
+            StoreCannot: this one cannot.
+
+        """
+        if not self.capabilities.vectors:
+            raise StoreCannot(self.url, "search for vectors")
+
+    async def index(self, prefix: bytes, extract: Extract) -> None:
+        """Make records searchable, if the store can search; see `Searching.index`."""
+        if self.capabilities.vectors and isinstance(self._store, Searching):
+            store = self._store
+            await self._run(lambda: store.index(prefix, extract))
+
+    async def search(self, collection: str, vector: bytes, limit: int, where: Mapping[str, str]) -> list[Hit]:
+        """See `Searching.search`: in a thread of its own, so that nothing waits for it.
+
+        Raises:
+            StoreCannot: the store cannot search.
+
+        """
+        store = self._store
+        if not self.capabilities.vectors or not isinstance(store, Searching):
+            raise StoreCannot(self.url, "search for vectors")
+        search = partial(store.search, collection, vector, limit, where)
+        return await self._outage.read(lambda: self._loop.run_in_executor(self._searcher, search))
 
     async def back_up(self, path: Path) -> None:
         """Copy the store into the new file `path`, with commits in between.
@@ -109,7 +163,8 @@ class Storage:
             await self._run(getattr(steps, "close", lambda: None))
 
     async def close(self) -> None:
-        """Close the store and end the thread, after everything asked before."""
+        """Close the store and end the threads, after everything asked before."""
+        await self._loop.run_in_executor(None, self._searcher.shutdown)
         if hasattr(self, "_store"):
             await self._run(self._close)
         self._jobs.put(None)

@@ -7,12 +7,15 @@ of all of them. What ends an *attempt* is a failure, not an error: see `proto/hu
 See also: `hundredfold.status`, which puts them on the wire and takes them off.
 """
 
+import re
 from dataclasses import dataclass, fields
 from inspect import cleandoc
 from typing import ClassVar, Final
 
 DOMAIN: Final = "hundredfold"
 """`ErrorInfo.domain` of every error."""
+
+_FIGURE: Final = re.compile(r"\{(\w+)\}(\.?)")
 
 
 @dataclass(eq=False)
@@ -25,7 +28,11 @@ class HundredfoldError(Exception):
     def __str__(self) -> str:
         """Return the message and the cure: the class's docstring, with the figures filled in."""
         text = " ".join(cleandoc(type(self).__doc__ or self.reason).split())
-        return text.format(**self.figures())
+        figures = {name: str(value) for name, value in self.figures().items()}
+        # A figure that is a sentence itself, such as another one's message, brings its own full stop.
+        return _FIGURE.sub(
+            lambda m: figures[m[1]] + (m[2] if not figures[m[1]].endswith((".", "?", "!")) else ""), text
+        )
 
     def __reduce__(self) -> tuple[type["HundredfoldError"], tuple[str | int, ...]]:
         """Let errors travel between processes: they are made of their fields, not of `args`."""
@@ -139,6 +146,16 @@ class RequestIdReused(HundredfoldError):
     task_id: str
     code = "ALREADY_EXISTS"
     reason = "REQUEST_ID_REUSED"
+
+
+@dataclass(eq=False)
+class SessionRequestReused(HundredfoldError):
+    """Request id '{request_id}' has written something else to session '{session}'. Choose another id."""
+
+    request_id: str
+    session: str
+    code = "ALREADY_EXISTS"
+    reason = "SESSION_REQUEST_REUSED"
 
 
 @dataclass(eq=False)
@@ -316,7 +333,7 @@ class StoreFull(HundredfoldError):
 
 @dataclass(eq=False)
 class StoreDamaged(HundredfoldError):
-    """{file} has lost its last {missing} change(s), which were durable once. Nothing was changed in it.
+    """{file} has lost changes that were durable once, {missing} at its end. Nothing was changed in it.
 
     Keep a copy of it and of {file}-wal, then restore a newer backup if there is one. `hundredfold store accept-loss`
     takes what is there for the whole truth.
@@ -326,6 +343,43 @@ class StoreDamaged(HundredfoldError):
     missing: int
     code = "DATA_LOSS"
     reason = "STORE_DAMAGED"
+
+
+@dataclass(eq=False)
+class UnknownCollection(HundredfoldError):
+    """There is no collection '{collection}' here. Make it first; `hundredfold memory list` shows those there are."""
+
+    collection: str
+    code = "NOT_FOUND"
+    reason = "COLLECTION_NOT_FOUND"
+
+
+@dataclass(eq=False)
+class CollectionExists(HundredfoldError):
+    """Collection '{collection}' is there already, and is another one: {dimension} figures, {distance} distance.
+
+    Delete it first, or choose another name.
+    """
+
+    collection: str
+    dimension: int
+    distance: str
+    code = "ALREADY_EXISTS"
+    reason = "COLLECTION_EXISTS"
+
+
+@dataclass(eq=False)
+class UnknownEmbedder(HundredfoldError):
+    """There is no embedder '{embedder}' in this environment; it has: {known}.
+
+    {hint}
+    """
+
+    embedder: str
+    known: str
+    hint: str = "`pip install 'hundredfold[embed]'` brings `wordllama`; a plugin can bring others."
+    code = "NOT_FOUND"
+    reason = "EMBEDDER_NOT_FOUND"
 
 
 @dataclass(eq=False)

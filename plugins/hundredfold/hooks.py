@@ -12,6 +12,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from hundredfold.behaviour import Behaviour
+    from hundredfold.embedder import Embedder
     from hundredfold.stores.contract import Store
 
 PROJECT: Final = "hundredfold"
@@ -39,6 +40,15 @@ class WorkerHooks:
         Args:
             commands: the programs configured as behaviours: argv by name.
 
+        """
+
+    @_hookspec
+    def hundredfold_embedders(self) -> "Iterable[Embedder]":  # type: ignore[empty-body]
+        """Return the embedders of this plugin: what makes vectors of texts for `ctx.memory`.
+
+        Called once in each zygote, after all plugins were imported and before the first fork; models are better loaded
+        when they are first used, in a worker. The results of all plugins count; a name that is taken already is
+        reported as an error of the later plugin. A plugin that raises here is listed as broken, and the others work.
         """
 
 

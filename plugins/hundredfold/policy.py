@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from hundredfold import bounds
 from hundredfold.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ class NonRetryable(Exception):  # it is what a behaviour says of its failure
 class Limits:
     """What one attempt may use; 0 means what the coordinator says.
 
+    Raises:
+        InvalidArgument: a figure is out of its bounds; the error names both.
+
     Attributes:
         wall_seconds: longest time from the start of its process to its end.
         memory_bytes: most memory of its whole process tree.
@@ -44,6 +48,13 @@ class Limits:
     cpu_seconds: float = 0
     descriptors: int = 0
     output_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every figure, where whoever wrote it sees the line."""
+        for name in ("wall_seconds", "cpu_seconds"):
+            bounds.check_number(name, getattr(self, name), bounds.SECONDS)
+        for name, possible in bounds.LIMITS.items():
+            bounds.check_integer(name, getattr(self, name), possible)
 
     def message(self) -> "policy_pb2.Limits":
         """Return it as it travels."""
@@ -69,6 +80,9 @@ class Retry:
     The wait before an attempt is random, from zero to `initial_seconds * multiplier ** (failed attempts - 1)`, at most
     `max_seconds`.
 
+    Raises:
+        InvalidArgument: a figure is out of its bounds, or a cause is none; the error names it.
+
     Attributes:
         max_attempts: most attempts that may end by the task's own doing, from 1; 0 means that each cause has its own
             number: 1 for `raised` and `timed_out`, 3 for `crashed` and `memory`.
@@ -85,13 +99,19 @@ class Retry:
     max_seconds: float = 60
     non_retryable: tuple[type[BaseException] | str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Check every field, where whoever wrote it sees the line."""
+        bounds.check_integer("max_attempts", self.max_attempts, bounds.MAX_ATTEMPTS)
+        for name in ("initial_seconds", "max_seconds"):
+            bounds.check_number(name, getattr(self, name), bounds.SECONDS)
+        bounds.check_number("multiplier", self.multiplier, bounds.MULTIPLIER)
+        for cause, attempts in self.causes.items():
+            if cause not in CAUSES:
+                raise InvalidArgument("causes", f"has {cause!r}, which is none; there are: {', '.join(CAUSES)}")
+            bounds.check_integer(f"causes.{cause}", attempts, bounds.ATTEMPTS)
+
     def message(self) -> "policy_pb2.RetryPolicy":
-        """Return it as it travels.
-
-        Raises:
-            InvalidArgument: a cause is none, or a time is no time.
-
-        """
+        """Return it as it travels."""
         from hundredfold.v1 import policy_pb2
 
         names = [each if isinstance(each, str) else each.__name__ for each in self.non_retryable]
@@ -100,8 +120,6 @@ class Retry:
         policy.backoff.max.CopyFrom(duration("max_seconds", self.max_seconds))
         policy.backoff.multiplier = self.multiplier
         for name, attempts in self.causes.items():
-            if name not in CAUSES:
-                raise InvalidArgument("causes", f"has {name!r}, which is none; there are: {', '.join(CAUSES)}")
             cause = policy_pb2.RetryCause.Value(f"RETRY_CAUSE_{name.upper()}")
             policy.rules.add(cause=cause, max_attempts=attempts)
         return policy
@@ -116,11 +134,7 @@ def duration(name: str, seconds: float) -> "Duration":
     """
     from google.protobuf.duration_pb2 import Duration
 
-    if not 0 <= seconds <= _LONGEST_SECONDS:
-        raise InvalidArgument(name, f"is {seconds} and must be from 0 to {_LONGEST_SECONDS:g}")
+    bounds.check_number(name, seconds, bounds.SECONDS)
     found = Duration()
     found.FromNanoseconds(int(seconds * 1e9))
     return found
-
-
-_LONGEST_SECONDS: Final = 366 * 86_400.0

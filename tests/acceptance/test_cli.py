@@ -41,6 +41,11 @@ def test_watch_and_logs(cli: Cli) -> None:
     cli("wait", task_id)
     logs = cli("logs", "-f", task_id)
     assert (logs.stdout, logs.stderr) == ("some output\n", "last words\n")
+    pieces = [json.loads(line) for line in cli("logs", task_id, "-o", "json").stdout.splitlines()]
+    assert pieces == [
+        {"stream": "stdout", "data": "some output\n"},
+        {"stream": "stderr", "data": "last words\n"},
+    ]
 
 
 def test_logs_follow_a_running_task(cli: Cli) -> None:
@@ -78,6 +83,8 @@ def test_ps_status_plugins_version(cli: Cli) -> None:
         (["serve", "--store", "memory:", "--data-dir", "."], 5, "--volatile"),
         (["serve", "--command", "x"], 5, "name=PROGRAM"),
         (["nonsense"], 2, "No such command"),
+        (["explan"], 2, "did you mean explain?"),
+        (["store", "chek"], 2, "did you mean check?"),
         (["get"], 2, "Missing argument"),
         (["--config", "/nowhere.toml", "status"], 5, "/nowhere.toml"),
     ],
@@ -88,6 +95,22 @@ def test_an_error_says_what_and_how_to_cure_it(cli: Cli, arguments: list[str], c
     assert done.returncode == code
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (["get", "nope"], 4, "TASK_NOT_FOUND"),
+        (["submit", "square", "--priority", "500"], 5, "INVALID_ARGUMENT"),
+        (["submit", "square", "--priority", "high"], 2, "USAGE"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_errors_are_json_where_results_are(cli: Cli, arguments: list[str], code: int, reason: str) -> None:
+    done = cli(*arguments, "-o", "json")
+    told = json.loads(done.stderr)["error"]
+    assert (done.returncode, done.stdout, told["reason"]) == (code, "", reason)
+    assert "nope" in told["message"] or "--priority" in told["message"]
 
 
 def test_no_coordinator_is_said_in_one_line(tmp_path: Path) -> None:
@@ -116,7 +139,7 @@ def test_run_writes_results_in_order_and_says_the_rest_on_stderr(cli: Cli, tmp_p
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["result"] for row in rows] == [n * n for n in range(30)]
     assert done.returncode == 0
-    assert "30 succeeded, 0 failed; 30 process(es)" in done.stderr
+    assert "30 succeeded, 0 failed; 30 processes" in done.stderr
 
 
 def test_run_again_does_only_what_is_missing(cli: Cli, tmp_path: Path) -> None:

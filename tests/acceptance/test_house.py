@@ -15,6 +15,7 @@ from hundredfold.errors import ERRORS
 from hundredfold.hooks import CoordinatorHooks, WorkerHooks
 from hundredfold.v1 import coordinator_service_pb2, store_service_pb2, task_service_pb2, worker_service_pb2
 from hundredfold_coordinator.cli import COMMANDS
+from hundredfold_coordinator.cli.submit import command as submit
 from hundredfold_coordinator.config import Config
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +76,7 @@ for name in {names!r}:
     assert module.__file__.startswith({str(tmp_path)!r}), module.__file__
 from hundredfold import Client, behaviour
 from hundredfold_coordinator.daemon import Daemon
+from hundredfold.stores.redis.store import RedisStore  # it reads its scripts
 """
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
     top = {path.name for path in (tmp_path / "site").iterdir() if not path.name.endswith(".dist-info")}
@@ -132,6 +134,13 @@ def expected() -> Iterator[str]:
     for hooks in (WorkerHooks, CoordinatorHooks):
         yield from (name for name in vars(hooks) if name.startswith("hundredfold_"))
     yield from (field.name for field in fields(Config) if field.name not in ("runtime_dir", "owner_fd"))
+
+
+@pytest.mark.parametrize(
+    "flag", sorted(option.opts[-1] for option in submit.params if option.opts[-1].startswith("--"))
+)
+def test_the_docs_name_every_flag_of_a_task(flag: str) -> None:
+    assert re.search(rf"[`\s]{flag}\b", documented()), f"{flag} is in no page of docs/"
 
 
 @pytest.mark.parametrize("name", sorted(set(expected())))

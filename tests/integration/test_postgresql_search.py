@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from hundredfold.errors import Fenced
+from hundredfold.errors import Fenced, StoreUnavailable
 from hundredfold.stores.contract import ABSENT, Batch, Guard, Write
 from hundredfold.stores.memory import MemoryStore
-from hundredfold.stores.postgresql import graph, search
+from hundredfold.stores.postgresql import graph, search, server
 from hundredfold.stores.postgresql.store import PostgresqlStore
 from hundredfold.stores.search import Distance, Embedding, Hit
 from hundredfold.testing.coordinator import eventually
@@ -192,3 +192,19 @@ def test_a_repeated_commit_changes_nothing_that_is_found(store: PostgresqlStore)
     store._number -= 1
     put(store, "k", value("c", floats(0, 1)))
     assert store.search("c", floats(1, 0), 1)[0].distance == pytest.approx(0)
+
+
+def test_a_database_without_pgvector_says_that_it_cannot_search(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_OLDEST_PGVECTOR", (99, 0))
+    with closing(PostgresqlStore(url)) as store:
+        assert not store.capabilities.vectors
+        put(store, "k", b"v")
+        with pytest.raises(StoreUnavailable, match="CREATE EXTENSION vector"):
+            store.index(PREFIX, extract)
+
+
+def test_what_cannot_be_read_for_a_vector_is_still_written(store: PostgresqlStore) -> None:
+    put(store, "k", value("c", floats(1, 0)))
+    put(store, "k", b"")
+    assert found(store) == []
+    assert store.get([PREFIX + b"k"])[0] is not None

@@ -1,14 +1,16 @@
 """Shows where settings come from: defaults, the file, the environment, flags; and which values are refused."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from hundredfold.errors import InvalidSetting
 from hundredfold_coordinator.cli import cli
-from hundredfold_coordinator.cli.configuration import load_configuration
+from hundredfold_coordinator.cli.configuration import LISTS, load_configuration
 from hundredfold_coordinator.config import Config
 
 COMMANDS = ("serve", "run")
@@ -110,12 +112,22 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path, data: bytes) -> None:
         ("[run]\nqueue_limit = 3", "run.queue_limit is no setting"),
         ("[nonsense]\na = 3", "nonsense is no setting"),
         ("[srve]\nconcurrency = 3", "srve is no setting; did you mean serve?"),
+        ("concurrency = [1]", "concurrency is [1] and must be a single value"),
+        ("[serve]\nconcurrency = {a = 1}", "serve.concurrency is {'a': 1} and must be a single value"),
+        ("[commands]\nx = 3", "commands.x is 3 and must be a program with its arguments"),
+        ("[serve.commands]\nx = 3", "serve.commands.x is 3 and must be a program"),
     ],
 )
 def test_a_key_that_nothing_reads_is_named(load: Load, text: str, problem: str) -> None:
     with pytest.raises(InvalidSetting) as caught:
         load(text)
     assert problem in str(caught.value)
+
+
+def test_every_option_that_takes_several_values_may_have_a_list() -> None:
+    commands = [cli.get_command(click.Context(cli), name) for name in cli.list_commands(click.Context(cli))]
+    several = {option.name for one in commands if one for option in one.params if getattr(option, "multiple", False)}
+    assert several == set(LISTS)
 
 
 def test_a_setting_may_be_called_as_a_command_is(invoke: Invoke) -> None:
@@ -150,6 +162,7 @@ def config(**settings: Any) -> Config:
     [
         ("concurrency", [1, 100_000], [0, -1, 100_001]),
         ("queue_limit", [1, 10_000_000], [0, 10_000_001]),
+        ("queue_bytes", [1, 1 << 40], [0, (1 << 40) + 1]),
         ("max_payload_bytes", [1, 64 << 20], [0, (64 << 20) + 1]),
         ("event_quota", [0, 10_000_000], [-1]),
         ("memory_reserve_bytes", [0, 1 << 50], [-1]),
@@ -231,7 +244,30 @@ def test_programs_and_plugins_come_from_the_file(invoke: Invoke, tmp_path: Path)
     file = f'plugin_files = ["{tmp_path}/agents.py"]\n[commands]\ncount = ["jq", "length"]'
     found = settings(invoke("serve", "--print-config", config=file))
     assert str(tmp_path / "agents.py") in found["plugin_files"][0]
-    assert found["commands"][0] == "(('count', ('jq', 'length')),)"
+    assert found["commands"][0] == "'count=jq length'"
+
+
+def test_settings_are_printed_as_one_writes_them(invoke: Invoke) -> None:
+    arguments = ("--tenant-limit", "a=3", "--tenant-limit", "=0", "--tenant-weight", "b c=0.5", "--command", "n=wc -l")
+    shown = invoke("serve", "--print-config", *arguments)
+    found = settings(shown)
+    assert found["tenant_limits"][0] == "a=3 =0"
+    assert found["tenant_weights"][0] == "'b c=0.5'"
+    assert found["commands"][0] == "'n=wc -l'"
+    again = invoke("serve", "--print-config", HUNDREDFOLD_TENANT_LIMIT=found["tenant_limits"][0])
+    assert settings(again)["tenant_limits"] == ("a=3 =0", "environment")
+
+
+def test_settings_are_printed_as_json(invoke: Invoke, tmp_path: Path) -> None:
+    arguments = ("--tenant-limit", "a=3", "--command", "n=wc -l")
+    result = invoke("serve", "--print-config", "-o", "json", *arguments, config="concurrency = 7")
+    rows = {row["setting"]: (row["value"], row["origin"]) for row in map(json.loads, result.stdout.splitlines())}
+    assert set(rows) == set(Config.__dataclass_fields__)
+    assert rows["concurrency"] == (7, "config file")
+    assert rows["tenant_limits"] == ({"a": 3}, "commandline")
+    assert rows["commands"] == ({"n": ["wc", "-l"]}, "commandline")
+    assert rows["plugin_files"] == ([], "default")
+    assert rows["data_dir"][0] == str(tmp_path / "data" / "hundredfold")
 
 
 @pytest.mark.parametrize(
@@ -248,3 +284,28 @@ def test_a_wrong_option_is_named(invoke: Invoke, arguments: list[str], problem: 
     result = invoke("serve", "--print-config", *arguments)
     assert isinstance(result.exception, InvalidSetting)
     assert problem in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[serve]\nconcurrency = "x"', "Invalid value for `concurrency` in {file}: 'x' is not a valid integer"),
+        ("[serve]\nconcurrency = 0", "`concurrency` is 0 and must be from 1 to 100000; {file} says so."),
+        ('[serve]\ntenant_limits = {a = "x"}', "`tenant_limit` is 'a=x'"),
+        ('plugin_files = ["/nowhere.py"]', "`plugin` is /nowhere.py, which is not a file; {file} says so."),
+    ],
+)
+def test_a_wrong_value_in_the_file_is_blamed_on_the_file(
+    invoke: Invoke, tmp_path: Path, text: str, problem: str
+) -> None:
+    file = tmp_path / "config" / "hundredfold" / "config.toml"
+    result = invoke("serve", "--print-config", config=text)
+    said = f"{result.output}\n{result.exception}"
+    assert problem.format(file=file) in said
+    assert str(file) in said
+    assert "HUNDREDFOLD_CONCURRENCY" not in said
+
+
+def test_what_was_typed_is_not_blamed_on_the_file(invoke: Invoke) -> None:
+    result = invoke("serve", "--print-config", "--concurrency", "0", config="[serve]\nconcurrency = 3")
+    assert str(result.exception) == "Setting `concurrency` is 0 and must be from 1 to 100000."

@@ -91,6 +91,14 @@ def test_braces_in_a_figure_are_only_braces(cls: type[HundredfoldError]) -> None
     assert all(str(value) in str(error) for value in error.figures().values())
 
 
+def test_a_problem_that_is_a_sentence_brings_its_own_full_stop() -> None:
+    assert str(errors.InvalidSetting("config", "is odd; did you mean even?")) == (
+        "Setting `config` is odd; did you mean even?"
+    )
+    assert str(errors.BrokenEnvironment("e", "Try again.")) == "Environment 'e' cannot run anything: Try again."
+    assert str(errors.InvalidArgument("a", "is wrong")) == "`a` is wrong."
+
+
 def test_an_error_can_be_raised_and_caught() -> None:
     with pytest.raises(HundredfoldError, match="There is no task 'x' here"):
         raise UnknownTask("x")

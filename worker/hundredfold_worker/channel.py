@@ -75,6 +75,22 @@ class Channel:
         """Save a checkpoint."""
         self._call("SaveCheckpoint", request, pb.SaveCheckpointResponse)
 
+    def read_session(self, request: pb.ReadSessionRequest) -> pb.ReadSessionResponse:
+        """Return items of the session."""
+        return self._call("ReadSession", request, pb.ReadSessionResponse)
+
+    def find_items(self, request: pb.FindItemsRequest) -> pb.FindItemsResponse:
+        """Return the items of the session that have every word of a query."""
+        return self._call("FindItems", request, pb.FindItemsResponse)
+
+    def collection(self, request: pb.GetCollectionRequest) -> pb.GetCollectionResponse:
+        """Return a collection."""
+        return self._call("GetCollection", request, pb.GetCollectionResponse)
+
+    def find_memory(self, request: pb.FindMemoryRequest) -> pb.FindMemoryResponse:
+        """Return the records of a collection nearest to a vector."""
+        return self._call("FindMemory", request, pb.FindMemoryResponse)
+
     def complete(self, request: pb.CompleteAttemptRequest) -> None:
         """Record the result."""
         self._call("CompleteAttempt", request, pb.CompleteAttemptResponse)

@@ -13,6 +13,9 @@ _FIGURES: Final = ("tenant_weights", "tenant_limits", "behaviour_limits")
 _TABLES: Final = ("commands", *_FIGURES)
 """Settings that are tables: names with what belongs to them."""
 
+LISTS: Final = (*_TABLES, "plugin_files", "labels", "states", "causes")
+"""Settings that have several values."""
+
 
 def load_configuration(
     path: str | None, commands: Sequence[str], option_names: Callable[[str], Collection[str]]
@@ -25,7 +28,7 @@ def load_configuration(
         InvalidSetting: a file that was named is not there, it is not TOML, or it has a key that is no setting.
 
     """
-    file = Path(path) if path else platformdirs.user_config_path("hundredfold", appauthor=False) / "config.toml"
+    file = Path(path) if path else default_file()
     if not path and not file.exists():
         return {}
     try:
@@ -40,6 +43,11 @@ def load_configuration(
     return {command: _for_command(settings, command, everywhere) for command in commands}
 
 
+def default_file() -> Path:
+    """Return the file that is read if none is named."""
+    return platformdirs.user_config_path("hundredfold", appauthor=False) / "config.toml"
+
+
 def _check_keys(file: Path, settings: Mapping[str, Any], known: Mapping[str, Collection[str]]) -> None:
     """Refuse what no command would read: a setting that was misspelt must not look as if it held.
 
@@ -51,10 +59,12 @@ def _check_keys(file: Path, settings: Mapping[str, Any], known: Mapping[str, Col
     for key, value in settings.items():
         if isinstance(value, dict) and key not in _TABLES:
             _check_key(file, "", key, known)
-            for own in value:
+            for own, one in value.items():
                 _check_key(file, f"{key}.", own, known[key])
+                _check_value(file, f"{key}.", own, one)
         elif key not in known:  # a value where a table belongs has an error of its own
             _check_key(file, "", key, everywhere)
+            _check_value(file, "", key, value)
 
 
 def _check_key(file: Path, table: str, key: str, known: Collection[str]) -> None:
@@ -62,6 +72,16 @@ def _check_key(file: Path, table: str, key: str, known: Collection[str]) -> None
         near = difflib.get_close_matches(_option(key), known, n=1, cutoff=0.5)
         hint = f"; did you mean {table}{near[0]}?" if near else ""
         raise InvalidSetting("config", f"is {file}, where {table}{key} is no setting{hint}")
+
+
+def _check_value(file: Path, table: str, key: str, value: Any) -> None:
+    if isinstance(value, list | dict) and _option(key) not in LISTS:
+        raise InvalidSetting("config", f"is {file}, where {table}{key} is {value} and must be a single value")
+    if _option(key) == "commands" and isinstance(value, dict):
+        for name, argv in value.items():
+            if not isinstance(argv, str | list):
+                problem = f"{table}{key}.{name} is {argv} and must be a program with its arguments"
+                raise InvalidSetting("config", f"is {file}, where {problem}")
 
 
 def _for_command(settings: Mapping[str, Any], command: str, options: Collection[str]) -> dict[str, Any]:

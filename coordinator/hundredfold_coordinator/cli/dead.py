@@ -24,8 +24,10 @@ async def command(*, output_format: str, retry: bool, discard: bool, **where: An
         raise click.UsageError("--retry and --discard exclude each other")
     async with Client(**options.target(where)) as client:
         tasks = [task async for task in client.list(dead_letters=True)]
-        for task in tasks if retry or discard else ():
-            await (client.retry if retry else client.delete)(task.id)
+        if retry:
+            tasks = [await client.retry(task.id) for task in tasks]
+        for task in tasks if discard else ():
+            await client.delete(task.id)
     show(tasks, output_format)
     if tasks and (retry or discard):
-        output.note(f"{len(tasks)} task(s) {'queued again' if retry else 'deleted'}")
+        output.note(f"{output.counted(len(tasks), 'task')} {'queued again' if retry else 'deleted'}")

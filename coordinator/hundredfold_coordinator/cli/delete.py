@@ -17,4 +17,4 @@ async def command(*, task_ids: tuple[str, ...], **where: Any) -> None:
     async with Client(**options.target(where)) as client:
         for task_id in task_ids:
             await client.delete(task_id)
-    output.note(f"deleted {len(task_ids)} task(s)")
+    output.note(f"deleted {output.counted(len(task_ids), 'task')}")

@@ -34,7 +34,7 @@ class Finding(NamedTuple):
 @options.output_format
 def command(*, data_dir: Path, output_format: str) -> None:
     """Say what this machine gives, and what follows from it. No coordinator is needed."""
-    findings = [*_findings(_examine()), _sync(data_dir), _sqlite()]
+    findings = [*_findings(_examine()), _disk(data_dir.absolute()), _sqlite()]
     if output_format == "json":
         for finding in findings:
             output.write_json(finding._asdict())
@@ -45,7 +45,10 @@ def command(*, data_dir: Path, output_format: str) -> None:
 
 def _examine() -> dict[str, Any]:
     argv = [sys.executable, "-P", "-m", "hundredfold_host", "--examine"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=_EXAMINE_SECONDS, check=False)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_EXAMINE_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise click.ClickException(f"the machine cannot be examined within {_EXAMINE_SECONDS} s") from error
     if done.returncode:
         raise click.ClickException(f"the machine cannot be examined: {done.stderr.strip()[-500:]}")
     found: dict[str, Any] = json.loads(done.stdout)
@@ -57,11 +60,23 @@ def _findings(machine: dict[str, Any]) -> Iterator[Finding]:
     yield _memory(machine)
     yield _pressure(machine["pressure"])
     yield _swap(machine["swap_bytes"])
-    agents = machine["open_files"] // _DESCRIPTORS_EACH
-    files = "any number" if not 0 <= machine["open_files"] < _MANY else str(machine["open_files"])
-    yield Finding("files", f"{files} open at once", f"A host needs three for an agent: enough for {agents} at once.")
-    processes = "any number" if machine["processes"] < 0 else str(machine["processes"])
-    yield Finding("processes", f"{processes} for this user", f"On {machine['cpu_count']} CPU(s).")
+    yield _files(machine["open_files"])
+    yield _processes(machine["processes"])
+    cpus = output.counted(machine["cpu_count"], "CPU")
+    yield Finding("cpu", cpus, "Behaviours that keep CPUs busy wait while those that run want two for every one.")
+
+
+def _files(limit: int) -> Finding:
+    if not 0 <= limit < _MANY:
+        return Finding("files", "any number open at once", "A host needs three for an agent: enough for any number.")
+    agents = limit // _DESCRIPTORS_EACH
+    return Finding("files", f"{limit} open at once", f"A host needs three for an agent: enough for {agents} at once.")
+
+
+def _processes(limit: int) -> Finding:
+    count = "any number of" if limit < 0 else str(limit)
+    follows = "Agents, what they start and all threads are counted, and whatever else this user runs."
+    return Finding("processes", f"{count} processes and threads for this user", follows)
 
 
 def _containment(machine: dict[str, Any]) -> Finding:
@@ -103,8 +118,18 @@ def _swap(size: int) -> Finding:
     return Finding("swap", output.size(size), "It is not counted as memory: agents that swap are as good as stopped.")
 
 
-def _sync(data_dir: Path) -> Finding:
-    directory = next(path for path in (data_dir, *data_dir.parents) if path.is_dir())
+def _disk(data_dir: Path) -> Finding:
+    try:
+        return _sync(next(path for path in (data_dir, *data_dir.parents) if path.is_dir()))
+    except OSError as error:
+        return Finding(
+            "disk",
+            f"{data_dir} cannot be written: {error.strerror}",
+            "No coordinator can work there: choose another --data-dir, or let this user write it.",
+        )
+
+
+def _sync(directory: Path) -> Finding:
     with tempfile.NamedTemporaryFile(dir=directory) as file:
         begin = time.perf_counter()
         for _ in range(_SYNCS):

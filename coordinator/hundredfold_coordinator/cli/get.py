@@ -1,11 +1,12 @@
 """`hundredfold get`."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import click
 from hundredfold import Client
-from hundredfold.v1 import attempt_pb2, task_pb2
+from hundredfold.v1 import attempt_pb2, policy_pb2, task_pb2
 
 from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.task_options import detail
@@ -33,7 +34,10 @@ def _show(task: task_pb2.Task) -> None:
         ("state", output.state_name(task.state)),
         ("detail", detail(task)),
         ("dead", output.dead_letter_name(task.dead_letter_cause)),
-        ("session", task.spec.session),
+        ("tenant", task.spec.tenant),
+        ("session", _session(task.spec)),
+        ("priority", str(task.spec.priority or "")),
+        ("limits", ", ".join(_limits(task.spec.limits))),
         ("labels", ", ".join(f"{key}={value}" for key, value in sorted(task.spec.labels.items()))),
         ("submitted", output.clock(task.create_time)),
         ("ended", output.clock(task.end_time) if task.HasField("end_time") else ""),
@@ -54,6 +58,27 @@ def _show(task: task_pb2.Task) -> None:
         click.echo("\n" + task.failure.traceback.rstrip())
 
 
+def _session(spec: task_pb2.TaskSpec) -> str:
+    policy = task_pb2.SessionPolicy.Name(spec.session_policy).removeprefix("SESSION_POLICY_").lower()
+    return f"{spec.session} ({policy})" if spec.session and spec.session_policy else spec.session
+
+
+def _limits(limits: policy_pb2.Limits) -> Iterator[str]:
+    """Yield what each attempt may use, as it holds."""
+    if limits.HasField("wall_time"):
+        yield f"{output.seconds(limits.wall_time.ToNanoseconds() / 1e9)} wall"
+    if limits.HasField("cpu_time"):
+        yield f"{output.seconds(limits.cpu_time.ToNanoseconds() / 1e9)} CPU"
+    if limits.memory_bytes:
+        yield f"{output.size(limits.memory_bytes)} of memory"
+    if limits.processes:
+        yield output.counted(limits.processes, "process", "processes")
+    if limits.descriptors:
+        yield output.counted(limits.descriptors, "descriptor")
+    if limits.output_bytes:
+        yield f"{output.size(limits.output_bytes)} of output"
+
+
 def describe_attempt(attempt: attempt_pb2.Attempt) -> str:
     """Return an attempt and its receipt in one line."""
     parts = [output.outcome_name(attempt.outcome) or "alive", f"pid {attempt.pid}", attempt.host]
@@ -68,5 +93,7 @@ def describe_attempt(attempt: attempt_pb2.Attempt) -> str:
             parts.append(f"{output.size(receipt.peak_pss_bytes)} peak PSS")
         parts += [f"ended for {output.kill_cause_name(receipt.kill_cause)}"] if receipt.kill_cause else []
         parts.append(f"held by {output.containment_name(receipt.containment)}")
-        parts.append(f"{receipt.leftovers_killed} left behind and killed, {receipt.survivors} survivors")
+        parts.append(
+            f"{receipt.leftovers_killed} left behind and killed, {output.counted(receipt.survivors, 'survivor')}"
+        )
     return ", ".join(parts)

@@ -9,6 +9,8 @@ from typing import Any, ParamSpec, TypeVar
 import click
 from hundredfold import paths
 
+from hundredfold_coordinator.cli.naming import Invocation, in_words_of_the_user
+
 P = ParamSpec("P")
 R = TypeVar("R")
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -29,6 +31,12 @@ data_dir = setting(
     help="Directory with everything that outlives the coordinator.",
 )
 
+
+def _remember_format(ctx: click.Context, option: click.Parameter, value: str) -> str:  # noqa: ARG001  # click's signature
+    ctx.ensure_object(Invocation).output_format = value
+    return value
+
+
 output_format = setting(
     "-o",
     "--format",
@@ -36,7 +44,9 @@ output_format = setting(
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="How results are written.",
+    is_eager=True,  # an error in another option is written so, too
+    callback=_remember_format,
+    help="How results and errors are written.",
 )
 
 
@@ -66,6 +76,7 @@ def asynchronous(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        return asyncio.run(function(*args, **kwargs))
+        with in_words_of_the_user():
+            return asyncio.run(function(*args, **kwargs))
 
     return wrapper

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
-from hundredfold import Limits, Retry
+from click.core import ParameterSource
+from hundredfold import Limits, Retry, bounds
 from hundredfold.client.submission import SESSION_POLICIES
 from hundredfold.errors import InvalidArgument
 
@@ -53,11 +54,12 @@ def take_policy(options: dict[str, Any]) -> dict[str, Any]:
     """Take the options out and return those that were given as fields of a `Submission`.
 
     Raises:
-        InvalidArgument: a rule for a cause is none.
+        InvalidArgument: a figure is out of its bounds, or a rule for a cause is none.
 
     """
     policy: dict[str, Any] = {"priority": options.pop("priority")}
     delay = options.pop("delay_seconds")
+    bounds.check_number("delay_seconds", delay, bounds.SECONDS)
     policy["not_before"] = datetime.now(UTC) + timedelta(seconds=delay) if delay > 0 else None
     for name in ("schedule_to_start_seconds", "schedule_to_close_seconds"):
         policy[name] = options.pop(name)
@@ -69,10 +71,20 @@ def take_policy(options: dict[str, Any]) -> dict[str, Any]:
         descriptors=options.pop("descriptor_limit"),
         output_bytes=options.pop("output_limit_bytes"),
     )
-    policy["tenant"], policy["session_policy"] = options.pop("tenant"), options.pop("session_policy")
+    policy["tenant"], policy["session_policy"] = options.pop("tenant"), _session_policy(options.pop("session_policy"))
     policy["limits"] = limits if limits != Limits() else None
     policy["retry"] = _retry(options.pop("max_attempts"), options.pop("causes"), options.pop("backoff_seconds"))
     return {name: value for name, value in policy.items() if value}
+
+
+def _session_policy(name: str) -> str:
+    """Return the policy as far as there is a session for it; one that was set for all commands may have none."""
+    ctx = click.get_current_context()
+    if ctx.params["session"]:
+        return name
+    if ctx.get_parameter_source("session_policy") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--session-policy means nothing without --session", ctx)
+    return "enqueue"
 
 
 def _retry(max_attempts: int, causes: tuple[str, ...], backoff_seconds: float | None) -> Retry | None:

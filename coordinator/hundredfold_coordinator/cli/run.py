@@ -25,7 +25,9 @@ from hundredfold_coordinator.cli.submit import parse_labels
 @click.argument("behaviour")
 @options.client_options
 @environment_options
-@setting("--concurrency", type=click.IntRange(min=1), help="Most agents at once; the coordinator's own by default.")
+@setting(
+    "--concurrency", type=click.IntRange(1, 100_000), help="Most agents at once; the coordinator's own by default."
+)
 @click.option(
     "-i", "--input", "input_file", type=click.File("rb"), required=True, help="JSON lines, one task each; - for stdin."
 )
@@ -124,9 +126,10 @@ def _report(summary: Summary, observed: Observed) -> None:
     ends += [f"{summary.cancelled} cancelled"] if summary.cancelled else []
     ends += [f"{summary.refused} refused"] if summary.refused else []
     ends += [f"{summary.reused} done by an earlier run"] if summary.reused else []
-    use = [f"{len(summary.pids)} process(es)"]
+    use = [output.counted(len(summary.pids), "process", "processes")]
     use += [f"{summary.most_at_once} at once"] if summary.most_at_once else []
     use += [f"{output.size(observed.peak_bytes)} of memory seen at most"] if observed.peak_bytes else []
-    output.note(f"{summary.total} task(s) in {output.seconds(summary.seconds)}: {', '.join(ends)}; {', '.join(use)}")
+    tasks = output.counted(summary.total, "task")
+    output.note(f"{tasks} in {output.seconds(summary.seconds)}: {', '.join(ends)}; {', '.join(use)}")
     for failure in summary.first_failures:
         output.note(f"  {failure}")

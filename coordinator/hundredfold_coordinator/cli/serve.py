@@ -5,9 +5,8 @@ import math
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 from hundredfold import paths
@@ -15,10 +14,15 @@ from hundredfold.behaviour import BEHAVIOUR_NAME
 from hundredfold.errors import InvalidSetting
 
 from hundredfold_coordinator.cli import options, output
+from hundredfold_coordinator.cli.naming import in_words_of_the_user
 from hundredfold_coordinator.cli.options import setting
+from hundredfold_coordinator.cli.origins import print_settings
 from hundredfold_coordinator.config import Config
 
 N = TypeVar("N", int, float)
+_MOST: Final = 1_000_000_000
+_WEIGHT: Final = "TENANT=WEIGHT, with a weight above 0"
+_LIMIT: Final = f"{{}}=N, with a whole number N from 0 to {_MOST}"
 
 
 def environment_options(command: Any) -> Any:
@@ -44,6 +48,13 @@ def environment_options(command: Any) -> Any:
 @options.data_dir
 @setting("--store", help="URL of the store.  [default: sqlite: in the data directory]")
 @setting(
+    "--store-patience-seconds",
+    type=float,
+    default=0,
+    show_default=True,
+    help="How long the store's server may not answer; 0 for ever.",
+)
+@setting(
     "--ballast-bytes",
     type=int,
     default=16 << 20,
@@ -68,14 +79,14 @@ def environment_options(command: Any) -> Any:
     "tenant_limits",
     metavar="TENANT=N",
     multiple=True,
-    help="Most attempts of a tenant alive at once; can be given several times.",
+    help="Most attempts of a tenant alive at once, 0 for none, =N for tasks without one; can be given several times.",
 )
 @setting(
     "--behaviour-limit",
     "behaviour_limits",
     metavar="BEHAVIOUR=N",
     multiple=True,
-    help="Most attempts of a behaviour alive at once; can be given several times.",
+    help="Most attempts of a behaviour alive at once, 0 for none; can be given several times.",
 )
 @setting(
     "--priority-ageing-seconds",
@@ -135,15 +146,17 @@ def environment_options(command: Any) -> Any:
 )
 @click.option("--owner-fd", type=int, default=-1, hidden=True)
 @click.option("--print-config", is_flag=True, help="Print every setting with its origin, and end.")
+@options.output_format
 @click.pass_context
-def command(ctx: click.Context, /, *, print_config: bool, **values: Any) -> None:
+def command(ctx: click.Context, /, *, print_config: bool, output_format: str, **values: Any) -> None:
     """Run a coordinator in the foreground until SIGTERM, Ctrl-C or `hundredfold stop`.
 
     A second signal stops without waiting for running tasks.
     """
-    config = make_config(**values)
+    with in_words_of_the_user():
+        config = make_config(**values)
     if print_config:
-        _print(ctx, config)
+        print_settings(ctx, config, output_format)
         return
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     from hundredfold_coordinator.daemon import serve
@@ -175,9 +188,11 @@ def make_config(
         store=store or f"sqlite:{data_dir / 'hundredfold.db'}",
         plugin_files=check_plugins(plugin_files),
         commands=tuple((name, tuple(argv)) for name, argv in parse_commands(commands).items()),
-        tenant_weights=parse_figures("tenant_weight", tenant_weights, float),
-        tenant_limits=parse_figures("tenant_limit", tenant_limits, int),
-        behaviour_limits=parse_figures("behaviour_limit", behaviour_limits, int),
+        tenant_weights=parse_figures("tenant_weight", tenant_weights, _WEIGHT, _weight),
+        tenant_limits=parse_figures("tenant_limit", tenant_limits, _LIMIT.format("TENANT"), _limit),
+        behaviour_limits=_check_behaviours(
+            parse_figures("behaviour_limit", behaviour_limits, _LIMIT.format("BEHAVIOUR"), _limit)
+        ),
         **values,
     )
 
@@ -214,8 +229,10 @@ def parse_commands(texts: tuple[str, ...]) -> dict[str, list[str]]:
     return commands
 
 
-def parse_figures(option: str, texts: tuple[str, ...], kind: Callable[[str], N]) -> tuple[tuple[str, N], ...]:
-    """Return names and figures, from `NAME=FIGURE` texts.
+def parse_figures(
+    option: str, texts: tuple[str, ...], form: str, kind: Callable[[str], N]
+) -> tuple[tuple[str, N], ...]:
+    """Return names and figures, from `NAME=FIGURE` texts; `form` says what they look like.
 
     Raises:
         InvalidSetting: names the text that is none.
@@ -225,18 +242,28 @@ def parse_figures(option: str, texts: tuple[str, ...], kind: Callable[[str], N])
     for text in texts:
         name, equals, figure = text.rpartition("=")
         try:
-            found[name] = kind(figure)
+            found[name] = kind(figure if equals else "")
         except ValueError as error:
-            raise InvalidSetting(option, f"is {text!r} and must look like NAME=FIGURE") from error
-        if not equals or not 0 <= found[name] < math.inf or (kind is float and not found[name]):
-            raise InvalidSetting(option, f"is {text!r} and must look like NAME=FIGURE")
+            raise InvalidSetting(option, f"is {text!r} and must look like {form}") from error
     return tuple(found.items())
 
 
-def _print(ctx: click.Context, config: Config) -> None:
-    rows = []
-    for field in fields(config):
-        source = ctx.get_parameter_source(field.name)
-        origin = source.name.lower().replace("_map", " (file)") if source else "derived"
-        rows.append((field.name, str(getattr(config, field.name)), origin.replace("default (file)", "config file")))
-    output.write_table(("setting", "value", "origin"), rows)
+def _weight(text: str) -> float:
+    weight = float(text)
+    if not 0 < weight < math.inf:
+        raise ValueError(text)
+    return weight
+
+
+def _limit(text: str) -> int:
+    limit = int(text)
+    if not 0 <= limit <= _MOST:
+        raise ValueError(text)
+    return limit
+
+
+def _check_behaviours(limits: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+    for name, limit in limits:
+        if not BEHAVIOUR_NAME.fullmatch(name):
+            raise InvalidSetting("behaviour_limit", f"is '{name}={limit}', and no behaviour can be called {name!r}")
+    return limits

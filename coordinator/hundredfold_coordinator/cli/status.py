@@ -3,86 +3,106 @@
 import asyncio
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 import click
 from hundredfold import Client
+from hundredfold.errors import Unreachable
 from hundredfold.v1 import coordinator_service_pb2 as pb
 
 from hundredfold_coordinator.cli import options, output
-from hundredfold_coordinator.cli.sparkline import sparkline
+from hundredfold_coordinator.cli.overview import line, overview
 
 _WATCH_SECONDS: Final = 1.0
 _PICTURED_SECONDS: Final = 60
+_PATIENCE_SECONDS: Final = 5
 
-_Line = tuple[str, str]
+
+class _Look(NamedTuple):
+    status: pb.GetStatusResponse
+    samples: Sequence[pb.Sample]
+
+
+_Show = Callable[[_Look, float], None]
+"""Shows what was seen, and for how many seconds nothing was seen since then; 0 if it is new."""
 
 
 @click.command("status")
-@click.option("--watch", is_flag=True, help="Go on until Ctrl-C, once a second.")
+@click.option("--watch", is_flag=True, help="Go on until Ctrl-C, once a second, also while no coordinator answers.")
 @options.client_options
 @options.output_format
 @options.asynchronous
 async def command(*, watch: bool, output_format: str, **where: Any) -> None:
-    """Show what the coordinator is doing."""
+    """Show what the coordinator is doing. Ended tasks are counted since its start."""
     pictured = watch and output_format == "table" and sys.stdout.isatty()
     async with Client(**options.target(where)) as client:
-        while True:
-            status = await client.status()
-            samples = await client.samples(after_seconds=time.time() - _PICTURED_SECONDS) if pictured else ()
-            if pictured:
-                click.clear()
-            if output_format == "json":
-                output.write_json(output.as_dict(status))
-            else:
-                _write(status, samples)
-            if not watch:
-                return
-            sys.stdout.flush()
-            await asyncio.sleep(_WATCH_SECONDS)
+        if watch:
+            await _watch(client, _redraw if pictured else _Stream(output_format).show, pictured=pictured)
+        elif output_format == "json":
+            output.write_json(output.as_dict(await client.status()))
+        else:
+            click.echo("\n".join(overview(await client.status())))
 
 
-def _write(status: pb.GetStatusResponse, samples: Sequence[pb.Sample]) -> None:
-    for name, value in _coordinator(status):
-        if value:
-            click.echo(f"{name:<12} {value}")
-    for host in status.hosts:
-        for name, value in (*_host(host), *_pictures(host, [one for one in samples if one.host == host.id])):
-            click.echo(f"{name:<12} {value}")
+async def _watch(client: Client, show: _Show, *, pictured: bool) -> None:
+    """Show a look a second. Who watches most wants to know while the coordinator is away: agents outlive it."""
+    look = await _look(client, pictured=pictured)  # that none answers at first is an error as without --watch
+    seen = time.monotonic()
+    away = 0.0
+    while True:
+        show(look, away)
+        sys.stdout.flush()
+        await asyncio.sleep(_WATCH_SECONDS)
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                look = await _look(client, pictured=pictured)
+            seen, away = time.monotonic(), 0.0
+        except (Unreachable, TimeoutError):
+            away = time.monotonic() - seen
 
 
-def _coordinator(status: pb.GetStatusResponse) -> Iterator[_Line]:
-    yield "coordinator", f"{status.version}, pid {status.pid}, epoch {status.epoch}{', draining' * status.draining}"
-    yield "since", output.clock(status.start_time)
-    yield "tasks", ", ".join(f"{one.count} {output.state_name(one.state)}" for one in status.task_counts) or "none"
-    yield "waiting", ", ".join(f"{one.count} at {output.gate_name(one.gate)}" for one in status.gate_counts)
-    yield "limits", f"{status.concurrency} attempts at once, {status.queue_limit} queued"
-    yield "store", f"{status.store} ({'durable' if status.durable else 'volatile'})"
-    yield "data", status.data_dir
+async def _look(client: Client, *, pictured: bool) -> _Look:
+    status = await client.status()
+    return _Look(status, await client.samples(after_seconds=time.time() - _PICTURED_SECONDS) if pictured else ())
 
 
-def _host(host: pb.Host) -> Iterator[_Line]:
-    state = pb.HostState.Name(host.state).removeprefix("HOST_STATE_")
-    yield "host", f"{host.id}, pid {host.pid}, {state}{f': {host.detail}' if host.detail else ''}"
-    machine = host.machine
-    used, reserved = output.size(machine.workers_pss_bytes), output.size(host.reserved_bytes)
-    yield "  workers", f"{host.workers}; they use {used}, and {reserved} more are set aside for them"
-    if not host.HasField("machine"):
-        return
-    free = output.size(machine.memory_free_bytes)
-    total = output.size(machine.memory_limit_bytes or machine.memory_total_bytes)
-    yield "  memory", f"{free} of {total} free, {output.size(machine.headroom_bytes)} kept in reserve"
-    yield "  stalled", f"{machine.pressure.memory_some:.0%} of the time something waits for memory"
-    yield "  cpu", f"{machine.cpu_percent:.0f} % of {machine.cpu_count} cores"
+def _redraw(look: _Look, away: float) -> None:
+    """Fill the terminal anew; what is not true any more is grey."""
+    click.clear()
+    shown = list(overview(*look))
+    if away:
+        click.echo("\n".join([*_now(), f"no coordinator for {away:.0f} s; what was seen last:"]))
+        shown = [click.style(one, dim=True) for one in shown]
+    else:
+        shown = [*_now(), *shown]
+    click.echo("\n".join(shown))
 
 
-def _pictures(host: pb.Host, samples: Sequence[pb.Sample]) -> Iterator[_Line]:
-    """Show the last minute, a bar a second."""
-    if not samples:
-        return
-    total = host.machine.memory_limit_bytes or host.machine.memory_total_bytes
-    yield "  used", sparkline([total - one.memory_free_bytes for one in samples], total)
-    yield "  cpu", sparkline([one.cpu_percent for one in samples], 100)
-    most = max(one.workers for one in samples)
-    yield "  workers", f"{sparkline([one.workers for one in samples], most)} {most} at most"
+class _Stream:
+    """Writes one look after the other; says once on stderr that there is none, and once that there is again."""
+
+    def __init__(self, output_format: str) -> None:
+        self._json = output_format == "json"
+        self._shown = False
+        self._told = False
+
+    def show(self, look: _Look, away: float) -> None:
+        """See `_Show`."""
+        if away:
+            if not self._told:
+                output.note("no coordinator answers any more; trying again until Ctrl-C")
+            self._told = True
+            return
+        if self._told:
+            output.note("a coordinator answers again")
+        self._told = False
+        if self._json:
+            output.write_json(output.as_dict(look.status))
+        else:
+            click.echo("\n".join([*[""] * self._shown, *_now(), *overview(*look)]))
+        self._shown = True
+
+
+def _now() -> list[str]:
+    return list(line("now", time.strftime("%Y-%m-%d %H:%M:%S")))

@@ -37,7 +37,11 @@ async def command(
     else:
         output.note(
             f"stopped (pid {answer.pid}) after {output.seconds(taken)}; "
-            + (f"{answer.running} agent(s) run on" if keep_agents else "what is not done waits for the next start")
+            + (
+                output.counted(answer.running, "agent runs on", "agents run on")
+                if keep_agents
+                else "what is not done waits for the next start"
+            )
         )
 
 
@@ -45,7 +49,7 @@ async def _wait_until_gone(client: Client, pid: int, running: int) -> None:
     told = -1
     while True:
         if running not in (0, told):
-            output.note(f"waiting for {running} running task(s)")
+            output.note(f"waiting for {output.counted(running, 'running task')}")
             told = running
         await asyncio.sleep(_POLL_SECONDS)
         try:

@@ -15,6 +15,7 @@ from hundredfold.stores.contract import Copying, Store
 from hundredfold.v1 import store_service_pb2 as pb
 
 from hundredfold_coordinator.cli import options, output
+from hundredfold_coordinator.cli.naming import SuggestingGroup
 from hundredfold_coordinator.consistency import Check
 from hundredfold_coordinator.export import exported, line, read_page
 from hundredfold_coordinator.lock import DataDirectoryLock
@@ -23,7 +24,7 @@ from hundredfold_coordinator.services.store_service import check_response
 _url = options.setting("--store", help="URL of the store.  [default: sqlite: in the data directory]")
 
 
-@click.group("store")
+@click.group("store", cls=SuggestingGroup)
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """Look after the store: check it, back it up, export it.
@@ -49,7 +50,7 @@ async def check(*, output_format: str, store: str | None, **where: Any) -> None:
         output.write_table(("kind", "records"), [(count.kind, str(count.count)) for count in found.counts])
         for problem in found.problems:
             click.echo(f"damaged: {problem}")
-        output.note(f"{found.problem_count} problem(s)")
+        output.note(output.counted(found.problem_count, "problem"))
     if found.problem_count:
         sys.exit(1)
 
@@ -109,7 +110,7 @@ def accept_loss(*, data_dir: Path, store: str | None, output_format: str) -> Non
     if output_format == "json":
         output.write_json({"accepted": missing})
     else:
-        output.note(f"the loss of {missing} change(s) is accepted" if missing else "nothing is missing")
+        output.note(f"the loss of {output.counted(missing, 'change')} is accepted" if missing else "nothing is missing")
 
 
 @asynccontextmanager

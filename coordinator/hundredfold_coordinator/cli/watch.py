@@ -14,7 +14,7 @@ from hundredfold_coordinator.cli import options, output
 @click.argument("task_id", metavar="TASK")
 @options.client_options
 @options.output_format
-@click.option("--after", type=click.IntRange(min=0), default=0, help="Last sequence already seen.")
+@click.option("--after", type=click.IntRange(0, (1 << 63) - 1), default=0, help="Last sequence already seen.")
 @click.option("--output/--no-output", "include_output", default=False, help="Show what the agent writes, too.")
 @options.asynchronous
 async def command(*, task_id: str, output_format: str, after: int, include_output: bool, **where: Any) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from hundredfold_coordinator.core import draining, events, hosting, reviving, running, submission, timing
+from hundredfold_coordinator.core import draining, events, hosting, reviving, running, session, submission, timing
 from hundredfold_coordinator.core.scheduler import dispatch
 from hundredfold_coordinator.core.state import State
 from hundredfold_coordinator.core.transaction import Decision, Transaction
@@ -17,6 +17,7 @@ _HANDLERS: Final[Mapping[type[events.Event], Callable[[State, Transaction, Any],
     {
         events.Submitted: submission.submit,
         events.StoreRoomChanged: submission.change_room,
+        events.StoreOutageChanged: submission.change_outage,
         events.CancelRequested: submission.cancel,
         events.RetryRequested: reviving.retry,
         events.DeleteRequested: reviving.delete,
@@ -35,6 +36,8 @@ _HANDLERS: Final[Mapping[type[events.Event], Callable[[State, Transaction, Any],
         events.HostLost: hosting.lose,
         events.HostHeard: hosting.heard,
         events.Buried: hosting.buried,
+        events.SessionWritten: session.write,
+        events.SessionDeleted: session.delete,
         events.EnvironmentChanged: hosting.change_environment,
         events.MachineMeasured: hosting.measure,
         events.Launched: hosting.launched,

@@ -7,6 +7,7 @@ without looking at it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hundredfold.errors import StoreUnreachable
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
 from hundredfold.v1 import attempt_pb2, coordinator_service_pb2, payload_pb2, session_pb2, task_pb2
 
@@ -39,6 +40,13 @@ class CancelRequested(Event):
     task_id: str
     reason: str
     reply: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOutageChanged(Event):
+    """The store does not answer, for this reason; or it does again, if that is None."""
+
+    error: StoreUnreachable | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +126,8 @@ class CheckpointSaved(Event):
 class Completed(Event):
     """A worker delivers a result.
 
-    `session` is what the store has under the task's session; `digest` is over result and session writes.
+    `session` is what the store has under the task's session, `memory` the records to write to collections, by key, None
+    for those to delete; `digest` is over all that is delivered.
     """
 
     attempt: AttemptId
@@ -128,6 +137,7 @@ class Completed(Event):
     emitted: Sequence[task_pb2.Emitted]
     digest: bytes
     reply: object
+    memory: Sequence[tuple[bytes, records_pb2.VectorRecord | None]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +201,26 @@ class Buried(Event):
 
     attempt: AttemptId
     receipt: attempt_pb2.Receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionWritten(Event):
+    """A client writes a session; `session` is what the store has of it."""
+
+    session_id: str
+    session: records_pb2.SessionRecord
+    writes: session_pb2.SessionWrites
+    request: records_pb2.SessionRequest
+    reply: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionDeleted(Event):
+    """A client deletes a session; `session` is what the store has of it."""
+
+    session_id: str
+    session: records_pb2.SessionRecord
+    reply: object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,24 +4,16 @@ from collections.abc import Iterator
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
+from hundredfold import bounds
 from hundredfold.errors import InvalidArgument
 from hundredfold.v1 import behaviour_pb2, policy_pb2, task_pb2
 
 from hundredfold_coordinator.core.state import Limits
 
-_LONGEST_SECONDS: Final = 366 * 86_400
 _LAST_SECOND: Final = 1 << 33
 _NANOS: Final = 1_000_000_000
-_PRIORITY: Final = 100
-_ATTEMPTS: Final = 1000
-_MULTIPLIER: Final = 1000
 _TYPES: Final = 50
-_NAME_LENGTH: Final = 200
-_LEAST_MEMORY: Final = 16 << 20
-_MOST_MEMORY: Final = 1 << 50
-_MOST_PROCESSES: Final = 1_000_000
-_LEAST_DESCRIPTORS: Final = 32
-_MOST_DESCRIPTORS: Final = 1 << 30
+_UNHURRIED: Final = (task_pb2.SESSION_POLICY_UNSPECIFIED, task_pb2.SESSION_POLICY_ENQUEUE)
 
 
 def check(spec: task_pb2.TaskSpec) -> None:
@@ -31,15 +23,14 @@ def check(spec: task_pb2.TaskSpec) -> None:
         InvalidArgument: names the first field that is out of its range.
 
     """
-    _check_range("spec.tenant", len(spec.tenant), 0, _NAME_LENGTH)
-    if spec.session_policy not in task_pb2.SessionPolicy.values():
-        raise InvalidArgument("spec.session_policy", "is none; see SessionPolicy")
-    if abs(spec.priority) > _PRIORITY:
-        raise InvalidArgument("spec.priority", f"is {spec.priority} and must be from -{_PRIORITY} to {_PRIORITY}")
+    bounds.check_name("spec.tenant", spec.tenant)
+    bounds.check_name("spec.session", spec.session)
+    _check_session_policy(spec)
+    bounds.check_integer("spec.priority", spec.priority, bounds.PRIORITY)
     for field in ("schedule_to_start_timeout", "schedule_to_close_timeout"):
         if spec.HasField(field):
             _check_duration(f"spec.{field}", getattr(spec, field), above_zero=True)
-    _check_limits("spec.limits", spec.limits)
+    check_limits("spec.limits", spec.limits)
     _check_retry("spec.retry", spec.retry)
     begin = spec.not_before
     if not 0 <= begin.seconds <= _LAST_SECOND or not 0 <= begin.nanos < _NANOS:
@@ -47,6 +38,19 @@ def check(spec: task_pb2.TaskSpec) -> None:
     close = spec.schedule_to_close_timeout.ToNanoseconds()
     if spec.HasField("schedule_to_start_timeout") and close and spec.schedule_to_start_timeout.ToNanoseconds() > close:
         raise InvalidArgument("spec.schedule_to_start_timeout", "is longer than `spec.schedule_to_close_timeout`")
+
+
+def check_limits(field: str, limits: policy_pb2.Limits) -> None:
+    """Check what a client asks for, or would ask for.
+
+    Raises:
+        InvalidArgument: names the first that is out of its bounds.
+
+    """
+    for name in ("wall_time", "cpu_time"):
+        _check_duration(f"{field}.{name}", getattr(limits, name))
+    for name, possible in bounds.LIMITS.items():
+        bounds.check_integer(f"{field}.{name}", getattr(limits, name), possible)
 
 
 def fill_in(spec: task_pb2.TaskSpec, behaviour: behaviour_pb2.Behaviour, limits: Limits) -> None:
@@ -67,34 +71,31 @@ def fill_in(spec: task_pb2.TaskSpec, behaviour: behaviour_pb2.Behaviour, limits:
         spec.retry.CopyFrom(behaviour.retry)
 
 
-def _check_limits(field: str, limits: policy_pb2.Limits) -> None:
-    _check_duration(f"{field}.wall_time", limits.wall_time)
-    if limits.memory_bytes:
-        _check_range(f"{field}.memory_bytes", limits.memory_bytes, _LEAST_MEMORY, _MOST_MEMORY)
-    _check_range(f"{field}.processes", limits.processes, 0, _MOST_PROCESSES)
-    _check_duration(f"{field}.cpu_time", limits.cpu_time)
-    if limits.descriptors:
-        _check_range(f"{field}.descriptors", limits.descriptors, _LEAST_DESCRIPTORS, _MOST_DESCRIPTORS)
-    _check_range(f"{field}.output_bytes", limits.output_bytes, 0, _MOST_MEMORY)
+def _check_session_policy(spec: task_pb2.TaskSpec) -> None:
+    if spec.session_policy not in task_pb2.SessionPolicy.values():
+        raise InvalidArgument("spec.session_policy", "is none; see SessionPolicy")
+    if not spec.session and spec.session_policy not in _UNHURRIED:
+        name = task_pb2.SessionPolicy.Name(spec.session_policy).removeprefix("SESSION_POLICY_")
+        raise InvalidArgument("spec.session_policy", f"is {name}, which means nothing without `spec.session`")
 
 
 def _check_retry(field: str, policy: policy_pb2.RetryPolicy) -> None:
-    _check_range(f"{field}.max_attempts", policy.max_attempts, 0, _ATTEMPTS)
-    _check_range(f"{field}.rules", len({rule.cause for rule in policy.rules}), len(policy.rules), len(policy.rules))
+    bounds.check_integer(f"{field}.max_attempts", policy.max_attempts, bounds.MAX_ATTEMPTS)
+    if len({rule.cause for rule in policy.rules}) < len(policy.rules):
+        raise InvalidArgument(f"{field}.rules", "has two for the same cause")
     for index, rule in enumerate(policy.rules):
         if rule.cause not in policy_pb2.RetryCause.values() or not rule.cause:
             raise InvalidArgument(f"{field}.rules[{index}].cause", "is none; see RetryCause")
-        _check_range(f"{field}.rules[{index}].max_attempts", rule.max_attempts, 1, _ATTEMPTS)
+        bounds.check_integer(f"{field}.rules[{index}].max_attempts", rule.max_attempts, bounds.ATTEMPTS)
     for path, backoff in _backoffs(field, policy):
         _check_duration(f"{path}.initial", backoff.initial)
         _check_duration(f"{path}.max", backoff.max)
-        if backoff.multiplier and not 1 <= backoff.multiplier <= _MULTIPLIER:
-            raise InvalidArgument(
-                f"{path}.multiplier", f"is {backoff.multiplier:g} and must be from 1 to {_MULTIPLIER}"
-            )
-    _check_range(f"{field}.non_retryable_types", len(policy.non_retryable_types), 0, _TYPES)
+        bounds.check_number(f"{path}.multiplier", backoff.multiplier, bounds.MULTIPLIER)
+    if len(policy.non_retryable_types) > _TYPES:
+        count = len(policy.non_retryable_types)
+        raise InvalidArgument(f"{field}.non_retryable_types", f"has {count} entries and may have {_TYPES}")
     for index, name in enumerate(policy.non_retryable_types):
-        _check_range(f"{field}.non_retryable_types[{index}]", len(name), 1, _NAME_LENGTH)
+        bounds.check_length(f"{field}.non_retryable_types[{index}]", name, least=1)
 
 
 def _backoffs(field: str, policy: policy_pb2.RetryPolicy) -> Iterator[tuple[str, policy_pb2.Backoff]]:
@@ -105,12 +106,7 @@ def _backoffs(field: str, policy: policy_pb2.RetryPolicy) -> Iterator[tuple[str,
 
 def _check_duration(field: str, duration: Duration, *, above_zero: bool = False) -> None:
     seconds = duration.seconds + duration.nanos / 1e9
-    possible = 0 <= seconds <= _LONGEST_SECONDS and 0 <= duration.nanos < _NANOS
+    possible = bounds.SECONDS.allow(seconds) and 0 <= duration.nanos < _NANOS
     if not possible or (above_zero and not seconds):
         least = "above 0" if above_zero else "from 0"
-        raise InvalidArgument(field, f"is {seconds:g} s and must be {least} to {_LONGEST_SECONDS} s")
-
-
-def _check_range(field: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise InvalidArgument(field, f"is {value} and must be from {least} to {most}")
+        raise InvalidArgument(field, f"is {seconds:.15g} s and must be {least} to {bounds.LONGEST_SECONDS} s")

@@ -6,7 +6,7 @@ from typing import Final
 
 from hundredfold.errors import EventQuotaExceeded, SessionConflict, StaleAttempt, Unauthenticated
 from hundredfold.internal.v1 import records_pb2
-from hundredfold.v1 import attempt_pb2, session_pb2, task_pb2
+from hundredfold.v1 import attempt_pb2, task_pb2
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import alarms, lifecycle
@@ -14,6 +14,7 @@ from hundredfold_coordinator.core.change import end_attempt, end_task, move, not
 from hundredfold_coordinator.core.conclusion import conclude
 from hundredfold_coordinator.core.effects import Remind
 from hundredfold_coordinator.core.events import CheckpointSaved, Completed, Emitted, Failed, Overstayed, Taken
+from hundredfold_coordinator.core.session import comes_too_late, has_writes, write_session
 from hundredfold_coordinator.core.state import AttemptId, State, attempt_id, current_attempt
 from hundredfold_coordinator.core.timing import kill
 from hundredfold_coordinator.core.transaction import Transaction
@@ -68,15 +69,16 @@ def complete(state: State, tx: Transaction, event: Completed) -> None:
     if record is None:
         _answer_repetition(state, tx, event, event.digest)
         return
-    writes = bool(record.task.spec.session) and _writes(event.session_writes)
-    expected = event.session_writes.expected_version
-    if writes and event.session.version != expected and not event.session_writes.merge:
+    writes = bool(record.task.spec.session) and has_writes(event.session_writes)
+    if writes and comes_too_late(event.session, event.session_writes):
         _lose_race(state, tx, record, event)
         return
     _tell_emitted(state, tx, record, event.emitted)
     if writes:
-        _write_session(tx, record, event.session, event.session_writes)
+        write_session(tx, record.task.spec.session, event.session, event.session_writes, event.attempt)
     record.result_digest = event.digest
+    for key, vector in event.memory:
+        _write_memory(tx, key, vector, event.attempt)
     tx.put(keys.result_of(record.task.id), event.result)
     end_attempt(tx, record, attempt_pb2.ATTEMPT_OUTCOME_COMPLETED)
     end_task(state, tx, record, lifecycle.SUCCEEDED, result=event.result)
@@ -105,6 +107,15 @@ def overstay(state: State, tx: Transaction, event: Overstayed) -> None:
     """Kill a worker that has delivered and does not end."""
     if event.attempt in state.alive:
         kill(state, tx, event.attempt, 0)
+
+
+def _write_memory(tx: Transaction, key: bytes, vector: records_pb2.VectorRecord | None, author: AttemptId) -> None:
+    if vector is None:
+        tx.delete(key)
+        return
+    vector.record.task_id, vector.record.attempt = author
+    vector.record.update_time.FromNanoseconds(tx.now_ns)
+    tx.put(key, vector)
 
 
 def _lose_race(state: State, tx: Transaction, record: records_pb2.TaskRecord, event: Completed) -> None:
@@ -156,27 +167,3 @@ def _tell_emitted(
         if record.worker_sequence < one.worker_sequence <= state.limits.event_quota:
             record.worker_sequence = one.worker_sequence
             tx.tell(record, task_pb2.Event(attempt=number, emitted=one))
-
-
-def _writes(writes: session_pb2.SessionWrites) -> bool:
-    return bool(writes.append or writes.set or writes.delete)
-
-
-def _write_session(
-    tx: Transaction,
-    record: records_pb2.TaskRecord,
-    session: records_pb2.SessionRecord,
-    writes: session_pb2.SessionWrites,
-) -> None:
-    name = record.task.spec.session
-    session.version += 1
-    for item in writes.append:
-        session.item_count += 1
-        item.task_id, item.attempt = attempt_id(record)
-        item.create_time.FromNanoseconds(tx.now_ns)
-        tx.put(keys.item(name, session.item_count), item, new=True)
-    for key in writes.delete:
-        session.state.pop(key, None)
-    for key, value in writes.set.items():
-        session.state[key] = value
-    tx.put(keys.session(name), session)

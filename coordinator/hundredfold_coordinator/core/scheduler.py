@@ -148,6 +148,8 @@ def most_suspects(concurrency: int, lost: int) -> int:
 def _closed_for_all(state: State) -> Closed | None:
     if state.draining:
         return task_pb2.GATE_KIND_DRAINING, "the coordinator is stopping; the next one starts it"
+    if state.store_outage:
+        return task_pb2.GATE_KIND_STORE_UNREACHABLE, f"the store does not answer: {state.store_outage.problem}"
     if state.store_full:
         return task_pb2.GATE_KIND_STORE_FULL, "the store is full; the room that is left is kept for what runs"
     if not state.hosts:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hundredfold import bounds
 from hundredfold.errors import BrokenEnvironment, PermissionDenied, UnknownTask
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.stores.contract import Batch, Write
@@ -79,6 +80,11 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
             durable=self._storage.capabilities.durable,
             data_dir=str(self._config.data_dir),
             hosts=self._host_views(),
+            queued_bytes=self._state.queue.size,
+            queue_bytes=self._config.queue_bytes,
+            tenant_queue_limit=self._state.limits.tenant_queue_limit,
+            tenant_limits=self._state.limits.tenant_limits,
+            behaviour_limits=self._state.limits.behaviour_limits,
         )
         response.start_time.FromNanoseconds(self._started_ns)
         return response
@@ -133,6 +139,8 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
 
     async def Fit(self, request: pb.FitRequest, context: Any) -> pb.FitResponse:
         """See the proto."""
+        bounds.check_name("tenant", request.tenant)
+        policy.check_limits("limits", request.limits)
         request.environment = request.environment or DEFAULT
         behaviour = await self._environments.behaviour(request.environment, request.behaviour)
         spec = task_pb2.TaskSpec(limits=request.limits)

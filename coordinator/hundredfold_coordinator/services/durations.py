@@ -1,9 +1,7 @@
 """Durations in requests, checked."""
 
 from google.protobuf.duration_pb2 import Duration
-from hundredfold.errors import InvalidArgument
-
-_LONGEST_SECONDS = 366 * 86_400
+from hundredfold import bounds
 
 
 def seconds_of(field: str, duration: Duration) -> float:
@@ -14,6 +12,5 @@ def seconds_of(field: str, duration: Duration) -> float:
 
     """
     seconds = duration.seconds + duration.nanos / 1e9
-    if not 0 <= seconds <= _LONGEST_SECONDS:
-        raise InvalidArgument(field, f"is {seconds:g} s and must be from 0 to {_LONGEST_SECONDS}")
+    bounds.check_number(field, seconds, bounds.SECONDS)
     return seconds

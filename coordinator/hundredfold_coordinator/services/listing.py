@@ -82,5 +82,7 @@ def _matches(task: task_pb2.Task, request: pb.ListTasksRequest) -> bool:
     return (
         (not request.states or task.state in request.states)
         and request.behaviour in ("", task.spec.behaviour)
+        and (not request.HasField("tenant") or task.spec.tenant == request.tenant)
+        and (not request.HasField("session") or task.spec.session == request.session)
         and all(task.spec.labels.get(key) == value for key, value in request.labels.items())
     )

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from hashlib import sha256
 from typing import Any, Final
 
+from hundredfold import bounds
 from hundredfold.errors import HundredfoldError, InvalidArgument, PayloadTooLarge
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.status import to_status
@@ -195,12 +196,13 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
             raise PayloadTooLarge("spec.input.data", len(spec.input.data), self._max_payload_bytes)
         if len(spec.labels) > _LABELS_LIMIT:
             raise InvalidArgument("spec.labels", f"has {len(spec.labels)} entries and may have {_LABELS_LIMIT}")
-        texts = {"spec.session": spec.session, "request_id": request.request_id, "spec.behaviour": spec.behaviour}
+        texts = {"request_id": request.request_id, "spec.behaviour": spec.behaviour}
         for key, value in spec.labels.items():
             texts |= {f"spec.labels[{key[:_TEXT_LIMIT]}]": key, f"spec.labels.{key[:_TEXT_LIMIT]}": value}
         for field, text in texts.items():
-            if len(text) > _TEXT_LIMIT or "\0" in text:
-                raise InvalidArgument(field, f"may have at most {_TEXT_LIMIT} characters and no NUL")
+            bounds.check_length(field, text)
+            if "\0" in text:
+                raise InvalidArgument(field, "has a NUL character; none is allowed")
         policy.check(spec)
 
     # Watching and waiting ---------------------------------------------------------------------------------------------

@@ -6,22 +6,23 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Final
 
-from hundredfold.errors import InvalidArgument, PayloadTooLarge, Unauthenticated
+from hundredfold.errors import HundredfoldError, InvalidArgument, PayloadTooLarge, Unauthenticated, UnknownCollection
 from hundredfold.identity import descends_from, identity
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, task_pb2, worker_service_pb2_grpc
 from hundredfold.v1 import worker_service_pb2 as pb
 
-from hundredfold_coordinator import keys
+from hundredfold_coordinator.contexts import Contexts
 from hundredfold_coordinator.core import events
 from hundredfold_coordinator.core.state import AttemptId, State, attempt_id, current_attempt
 from hundredfold_coordinator.core.timing import remaining_seconds
 from hundredfold_coordinator.hosts import Hosts
-from hundredfold_coordinator.inputs import RecentInputs
 from hundredfold_coordinator.journal import Journal
+from hundredfold_coordinator.memory import Memory, Records
 from hundredfold_coordinator.services.edge import bearer
+from hundredfold_coordinator.services.numbers import within
+from hundredfold_coordinator.services.session_service import DEFAULT_FOUND, DEFAULT_ITEMS, MOST_FOUND, MOST_ITEMS
 from hundredfold_coordinator.sessions import Sessions
-from hundredfold_coordinator.storage import Storage
 
 PROTOCOL_VERSION: Final = 1
 
@@ -36,19 +37,19 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     def __init__(
         self,
         state: State,
-        storage: Storage,
         journal: Journal,
         hosts: Hosts,
         sessions: Sessions,
-        inputs: RecentInputs,
+        memory: Memory,
+        contexts: Contexts,
         max_payload_bytes: int,
     ) -> None:
         self._state = state
-        self._storage = storage
         self._journal = journal
         self._hosts = hosts
         self._sessions = sessions
-        self._inputs = inputs
+        self._memory = memory
+        self._contexts = contexts
         self._max_payload_bytes = max_payload_bytes
 
     async def NextAttempt(self, request: pb.NextAttemptRequest, context: Any) -> pb.NextAttemptResponse:
@@ -69,10 +70,20 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             process=self._process(record, request.pid),
             token_hash=sha256(token.encode()).digest(),
         )
-        response = await self._context(record.task)  # read while that is being committed
+        task = record.task
+        given, checkpoint, session = await self._contexts.take(key, task)
         await taken
-        response.token = token
-        response.attempt = key[1]
+        response = pb.NextAttemptResponse(
+            task_id=task.id,
+            attempt=key[1],
+            token=token,
+            behaviour=task.spec.behaviour,
+            input=given,
+            session=session,
+            checkpoint=checkpoint,
+            max_payload_bytes=self._max_payload_bytes,
+            event_quota=self._state.limits.event_quota,
+        )
         remaining = remaining_seconds(record, time.time_ns())
         if remaining is not None:
             response.remaining_time.FromNanoseconds(int(remaining * 1e9))
@@ -99,8 +110,11 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         """See the proto."""
         key = self._authenticate(context)
         await self._fail_if_oversized(key, request)
+        spec = self._state.tasks[key[0]].task.spec
+        memory = await self._records(key, request, spec.tenant)
         digest = sha256(request.result.SerializeToString(deterministic=True))
-        digest.update(request.session_writes.SerializeToString(deterministic=True))
+        for writes in (request.session_writes, *request.memory_writes):
+            digest.update(writes.SerializeToString(deterministic=True))
 
         async def deliver(session: records_pb2.SessionRecord) -> None:
             await self._journal.ask(
@@ -111,9 +125,10 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                 session_writes=request.session_writes,
                 emitted=request.events,
                 digest=digest.digest(),
+                memory=memory,
             )
 
-        await self._sessions.write(self._state.tasks[key[0]].task.spec.session, deliver)
+        await self._sessions.write(spec.session, deliver)
         return pb.CompleteAttemptResponse()
 
     async def FailAttempt(self, request: pb.FailAttemptRequest, context: Any) -> pb.FailAttemptResponse:
@@ -126,6 +141,28 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             raise PayloadTooLarge("failure", request.failure.ByteSize(), _FAILURE_BYTES)
         await self._journal.ask(events.Failed, attempt=key, failure=request.failure, emitted=request.events)
         return pb.FailAttemptResponse()
+
+    async def ReadSession(self, request: pb.ReadSessionRequest, context: Any) -> pb.ReadSessionResponse:
+        """See the proto."""
+        spec = self._state.tasks[self._authenticate(context)[0]].task.spec
+        limit = within("limit", request.limit, MOST_ITEMS, DEFAULT_ITEMS)
+        return pb.ReadSessionResponse(items=await self._sessions.items(spec.session, request.after, limit))
+
+    async def FindItems(self, request: pb.FindItemsRequest, context: Any) -> pb.FindItemsResponse:
+        """See the proto."""
+        spec = self._state.tasks[self._authenticate(context)[0]].task.spec
+        limit = within("limit", request.limit, MOST_FOUND, DEFAULT_FOUND)
+        return pb.FindItemsResponse(items=await self._sessions.find(spec.session, request.query, request.role, limit))
+
+    async def GetCollection(self, request: pb.GetCollectionRequest, context: Any) -> pb.GetCollectionResponse:
+        """See the proto."""
+        spec = self._state.tasks[self._authenticate(context)[0]].task.spec
+        return pb.GetCollectionResponse(collection=await self._memory.collection(request.name, spec.tenant))
+
+    async def FindMemory(self, request: pb.FindMemoryRequest, context: Any) -> pb.FindMemoryResponse:
+        """See the proto."""
+        spec = self._state.tasks[self._authenticate(context)[0]].task.spec
+        return pb.FindMemoryResponse(matches=await self._memory.search(request.query, spec.tenant))
 
     def _authenticate(self, context: Any) -> AttemptId:
         key = self._state.tokens.get(sha256(bearer(context).encode()).digest())
@@ -146,16 +183,27 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             self._check_events(request.events)
             self._check_size("result.data", len(request.result.data))
             self._check_size("session_writes", request.session_writes.ByteSize())
+            self._check_size("memory_writes", sum(writes.ByteSize() for writes in request.memory_writes))
         except PayloadTooLarge as error:
-            await self._fail_oversized(key, request, error)
+            await self._fail_misfit(key, request, error)
             raise
 
-    async def _fail_oversized(self, key: AttemptId, request: pb.CompleteAttemptRequest, error: PayloadTooLarge) -> None:
-        failure = attempt_pb2.Failure(
-            outcome=attempt_pb2.ATTEMPT_OUTCOME_PROTOCOL_VIOLATION, type="PayloadTooLarge", message=str(error)
-        )
+    async def _fail_misfit(self, key: AttemptId, request: pb.CompleteAttemptRequest, error: HundredfoldError) -> None:
+        outcome = attempt_pb2.ATTEMPT_OUTCOME_PROTOCOL_VIOLATION
+        failure = attempt_pb2.Failure(outcome=outcome, type=type(error).__name__, message=str(error))
         fitting = [event for event in request.events if len(event.payload.data) <= self._max_payload_bytes]
         await self._journal.ask(events.Failed, attempt=key, failure=failure, emitted=fitting)
+
+    async def _records(self, key: AttemptId, request: pb.CompleteAttemptRequest, tenant: str) -> Records:
+        """Return what is to be written to collections; an attempt whose writes do not fit has failed with that."""
+        records: Records = []
+        try:
+            for index, writes in enumerate(request.memory_writes):
+                records += await self._memory.records(f"memory_writes[{index}]", writes, tenant)
+        except (InvalidArgument, UnknownCollection) as error:
+            await self._fail_misfit(key, request, error)
+            raise
+        return records
 
     def _process(self, record: records_pb2.TaskRecord, pid: int) -> records_pb2.ProcessIdentity | None:
         """Return the process that a worker says it is, if its host has not told of it yet, and is above it."""
@@ -163,28 +211,6 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             return None
         host = self._hosts.get(current_attempt(record).host)
         return identity(pid) if host and descends_from(pid, host.pid) else None
-
-    async def _context(self, task: task_pb2.Task) -> pb.NextAttemptResponse:
-        """Read what a behaviour needs to begin."""
-        response = pb.NextAttemptResponse(
-            task_id=task.id,
-            behaviour=task.spec.behaviour,
-            max_payload_bytes=self._max_payload_bytes,
-            event_quota=self._state.limits.event_quota,
-        )
-        recent = self._inputs.take(task.id)
-        if recent and len(task.attempts) == 1:  # a first attempt has no checkpoint
-            response.input.CopyFrom(recent)
-        else:
-            wanted = [keys.input_of(task.id), keys.checkpoint_of(task.id)]
-            given, checkpoint = await self._storage.get(wanted)
-            if given:
-                response.input.ParseFromString(given.value)
-            if checkpoint:
-                response.checkpoint.ParseFromString(checkpoint.value)
-        if task.spec.session:
-            response.session.CopyFrom(await self._sessions.read(task.spec.session))
-        return response
 
 
 def _token(credential: str, attempt: AttemptId) -> str:

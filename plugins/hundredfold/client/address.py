@@ -21,6 +21,9 @@ CHANNEL_OPTIONS: Final = (
 )
 
 
+StrPath = str | os.PathLike[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """A gRPC target and the token to show there; no token is needed on a Unix socket."""
@@ -29,7 +32,9 @@ class Address:
     token: str = ""
 
     @classmethod
-    def find(cls, address: str | None = None, *, data_dir: Path | None = None, token: str | None = None) -> "Address":
+    def find(
+        cls, address: str | None = None, *, data_dir: StrPath | None = None, token: str | None = None
+    ) -> "Address":
         """Return the address given, else that of `$HUNDREDFOLD_ADDRESS`, else the socket of the data directory.
 
         The data directory is the one given, else `$HUNDREDFOLD_DATA_DIR`, else the default. The token is the one
@@ -37,7 +42,7 @@ class Address:
         """
         target = address or os.environ.get("HUNDREDFOLD_ADDRESS")
         if not target:
-            directory = data_dir or Path(os.environ.get("HUNDREDFOLD_DATA_DIR") or paths.default_data_dir())
+            directory = Path(data_dir or os.environ.get("HUNDREDFOLD_DATA_DIR") or paths.default_data_dir())
             target = f"unix:{paths.api_socket(paths.runtime_dir(directory))}"
         return cls(target, token or os.environ.get("HUNDREDFOLD_TOKEN", ""))
 

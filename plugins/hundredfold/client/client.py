@@ -11,8 +11,11 @@ from typing import Any, Final, Self, TypeVar
 import grpc
 from google.protobuf import duration_pb2
 
-from hundredfold.client.address import CHANNEL_OPTIONS, Address
+from hundredfold import bounds
+from hundredfold.client.address import CHANNEL_OPTIONS, Address, StrPath
+from hundredfold.client.memory import MemoryCalls
 from hundredfold.client.rpc_error import from_rpc_error
+from hundredfold.client.sessions import SessionCalls
 from hundredfold.client.submission import NO_INPUT, Submission, batches, outcomes, result_of
 from hundredfold.errors import HundredfoldError, TimedOut
 from hundredfold.policy import Limits, duration
@@ -28,6 +31,8 @@ from hundredfold.v1 import store_service_pb2 as spb
 from hundredfold.v1 import task_service_pb2 as pb
 
 _Response = TypeVar("_Response")
+_SEQUENCES: Final = bounds.Bounds(0, (1 << 63) - 1)
+_TIMES: Final = bounds.Bounds(-1e10, 1e10)
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -39,17 +44,25 @@ class Client:
         data_dir: data directory of the coordinator, if there is no address.
         token: what a coordinator on TCP wants to see.
 
+    Attributes:
+        sessions: the calls about sessions.
+        memory: the calls about vector memory.
+
     Raises:
         HundredfoldError: from every method, what the coordinator answers; `Unreachable` if none does.
 
     """
 
-    def __init__(self, address: str | None = None, *, data_dir: Path | None = None, token: str | None = None) -> None:
+    def __init__(
+        self, address: str | None = None, *, data_dir: StrPath | None = None, token: str | None = None
+    ) -> None:
         self._address = Address.find(address, data_dir=data_dir, token=token)
         self._channel = grpc.aio.insecure_channel(self._address.target, CHANNEL_OPTIONS)
         self._tasks = task_service_pb2_grpc.TaskServiceStub(self._channel)
         self._coordinator = coordinator_service_pb2_grpc.CoordinatorServiceStub(self._channel)
         self._store = store_service_pb2_grpc.StoreServiceStub(self._channel)
+        self.sessions = SessionCalls(self._channel, self._call)
+        self.memory = MemoryCalls(self._channel, self._call)
 
     async def __aenter__(self) -> Self:
         return self
@@ -86,9 +99,18 @@ class Client:
         behaviour: str = "",
         labels: Mapping[str, str] = _NONE,
         dead_letters: bool = False,
+        tenant: str | None = None,
+        session: str | None = None,
     ) -> AsyncIterator[task_pb2.Task]:
-        """Yield tasks, newest first, without input and result."""
-        request = pb.ListTasksRequest(states=states, behaviour=behaviour, labels=labels, dead_letters=dead_letters)
+        """Yield tasks, newest first, without input and result; an empty tenant or session is one, too."""
+        request = pb.ListTasksRequest(
+            states=states,
+            behaviour=behaviour,
+            labels=labels,
+            dead_letters=dead_letters,
+            tenant=tenant,
+            session=session,
+        )
         while True:
             page = await self._call(self._tasks.ListTasks, request)
             for task in page.tasks:
@@ -107,7 +129,7 @@ class Client:
 
         """
         pending = dict.fromkeys(task_ids)
-        request = pb.WaitTasksRequest(task_ids=pending, timeout=_duration(timeout_seconds))
+        request = pb.WaitTasksRequest(task_ids=pending, timeout=_duration("timeout_seconds", timeout_seconds))
         stream = self._tasks.WaitTasks(request, metadata=self._address.metadata)
         async for response in self._stream(stream):
             for task in response.tasks:
@@ -129,6 +151,7 @@ class Client:
         self, task_id: str, *, after_sequence: int = 0, include_output: bool = False
     ) -> AsyncIterator[task_pb2.Event]:
         """Yield the events of a task until it has ended."""
+        bounds.check_integer("after_sequence", after_sequence, _SEQUENCES)
         request = pb.WatchTaskRequest(task_id=task_id, after_sequence=after_sequence, include_output=include_output)
         async for response in self._stream(self._tasks.WatchTask(request, metadata=self._address.metadata)):
             for event in response.events:
@@ -180,6 +203,7 @@ class Client:
         """
         request = cpb.ListSamplesRequest()
         if after_seconds is not None:
+            bounds.check_number("after_seconds", after_seconds, _TIMES)
             request.after_time.FromNanoseconds(int(after_seconds * 1e9))
         return (await self._call(self._coordinator.ListSamples, request)).samples
 
@@ -223,7 +247,9 @@ class Client:
     ) -> cpb.DrainResponse:
         """Stop the coordinator."""
         request = cpb.DrainRequest(
-            drain=_duration(drain_seconds), grace=_duration(grace_seconds), keep_agents=keep_agents
+            drain=_duration("drain_seconds", drain_seconds),
+            grace=_duration("grace_seconds", grace_seconds),
+            keep_agents=keep_agents,
         )
         return await self._call(self._coordinator.Drain, request)
 
@@ -231,9 +257,9 @@ class Client:
         """Look for damage in the store."""
         return await self._call(self._store.CheckStore, spb.CheckStoreRequest())
 
-    async def back_up_store(self, path: Path) -> spb.BackupStoreResponse:
+    async def back_up_store(self, path: StrPath) -> spb.BackupStoreResponse:
         """Copy the store into a new file on the coordinator's machine; returns when that is durable."""
-        return await self._call(self._store.BackupStore, spb.BackupStoreRequest(path=str(path.absolute())))
+        return await self._call(self._store.BackupStore, spb.BackupStoreRequest(path=str(Path(path).absolute())))
 
     async def export_store(self) -> AsyncIterator[spb.StoreRecord]:
         """Yield every record of the store, in the order of their keys."""
@@ -262,5 +288,5 @@ def _accepted(outcome: task_pb2.Task | HundredfoldError) -> task_pb2.Task:
     return outcome
 
 
-def _duration(seconds: float | None) -> duration_pb2.Duration | None:
-    return None if seconds is None else duration("seconds", seconds)
+def _duration(name: str, seconds: float | None) -> duration_pb2.Duration | None:
+    return None if seconds is None else duration(name, seconds)

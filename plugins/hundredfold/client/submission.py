@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from hundredfold import bounds
 from hundredfold.errors import HundredfoldError, InvalidArgument, TaskFailed
 from hundredfold.policy import Limits, Retry, duration
 from hundredfold.status import from_status
@@ -21,6 +24,9 @@ BATCH_BYTES: Final = 8 << 20
 
 SESSION_POLICIES: Final = ("enqueue", "reject", "interrupt", "rollback", "concurrent")
 """What can become of a task while another one has its session; `task.proto` says what they mean."""
+
+_MOST_INT32: Final = (1 << 31) - 1
+_TEXTS: Final = ("behaviour", "session", "environment", "tenant", "request_id")
 
 NO_INPUT: Final[dict[str, Any]] = {}
 """What a behaviour without parameters is given."""
@@ -68,6 +74,7 @@ class Submission:
 
     def request(self) -> pb.SubmitTaskRequest:
         """Return the request that says this."""
+        self._check()
         spec = task_pb2.TaskSpec(
             behaviour=self.behaviour,
             environment=self.environment,
@@ -81,12 +88,32 @@ class Submission:
             retry=self.retry.message() if self.retry else None,
         )
         if self.not_before:
-            spec.not_before.FromDatetime(self.not_before.astimezone(UTC))
+            _set_time(spec.not_before, "not_before", self.not_before)
         for name in ("schedule_to_start", "schedule_to_close"):
             seconds = getattr(self, f"{name}_seconds")
             if seconds is not None:
                 getattr(spec, f"{name}_timeout").CopyFrom(duration(f"{name}_seconds", seconds))
         return pb.SubmitTaskRequest(spec=spec, request_id=self.request_id)
+
+    def _check(self) -> None:
+        """Refuse by its name what could not even be sent; the rest is for the coordinator to judge."""
+        if not isinstance(self.priority, int) or abs(self.priority) > _MOST_INT32:
+            bounds.check_integer("priority", self.priority, bounds.PRIORITY)
+        if not isinstance(self.labels, Mapping):
+            raise InvalidArgument("labels", f"is {self.labels!r} and must be a mapping of texts")
+        texts = {name: getattr(self, name) for name in _TEXTS}
+        for key, value in self.labels.items():
+            texts |= {f"labels[{key}]": key, f"labels.{key}": value}
+        for name, text in texts.items():
+            if not isinstance(text, str):
+                raise InvalidArgument(name, f"is {text!r} and must be text")
+
+
+def _set_time(target: Timestamp, name: str, moment: datetime) -> None:
+    try:
+        target.FromDatetime(moment.astimezone(UTC))
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
+        raise InvalidArgument(name, f"is {moment!r} and must be a moment after 1970: {error}") from error
 
 
 def _session_policy(name: str) -> task_pb2.SessionPolicy.ValueType:

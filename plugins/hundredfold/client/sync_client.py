@@ -6,12 +6,13 @@ It runs a `Client` on an event loop in a thread of its own, so that both can nev
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from hundredfold.client.address import StrPath
 from hundredfold.client.client import Client
 from hundredfold.client.submission import NO_INPUT, Submission
+from hundredfold.client.sync_memory import SyncMemoryCalls, SyncSessionCalls
 from hundredfold.errors import HundredfoldError
 from hundredfold.v1 import behaviour_pb2, task_pb2
 from hundredfold.v1 import coordinator_service_pb2 as cpb
@@ -24,11 +25,15 @@ _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 class SyncClient:
     """A blocking client of one coordinator; a context manager. Arguments, methods and errors as for `Client`."""
 
-    def __init__(self, address: str | None = None, *, data_dir: Path | None = None, token: str | None = None) -> None:
+    def __init__(
+        self, address: str | None = None, *, data_dir: StrPath | None = None, token: str | None = None
+    ) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="hundredfold-client", daemon=True)
         self._thread.start()
         self._client = self._run(_make(address, data_dir, token))
+        self.sessions = SyncSessionCalls(self._client.sessions, self._run, self._iterate)
+        self.memory = SyncMemoryCalls(self._client.memory, self._run)
 
     def __enter__(self) -> Self:
         return self
@@ -43,7 +48,7 @@ class SyncClient:
         if self._loop.is_closed():
             return
         self._run(self._client.close())
-        del self._client  # gRPC gives its sockets back when the last of its objects is gone
+        del self._client, self.sessions, self.memory  # gRPC gives its sockets back when the last of its objects is gone
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -67,10 +72,19 @@ class SyncClient:
         behaviour: str = "",
         labels: Mapping[str, str] = _NONE,
         dead_letters: bool = False,
+        tenant: str | None = None,
+        session: str | None = None,
     ) -> Iterator[task_pb2.Task]:
         """See `Client.list`."""
         return self._iterate(
-            self._client.list(states=states, behaviour=behaviour, labels=labels, dead_letters=dead_letters)
+            self._client.list(
+                states=states,
+                behaviour=behaviour,
+                labels=labels,
+                dead_letters=dead_letters,
+                tenant=tenant,
+                session=session,
+            )
         )
 
     def as_ended(self, task_ids: Iterable[str], *, timeout_seconds: float | None = None) -> Iterator[task_pb2.Task]:
@@ -153,7 +167,7 @@ class SyncClient:
         """See `Client.check_store`."""
         return self._run(self._client.check_store())
 
-    def back_up_store(self, path: Path) -> spb.BackupStoreResponse:
+    def back_up_store(self, path: StrPath) -> spb.BackupStoreResponse:
         """See `Client.back_up_store`."""
         return self._run(self._client.back_up_store(path))
 
@@ -177,7 +191,7 @@ class SyncClient:
                 return
 
 
-async def _make(address: str | None, data_dir: Path | None, token: str | None) -> Client:
+async def _make(address: str | None, data_dir: StrPath | None, token: str | None) -> Client:
     return Client(address, data_dir=data_dir, token=token)
 
 

@@ -8,7 +8,7 @@ from hundredfold.stores.contract import Store
 
 @hookimpl
 def hundredfold_store(url: str) -> Store | None:
-    """Open the built-in backends: `sqlite:PATH`, `postgresql://...` and `memory:`."""
+    """Open the built-in backends: `sqlite:PATH`, `memory:`, and the URLs of PostgreSQL, Redis and Valkey."""
     scheme, _, rest = url.partition(":")
     if scheme == "sqlite":
         from hundredfold.stores.sqlite import SqliteStore
@@ -22,4 +22,8 @@ def hundredfold_store(url: str) -> Store | None:
         from hundredfold.stores.memory import MemoryStore
 
         return MemoryStore()
+    if scheme in ("redis", "rediss", "unix", "redis+unix"):
+        from hundredfold.stores.redis import open_redis
+
+        return open_redis(url)
     return None

@@ -111,6 +111,46 @@ class GetStatusResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class TenantLimitsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class BehaviourLimitsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     VERSION_FIELD_NUMBER: _builtins.int
     PID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
@@ -124,6 +164,11 @@ class GetStatusResponse(_message.Message):
     DURABLE_FIELD_NUMBER: _builtins.int
     DATA_DIR_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
+    QUEUED_BYTES_FIELD_NUMBER: _builtins.int
+    QUEUE_BYTES_FIELD_NUMBER: _builtins.int
+    TENANT_QUEUE_LIMIT_FIELD_NUMBER: _builtins.int
+    TENANT_LIMITS_FIELD_NUMBER: _builtins.int
+    BEHAVIOUR_LIMITS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of the coordinator."""
     pid: _builtins.int
@@ -142,6 +187,12 @@ class GetStatusResponse(_message.Message):
     """Whether an accepted task survives the loss of power."""
     data_dir: _builtins.str
     """Directory with everything that outlives the coordinator."""
+    queued_bytes: _builtins.int
+    """Input of the queued tasks, in bytes."""
+    queue_bytes: _builtins.int
+    """Most bytes of input that may be queued."""
+    tenant_queue_limit: _builtins.int
+    """Largest number of queued tasks of one tenant."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it started."""
@@ -157,6 +208,14 @@ class GetStatusResponse(_message.Message):
     @_builtins.property
     def hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Host]:
         """The hosts that are connected."""
+
+    @_builtins.property
+    def tenant_limits(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Most attempts alive at once, of tenants that are named."""
+
+    @_builtins.property
+    def behaviour_limits(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Most attempts alive at once, of behaviours that are named."""
 
     def __init__(
         self,
@@ -174,10 +233,15 @@ class GetStatusResponse(_message.Message):
         durable: _builtins.bool = ...,
         data_dir: _builtins.str = ...,
         hosts: _abc.Iterable[Global___Host] | None = ...,
+        queued_bytes: _builtins.int = ...,
+        queue_bytes: _builtins.int = ...,
+        tenant_queue_limit: _builtins.int = ...,
+        tenant_limits: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        behaviour_limits: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concurrency", b"concurrency", "data_dir", b"data_dir", "draining", b"draining", "durable", b"durable", "epoch", b"epoch", "gate_counts", b"gate_counts", "hosts", b"hosts", "pid", b"pid", "queue_limit", b"queue_limit", "start_time", b"start_time", "store", b"store", "task_counts", b"task_counts", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["behaviour_limits", b"behaviour_limits", "concurrency", b"concurrency", "data_dir", b"data_dir", "draining", b"draining", "durable", b"durable", "epoch", b"epoch", "gate_counts", b"gate_counts", "hosts", b"hosts", "pid", b"pid", "queue_bytes", b"queue_bytes", "queue_limit", b"queue_limit", "queued_bytes", b"queued_bytes", "start_time", b"start_time", "store", b"store", "task_counts", b"task_counts", "tenant_limits", b"tenant_limits", "tenant_queue_limit", b"tenant_queue_limit", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

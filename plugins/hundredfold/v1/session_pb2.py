@@ -26,7 +26,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1chundredfold/v1/session.proto\x12\x0ehundredfold.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcb\x01\n\x07Session\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07version\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\x30\n\x05items\x18\x03 \x03(\x0b\x32\x1b.hundredfold.v1.SessionItemB\x04\xe2\x41\x01\x03\x12\x37\n\x05state\x18\x04 \x03(\x0b\x32\".hundredfold.v1.Session.StateEntryB\x04\xe2\x41\x01\x03\x1a,\n\nStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\x9d\x01\n\x0bSessionItem\x12\x12\n\x04role\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07\x63ontent\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x15\n\x07task_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61ttempt\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"\xf4\x01\n\rSessionWrites\x12\x1e\n\x10\x65xpected_version\x18\x01 \x01(\x04\x42\x04\xe2\x41\x01\x02\x12\x31\n\x06\x61ppend\x18\x02 \x03(\x0b\x32\x1b.hundredfold.v1.SessionItemB\x04\xe2\x41\x01\x01\x12\x39\n\x03set\x18\x03 \x03(\x0b\x32&.hundredfold.v1.SessionWrites.SetEntryB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x64\x65lete\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05merge\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x1a*\n\x08SetEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1chundredfold/v1/session.proto\x12\x0ehundredfold.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9c\x02\n\x07Session\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07version\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\x30\n\x05items\x18\x03 \x03(\x0b\x32\x1b.hundredfold.v1.SessionItemB\x04\xe2\x41\x01\x03\x12\x37\n\x05state\x18\x04 \x03(\x0b\x32\".hundredfold.v1.Session.StateEntryB\x04\xe2\x41\x01\x03\x12\x18\n\nitem_count\x18\x05 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1a,\n\nStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\xa7\x02\n\x0bSessionItem\x12\x12\n\x04role\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07\x63ontent\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x15\n\x07task_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61ttempt\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x14\n\x06number\x18\x06 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\x41\n\x08metadata\x18\x07 \x03(\x0b\x32).hundredfold.v1.SessionItem.MetadataEntryB\x04\xe2\x41\x01\x01\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\xf4\x01\n\rSessionWrites\x12\x1e\n\x10\x65xpected_version\x18\x01 \x01(\x04\x42\x04\xe2\x41\x01\x02\x12\x31\n\x06\x61ppend\x18\x02 \x03(\x0b\x32\x1b.hundredfold.v1.SessionItemB\x04\xe2\x41\x01\x01\x12\x39\n\x03set\x18\x03 \x03(\x0b\x32&.hundredfold.v1.SessionWrites.SetEntryB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x64\x65lete\x18\x04 \x03(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05merge\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x1a*\n\x08SetEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,6 +43,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSION'].fields_by_name['items']._serialized_options = b'\342A\001\003'
   _globals['_SESSION'].fields_by_name['state']._loaded_options = None
   _globals['_SESSION'].fields_by_name['state']._serialized_options = b'\342A\001\003'
+  _globals['_SESSION'].fields_by_name['item_count']._loaded_options = None
+  _globals['_SESSION'].fields_by_name['item_count']._serialized_options = b'\342A\001\003'
+  _globals['_SESSION'].fields_by_name['update_time']._loaded_options = None
+  _globals['_SESSION'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
+  _globals['_SESSIONITEM_METADATAENTRY']._loaded_options = None
+  _globals['_SESSIONITEM_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_SESSIONITEM'].fields_by_name['role']._loaded_options = None
   _globals['_SESSIONITEM'].fields_by_name['role']._serialized_options = b'\342A\001\002'
   _globals['_SESSIONITEM'].fields_by_name['content']._loaded_options = None
@@ -53,6 +59,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONITEM'].fields_by_name['attempt']._serialized_options = b'\342A\001\003'
   _globals['_SESSIONITEM'].fields_by_name['create_time']._loaded_options = None
   _globals['_SESSIONITEM'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
+  _globals['_SESSIONITEM'].fields_by_name['number']._loaded_options = None
+  _globals['_SESSIONITEM'].fields_by_name['number']._serialized_options = b'\342A\001\003'
+  _globals['_SESSIONITEM'].fields_by_name['metadata']._loaded_options = None
+  _globals['_SESSIONITEM'].fields_by_name['metadata']._serialized_options = b'\342A\001\001'
   _globals['_SESSIONWRITES_SETENTRY']._loaded_options = None
   _globals['_SESSIONWRITES_SETENTRY']._serialized_options = b'8\001'
   _globals['_SESSIONWRITES'].fields_by_name['expected_version']._loaded_options = None
@@ -66,13 +76,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONWRITES'].fields_by_name['merge']._loaded_options = None
   _globals['_SESSIONWRITES'].fields_by_name['merge']._serialized_options = b'\342A\001\001'
   _globals['_SESSION']._serialized_start=115
-  _globals['_SESSION']._serialized_end=318
-  _globals['_SESSION_STATEENTRY']._serialized_start=274
-  _globals['_SESSION_STATEENTRY']._serialized_end=318
-  _globals['_SESSIONITEM']._serialized_start=321
-  _globals['_SESSIONITEM']._serialized_end=478
-  _globals['_SESSIONWRITES']._serialized_start=481
-  _globals['_SESSIONWRITES']._serialized_end=725
-  _globals['_SESSIONWRITES_SETENTRY']._serialized_start=683
-  _globals['_SESSIONWRITES_SETENTRY']._serialized_end=725
+  _globals['_SESSION']._serialized_end=399
+  _globals['_SESSION_STATEENTRY']._serialized_start=355
+  _globals['_SESSION_STATEENTRY']._serialized_end=399
+  _globals['_SESSIONITEM']._serialized_start=402
+  _globals['_SESSIONITEM']._serialized_end=697
+  _globals['_SESSIONITEM_METADATAENTRY']._serialized_start=650
+  _globals['_SESSIONITEM_METADATAENTRY']._serialized_end=697
+  _globals['_SESSIONWRITES']._serialized_start=700
+  _globals['_SESSIONWRITES']._serialized_end=944
+  _globals['_SESSIONWRITES_SETENTRY']._serialized_start=902
+  _globals['_SESSIONWRITES_SETENTRY']._serialized_end=944
 # @@protoc_insertion_point(module_scope)

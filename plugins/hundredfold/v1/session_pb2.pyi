@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Session(_message.Message):
-    """The memory that the tasks of one conversation share, as one attempt sees it."""
+    """The memory that the tasks of one conversation share."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -49,17 +49,27 @@ class Session(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    ITEM_COUNT_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Name of the session, chosen by the client."""
     version: _builtins.int
     """How often the session has been written; 0 if it never was."""
+    item_count: _builtins.int
+    """Number of items it has; they are numbered from 1."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionItem]:
-        """What was appended, oldest first."""
+        """What was appended, oldest first; the newest of it, where all of it is not
+        asked for or would be too much.
+        """
 
     @_builtins.property
     def state(self) -> _containers.ScalarMap[_builtins.str, _builtins.bytes]:
         """The key-value state: JSON text by key."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was last written; absent if it never was."""
 
     def __init__(
         self,
@@ -68,10 +78,12 @@ class Session(_message.Message):
         version: _builtins.int = ...,
         items: _abc.Iterable[Global___SessionItem] | None = ...,
         state: _abc.Mapping[_builtins.str, _builtins.bytes] | None = ...,
+        item_count: _builtins.int = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "items", b"items", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "item_count", b"item_count", "items", b"items", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -83,22 +95,50 @@ class SessionItem(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.bytes
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.bytes = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ROLE_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     TASK_ID_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     """Who says it, as the behaviours agree: `user`, `agent`, `tool`, `fact`."""
     content: _builtins.bytes
     """What it says: JSON text."""
     task_id: _builtins.str
-    """Task that appended it."""
+    """Task that appended it; empty if a client did."""
     attempt: _builtins.int
     """Attempt that appended it."""
+    number: _builtins.int
+    """Its number in the session, from 1."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was committed."""
+
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.bytes]:
+        """What else there is to know of it: JSON text by name."""
 
     def __init__(
         self,
@@ -108,10 +148,12 @@ class SessionItem(_message.Message):
         task_id: _builtins.str = ...,
         attempt: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        number: _builtins.int = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "content", b"content", "create_time", b"create_time", "role", b"role", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "content", b"content", "create_time", b"create_time", "metadata", b"metadata", "number", b"number", "role", b"role", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -119,8 +161,8 @@ Global___SessionItem: _TypeAlias = SessionItem  # noqa: Y015
 
 @_typing.final
 class SessionWrites(_message.Message):
-    """What an attempt wants written to its session, in the one commit that also
-    records its result.
+    """What is to be written to a session, in one commit: that of the result, if an
+    attempt writes it.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -151,9 +193,9 @@ class SessionWrites(_message.Message):
     DELETE_FIELD_NUMBER: _builtins.int
     MERGE_FIELD_NUMBER: _builtins.int
     expected_version: _builtins.int
-    """Version that the attempt read. Another one in the store means that the
-    attempt has failed with `CONFLICT`, and is tried again, unless `merge` is
-    set.
+    """Version that was read. Another one in the store means that nothing is
+    written (an attempt has then failed with `CONFLICT`, and is tried again),
+    unless `merge` is set.
     """
     merge: _builtins.bool
     """Whether these writes are right whatever others wrote since: items go behind

@@ -28,7 +28,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from hundredfold.v1 import task_pb2 as hundredfold_dot_v1_dot_task__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!hundredfold/v1/task_service.proto\x12\x0ehundredfold.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\x19hundredfold/v1/task.proto\"[\n\x11SubmitTaskRequest\x12,\n\x04spec\x18\x01 \x01(\x0b\x32\x18.hundredfold.v1.TaskSpecB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\">\n\x12SubmitTaskResponse\x12(\n\x04task\x18\x01 \x01(\x0b\x32\x14.hundredfold.v1.TaskB\x04\xe2\x41\x01\x03\"T\n\x17\x42\x61tchSubmitTasksRequest\x12\x39\n\x08requests\x18\x01 \x03(\x0b\x32!.hundredfold.v1.SubmitTaskRequestB\x04\xe2\x41\x01\x02\"O\n\x18\x42\x61tchSubmitTasksResponse\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\x1c.hundredfold.v1.SubmitResultB\x04\xe2\x41\x01\x03\"p\n\x0cSubmitResult\x12*\n\x04task\x18\x01 \x01(\x0b\x32\x14.hundredfold.v1.TaskB\x04\xe2\x41\x01\x03H\x00\x12)\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03H\x00\x42\t\n\x07outcome\"\'\n\x0eGetTaskRequest\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\";\n\x0fGetTaskResponse\x12(\n\x04task\x18\x01 \x01(\x0b\x32\x14.hundredfold.v1.TaskB\x04\xe2\x41\x01\x03\"\x9e\x02\n\x10ListTasksRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12/\n\x06states\x18\x03 \x03(\x0e\x32\x19.hundredfold.v1.TaskStateB\x04\xe2\x41\x01\x01\x12\x17\n\tbehaviour\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x42\n\x06labels\x18\x05 \x03(\x0b\x32,.hundredfold.v1.ListTasksRequest.LabelsEntryB\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64\x65\x61\x64_letters\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x11ListTasksResponse\x12)\n\x05tasks\x18\x01 \x03(\x0b\x32\x14.hundredfold.v1.TaskB\x04\xe2\x41\x01\x03\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"e\n\x10WatchTaskRequest\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x1c\n\x0einclude_output\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"@\n\x11WatchTaskResponse\x12+\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.hundredfold.v1.EventB\x04\xe2\x41\x01\x03\"\\\n\x10WaitTasksRequest\x12\x16\n\x08task_ids\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\x12\x30\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\">\n\x11WaitTasksResponse\x12)\n\x05tasks\x18\x01 \x03(\x0b\x32\x14.hundredfold.v1.TaskB\x04\xe2\x41\x01\x03\"@\n\x11\x43\x61ncelTaskRequest\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06reason\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\">\n\x12\x43\x61ncelTaskResponse\x12(\n\x04task\x18\x01 \x01(\x0b\x32\x14.hundredfold.v1.TaskB\x04\xe2\x41\x01\x03\")\n\x10RetryTaskRequest\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"=\n\x11RetryTaskResponse\x12(\n\x04task\x18\x01 \x01(\x0b\x32\x14.hundredfold.v1.TaskB\x04\xe2\x41\x01\x03\"*\n\x11\x44\x65leteTaskRequest\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x14\n\x12\x44\x65leteTaskResponse2\x8b\x06\n\x0bTaskService\x12S\n\nSubmitTask\x12!.hundredfold.v1.SubmitTaskRequest\x1a\".hundredfold.v1.SubmitTaskResponse\x12\x65\n\x10\x42\x61tchSubmitTasks\x12\'.hundredfold.v1.BatchSubmitTasksRequest\x1a(.hundredfold.v1.BatchSubmitTasksResponse\x12J\n\x07GetTask\x12\x1e.hundredfold.v1.GetTaskRequest\x1a\x1f.hundredfold.v1.GetTaskResponse\x12P\n\tListTasks\x12 .hundredfold.v1.ListTasksRequest\x1a!.hundredfold.v1.ListTasksResponse\x12R\n\tWatchTask\x12 .hundredfold.v1.WatchTaskRequest\x1a!.hundredfold.v1.WatchTaskResponse0\x01\x12R\n\tWaitTasks\x12 .hundredfold.v1.WaitTasksRequest\x1a!.hundredfold.v1.WaitTasksResponse0\x01\x12S\n\nCancelTask\x12!.hundredfold.v1.CancelTaskRequest\x1a\".hundredfold.v1.CancelTaskResponse\x12P\n\tRetryTask\x12 .hundredfold.v1.RetryTaskRequest\x1a!.hundredfold.v1.RetryTaskResponse\x12S\n\nDeleteTask\x12!.hundredfold.v1.DeleteTaskRequest\x1a\".hundredfold.v1.DeleteTaskResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!hundredfold/v1/task_service.proto\x12\x0ehundredfold.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\x19hundredfold/v1/task.proto\"[\n\x11SubmitTaskRequest\x12,\n\x04spec\x18\x01 \x01(\x0b\x32\x18.hundredfold.v1.TaskSpecB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\">\n\x12SubmitTaskResponse\x12(\n\x04task\x18\x01 \x01(\x0b\x32\x14.hundredfold.v1.TaskB\x04\xe2\x41\x01\x03\"T\n\x17\x42\x61tchSubmitTasksRequest\x12\x39\n\x08requests\x18\x01 \x03(\x0b\x32!.hundredfold.v1.SubmitTaskRequestB\x04\xe2\x41\x01\x02\"O\n\x18\x42\x61tchSubmitTasksResponse\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\x1c.hundredfold.v1.SubmitResultB\x04\xe2\x41\x01\x03\"p\n\x0cSubmitResult\x12*\n\x04task\x18\x01 \x01(\x0b\x32\x14.hundredfold.v1.TaskB\x04\xe2\x41\x01\x03H\x00\x12)\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03H\x00\x42\t\n\x07outcome\"\'\n\x0eGetTaskRequest\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\";\n\x0fGetTaskResponse\x12(\n\x04task\x18\x01 \x01(\x0b\x32\x14.hundredfold.v1.TaskB\x04\xe2\x41\x01\x03\"\xec\x02\n\x10ListTasksRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12/\n\x06states\x18\x03 \x03(\x0e\x32\x19.hundredfold.v1.TaskStateB\x04\xe2\x41\x01\x01\x12\x17\n\tbehaviour\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x42\n\x06labels\x18\x05 \x03(\x0b\x32,.hundredfold.v1.ListTasksRequest.LabelsEntryB\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64\x65\x61\x64_letters\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x19\n\x06tenant\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1a\n\x07session\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07_tenantB\n\n\x08_session\"]\n\x11ListTasksResponse\x12)\n\x05tasks\x18\x01 \x03(\x0b\x32\x14.hundredfold.v1.TaskB\x04\xe2\x41\x01\x03\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\"e\n\x10WatchTaskRequest\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x1c\n\x0einclude_output\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"@\n\x11WatchTaskResponse\x12+\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.hundredfold.v1.EventB\x04\xe2\x41\x01\x03\"\\\n\x10WaitTasksRequest\x12\x16\n\x08task_ids\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\x12\x30\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\">\n\x11WaitTasksResponse\x12)\n\x05tasks\x18\x01 \x03(\x0b\x32\x14.hundredfold.v1.TaskB\x04\xe2\x41\x01\x03\"@\n\x11\x43\x61ncelTaskRequest\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06reason\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\">\n\x12\x43\x61ncelTaskResponse\x12(\n\x04task\x18\x01 \x01(\x0b\x32\x14.hundredfold.v1.TaskB\x04\xe2\x41\x01\x03\")\n\x10RetryTaskRequest\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"=\n\x11RetryTaskResponse\x12(\n\x04task\x18\x01 \x01(\x0b\x32\x14.hundredfold.v1.TaskB\x04\xe2\x41\x01\x03\"*\n\x11\x44\x65leteTaskRequest\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x14\n\x12\x44\x65leteTaskResponse2\x8b\x06\n\x0bTaskService\x12S\n\nSubmitTask\x12!.hundredfold.v1.SubmitTaskRequest\x1a\".hundredfold.v1.SubmitTaskResponse\x12\x65\n\x10\x42\x61tchSubmitTasks\x12\'.hundredfold.v1.BatchSubmitTasksRequest\x1a(.hundredfold.v1.BatchSubmitTasksResponse\x12J\n\x07GetTask\x12\x1e.hundredfold.v1.GetTaskRequest\x1a\x1f.hundredfold.v1.GetTaskResponse\x12P\n\tListTasks\x12 .hundredfold.v1.ListTasksRequest\x1a!.hundredfold.v1.ListTasksResponse\x12R\n\tWatchTask\x12 .hundredfold.v1.WatchTaskRequest\x1a!.hundredfold.v1.WatchTaskResponse0\x01\x12R\n\tWaitTasks\x12 .hundredfold.v1.WaitTasksRequest\x1a!.hundredfold.v1.WaitTasksResponse0\x01\x12S\n\nCancelTask\x12!.hundredfold.v1.CancelTaskRequest\x1a\".hundredfold.v1.CancelTaskResponse\x12P\n\tRetryTask\x12 .hundredfold.v1.RetryTaskRequest\x1a!.hundredfold.v1.RetryTaskResponse\x12S\n\nDeleteTask\x12!.hundredfold.v1.DeleteTaskRequest\x1a\".hundredfold.v1.DeleteTaskResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -67,6 +67,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTASKSREQUEST'].fields_by_name['labels']._serialized_options = b'\342A\001\001'
   _globals['_LISTTASKSREQUEST'].fields_by_name['dead_letters']._loaded_options = None
   _globals['_LISTTASKSREQUEST'].fields_by_name['dead_letters']._serialized_options = b'\342A\001\001'
+  _globals['_LISTTASKSREQUEST'].fields_by_name['tenant']._loaded_options = None
+  _globals['_LISTTASKSREQUEST'].fields_by_name['tenant']._serialized_options = b'\342A\001\001'
+  _globals['_LISTTASKSREQUEST'].fields_by_name['session']._loaded_options = None
+  _globals['_LISTTASKSREQUEST'].fields_by_name['session']._serialized_options = b'\342A\001\001'
   _globals['_LISTTASKSRESPONSE'].fields_by_name['tasks']._loaded_options = None
   _globals['_LISTTASKSRESPONSE'].fields_by_name['tasks']._serialized_options = b'\342A\001\003'
   _globals['_LISTTASKSRESPONSE'].fields_by_name['next_page_token']._loaded_options = None
@@ -112,31 +116,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETTASKRESPONSE']._serialized_start=649
   _globals['_GETTASKRESPONSE']._serialized_end=708
   _globals['_LISTTASKSREQUEST']._serialized_start=711
-  _globals['_LISTTASKSREQUEST']._serialized_end=997
-  _globals['_LISTTASKSREQUEST_LABELSENTRY']._serialized_start=952
-  _globals['_LISTTASKSREQUEST_LABELSENTRY']._serialized_end=997
-  _globals['_LISTTASKSRESPONSE']._serialized_start=999
-  _globals['_LISTTASKSRESPONSE']._serialized_end=1092
-  _globals['_WATCHTASKREQUEST']._serialized_start=1094
-  _globals['_WATCHTASKREQUEST']._serialized_end=1195
-  _globals['_WATCHTASKRESPONSE']._serialized_start=1197
-  _globals['_WATCHTASKRESPONSE']._serialized_end=1261
-  _globals['_WAITTASKSREQUEST']._serialized_start=1263
-  _globals['_WAITTASKSREQUEST']._serialized_end=1355
-  _globals['_WAITTASKSRESPONSE']._serialized_start=1357
-  _globals['_WAITTASKSRESPONSE']._serialized_end=1419
-  _globals['_CANCELTASKREQUEST']._serialized_start=1421
-  _globals['_CANCELTASKREQUEST']._serialized_end=1485
-  _globals['_CANCELTASKRESPONSE']._serialized_start=1487
-  _globals['_CANCELTASKRESPONSE']._serialized_end=1549
-  _globals['_RETRYTASKREQUEST']._serialized_start=1551
-  _globals['_RETRYTASKREQUEST']._serialized_end=1592
-  _globals['_RETRYTASKRESPONSE']._serialized_start=1594
-  _globals['_RETRYTASKRESPONSE']._serialized_end=1655
-  _globals['_DELETETASKREQUEST']._serialized_start=1657
-  _globals['_DELETETASKREQUEST']._serialized_end=1699
-  _globals['_DELETETASKRESPONSE']._serialized_start=1701
-  _globals['_DELETETASKRESPONSE']._serialized_end=1721
-  _globals['_TASKSERVICE']._serialized_start=1724
-  _globals['_TASKSERVICE']._serialized_end=2503
+  _globals['_LISTTASKSREQUEST']._serialized_end=1075
+  _globals['_LISTTASKSREQUEST_LABELSENTRY']._serialized_start=1007
+  _globals['_LISTTASKSREQUEST_LABELSENTRY']._serialized_end=1052
+  _globals['_LISTTASKSRESPONSE']._serialized_start=1077
+  _globals['_LISTTASKSRESPONSE']._serialized_end=1170
+  _globals['_WATCHTASKREQUEST']._serialized_start=1172
+  _globals['_WATCHTASKREQUEST']._serialized_end=1273
+  _globals['_WATCHTASKRESPONSE']._serialized_start=1275
+  _globals['_WATCHTASKRESPONSE']._serialized_end=1339
+  _globals['_WAITTASKSREQUEST']._serialized_start=1341
+  _globals['_WAITTASKSREQUEST']._serialized_end=1433
+  _globals['_WAITTASKSRESPONSE']._serialized_start=1435
+  _globals['_WAITTASKSRESPONSE']._serialized_end=1497
+  _globals['_CANCELTASKREQUEST']._serialized_start=1499
+  _globals['_CANCELTASKREQUEST']._serialized_end=1563
+  _globals['_CANCELTASKRESPONSE']._serialized_start=1565
+  _globals['_CANCELTASKRESPONSE']._serialized_end=1627
+  _globals['_RETRYTASKREQUEST']._serialized_start=1629
+  _globals['_RETRYTASKREQUEST']._serialized_end=1670
+  _globals['_RETRYTASKRESPONSE']._serialized_start=1672
+  _globals['_RETRYTASKRESPONSE']._serialized_end=1733
+  _globals['_DELETETASKREQUEST']._serialized_start=1735
+  _globals['_DELETETASKREQUEST']._serialized_end=1777
+  _globals['_DELETETASKRESPONSE']._serialized_start=1779
+  _globals['_DELETETASKRESPONSE']._serialized_end=1799
+  _globals['_TASKSERVICE']._serialized_start=1802
+  _globals['_TASKSERVICE']._serialized_end=2581
 # @@protoc_insertion_point(module_scope)

@@ -233,6 +233,8 @@ class ListTasksRequest(_message.Message):
     BEHAVIOUR_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     DEAD_LETTERS_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Largest number of tasks to return: 1 to 1,000; 0 means 100."""
     page_token: _builtins.str
@@ -241,6 +243,10 @@ class ListTasksRequest(_message.Message):
     """Only tasks of this behaviour; empty means all."""
     dead_letters: _builtins.bool
     """Only dead letters; see `Task.dead_letter_cause`."""
+    tenant: _builtins.str
+    """Only tasks for this tenant; absent means all, empty those that name none."""
+    session: _builtins.str
+    """Only tasks of this session; absent means all, empty those that have none."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_task_pb2.TaskState.ValueType]:
         """Only tasks in one of these states; empty means all."""
@@ -258,12 +264,21 @@ class ListTasksRequest(_message.Message):
         behaviour: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         dead_letters: _builtins.bool = ...,
+        tenant: _builtins.str | None = ...,
+        session: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_session", b"_session", "_tenant", b"_tenant", "session", b"session", "tenant", b"tenant"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["behaviour", b"behaviour", "dead_letters", b"dead_letters", "labels", b"labels", "page_size", b"page_size", "page_token", b"page_token", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_session", b"_session", "_tenant", b"_tenant", "behaviour", b"behaviour", "dead_letters", b"dead_letters", "labels", b"labels", "page_size", b"page_size", "page_token", b"page_token", "session", b"session", "states", b"states", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__session: _TypeAlias = _typing.Literal["session"]  # noqa: Y015
+    _WhichOneofArgType__session: _TypeAlias = _typing.Literal["_session", b"_session"]  # noqa: Y015
+    _WhichOneofReturnType__tenant: _TypeAlias = _typing.Literal["tenant"]  # noqa: Y015
+    _WhichOneofArgType__tenant: _TypeAlias = _typing.Literal["_tenant", b"_tenant"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__session) -> _WhichOneofReturnType__session | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tenant) -> _WhichOneofReturnType__tenant | None: ...
 
 Global___ListTasksRequest: _TypeAlias = ListTasksRequest  # noqa: Y015
 

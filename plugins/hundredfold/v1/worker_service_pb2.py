@@ -25,12 +25,13 @@ _sym_db = _symbol_database.Default()
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from hundredfold.v1 import attempt_pb2 as hundredfold_dot_v1_dot_attempt__pb2
+from hundredfold.v1 import memory_pb2 as hundredfold_dot_v1_dot_memory__pb2
 from hundredfold.v1 import payload_pb2 as hundredfold_dot_v1_dot_payload__pb2
 from hundredfold.v1 import session_pb2 as hundredfold_dot_v1_dot_session__pb2
 from hundredfold.v1 import task_pb2 as hundredfold_dot_v1_dot_task__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#hundredfold/v1/worker_service.proto\x12\x0ehundredfold.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1chundredfold/v1/attempt.proto\x1a\x1chundredfold/v1/payload.proto\x1a\x1chundredfold/v1/session.proto\x1a\x19hundredfold/v1/task.proto\"G\n\x12NextAttemptRequest\x12\x1e\n\x10protocol_version\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x11\n\x03pid\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\"\xf7\x02\n\x13NextAttemptResponse\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61ttempt\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tbehaviour\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12,\n\x05input\x18\x05 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x03\x12.\n\x07session\x18\x06 \x01(\x0b\x32\x17.hundredfold.v1.SessionB\x04\xe2\x41\x01\x03\x12\x31\n\ncheckpoint\x18\x07 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x03\x12\x1f\n\x11max_payload_bytes\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x65vent_quota\x18\t \x01(\rB\x04\xe2\x41\x01\x03\x12\x37\n\x0eremaining_time\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\"B\n\x11\x45mitEventsRequest\x12-\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.hundredfold.v1.EmittedB\x04\xe2\x41\x01\x02\"K\n\x12\x45mitEventsResponse\x12\x35\n\x0cmin_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\"J\n\x15SaveCheckpointRequest\x12\x31\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x02\"\x18\n\x16SaveCheckpointResponse\"\xb3\x01\n\x16\x43ompleteAttemptRequest\x12-\n\x06result\x18\x01 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x02\x12;\n\x0esession_writes\x18\x02 \x01(\x0b\x32\x1d.hundredfold.v1.SessionWritesB\x04\xe2\x41\x01\x01\x12-\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x17.hundredfold.v1.EmittedB\x04\xe2\x41\x01\x01\"\x19\n\x17\x43ompleteAttemptResponse\"s\n\x12\x46\x61ilAttemptRequest\x12.\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x17.hundredfold.v1.FailureB\x04\xe2\x41\x01\x02\x12-\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x17.hundredfold.v1.EmittedB\x04\xe2\x41\x01\x01\"\x15\n\x13\x46\x61ilAttemptResponse2\xd9\x03\n\rWorkerService\x12V\n\x0bNextAttempt\x12\".hundredfold.v1.NextAttemptRequest\x1a#.hundredfold.v1.NextAttemptResponse\x12S\n\nEmitEvents\x12!.hundredfold.v1.EmitEventsRequest\x1a\".hundredfold.v1.EmitEventsResponse\x12_\n\x0eSaveCheckpoint\x12%.hundredfold.v1.SaveCheckpointRequest\x1a&.hundredfold.v1.SaveCheckpointResponse\x12\x62\n\x0f\x43ompleteAttempt\x12&.hundredfold.v1.CompleteAttemptRequest\x1a\'.hundredfold.v1.CompleteAttemptResponse\x12V\n\x0b\x46\x61ilAttempt\x12\".hundredfold.v1.FailAttemptRequest\x1a#.hundredfold.v1.FailAttemptResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#hundredfold/v1/worker_service.proto\x12\x0ehundredfold.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1chundredfold/v1/attempt.proto\x1a\x1bhundredfold/v1/memory.proto\x1a\x1chundredfold/v1/payload.proto\x1a\x1chundredfold/v1/session.proto\x1a\x19hundredfold/v1/task.proto\"G\n\x12NextAttemptRequest\x12\x1e\n\x10protocol_version\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x11\n\x03pid\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\"\xf7\x02\n\x13NextAttemptResponse\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61ttempt\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tbehaviour\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12,\n\x05input\x18\x05 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x03\x12.\n\x07session\x18\x06 \x01(\x0b\x32\x17.hundredfold.v1.SessionB\x04\xe2\x41\x01\x03\x12\x31\n\ncheckpoint\x18\x07 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x03\x12\x1f\n\x11max_payload_bytes\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x65vent_quota\x18\t \x01(\rB\x04\xe2\x41\x01\x03\x12\x37\n\x0eremaining_time\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\"B\n\x11\x45mitEventsRequest\x12-\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.hundredfold.v1.EmittedB\x04\xe2\x41\x01\x02\"K\n\x12\x45mitEventsResponse\x12\x35\n\x0cmin_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\"J\n\x15SaveCheckpointRequest\x12\x31\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x02\"\x18\n\x16SaveCheckpointResponse\"\xee\x01\n\x16\x43ompleteAttemptRequest\x12-\n\x06result\x18\x01 \x01(\x0b\x32\x17.hundredfold.v1.PayloadB\x04\xe2\x41\x01\x02\x12;\n\x0esession_writes\x18\x02 \x01(\x0b\x32\x1d.hundredfold.v1.SessionWritesB\x04\xe2\x41\x01\x01\x12-\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x17.hundredfold.v1.EmittedB\x04\xe2\x41\x01\x01\x12\x39\n\rmemory_writes\x18\x04 \x03(\x0b\x32\x1c.hundredfold.v1.MemoryWritesB\x04\xe2\x41\x01\x01\">\n\x12ReadSessionRequest\x12\x13\n\x05\x61\x66ter\x18\x01 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x13\n\x05limit\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\"G\n\x13ReadSessionResponse\x12\x30\n\x05items\x18\x01 \x03(\x0b\x32\x1b.hundredfold.v1.SessionItemB\x04\xe2\x41\x01\x03\"P\n\x10\x46indItemsRequest\x12\x13\n\x05query\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05limit\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x12\n\x04role\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"E\n\x11\x46indItemsResponse\x12\x30\n\x05items\x18\x01 \x03(\x0b\x32\x1b.hundredfold.v1.SessionItemB\x04\xe2\x41\x01\x03\"*\n\x14GetCollectionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"M\n\x15GetCollectionResponse\x12\x34\n\ncollection\x18\x01 \x01(\x0b\x32\x1a.hundredfold.v1.CollectionB\x04\xe2\x41\x01\x03\"E\n\x11\x46indMemoryRequest\x12\x30\n\x05query\x18\x01 \x01(\x0b\x32\x1b.hundredfold.v1.MemoryQueryB\x04\xe2\x41\x01\x02\"H\n\x12\x46indMemoryResponse\x12\x32\n\x07matches\x18\x01 \x03(\x0b\x32\x1b.hundredfold.v1.MemoryMatchB\x04\xe2\x41\x01\x03\"\x19\n\x17\x43ompleteAttemptResponse\"s\n\x12\x46\x61ilAttemptRequest\x12.\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x17.hundredfold.v1.FailureB\x04\xe2\x41\x01\x02\x12-\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x17.hundredfold.v1.EmittedB\x04\xe2\x41\x01\x01\"\x15\n\x13\x46\x61ilAttemptResponse2\xb6\x06\n\rWorkerService\x12V\n\x0bNextAttempt\x12\".hundredfold.v1.NextAttemptRequest\x1a#.hundredfold.v1.NextAttemptResponse\x12S\n\nEmitEvents\x12!.hundredfold.v1.EmitEventsRequest\x1a\".hundredfold.v1.EmitEventsResponse\x12_\n\x0eSaveCheckpoint\x12%.hundredfold.v1.SaveCheckpointRequest\x1a&.hundredfold.v1.SaveCheckpointResponse\x12V\n\x0bReadSession\x12\".hundredfold.v1.ReadSessionRequest\x1a#.hundredfold.v1.ReadSessionResponse\x12P\n\tFindItems\x12 .hundredfold.v1.FindItemsRequest\x1a!.hundredfold.v1.FindItemsResponse\x12\\\n\rGetCollection\x12$.hundredfold.v1.GetCollectionRequest\x1a%.hundredfold.v1.GetCollectionResponse\x12S\n\nFindMemory\x12!.hundredfold.v1.FindMemoryRequest\x1a\".hundredfold.v1.FindMemoryResponse\x12\x62\n\x0f\x43ompleteAttempt\x12&.hundredfold.v1.CompleteAttemptRequest\x1a\'.hundredfold.v1.CompleteAttemptResponse\x12V\n\x0b\x46\x61ilAttempt\x12\".hundredfold.v1.FailAttemptRequest\x1a#.hundredfold.v1.FailAttemptResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -73,30 +74,70 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMPLETEATTEMPTREQUEST'].fields_by_name['session_writes']._serialized_options = b'\342A\001\001'
   _globals['_COMPLETEATTEMPTREQUEST'].fields_by_name['events']._loaded_options = None
   _globals['_COMPLETEATTEMPTREQUEST'].fields_by_name['events']._serialized_options = b'\342A\001\001'
+  _globals['_COMPLETEATTEMPTREQUEST'].fields_by_name['memory_writes']._loaded_options = None
+  _globals['_COMPLETEATTEMPTREQUEST'].fields_by_name['memory_writes']._serialized_options = b'\342A\001\001'
+  _globals['_READSESSIONREQUEST'].fields_by_name['after']._loaded_options = None
+  _globals['_READSESSIONREQUEST'].fields_by_name['after']._serialized_options = b'\342A\001\001'
+  _globals['_READSESSIONREQUEST'].fields_by_name['limit']._loaded_options = None
+  _globals['_READSESSIONREQUEST'].fields_by_name['limit']._serialized_options = b'\342A\001\001'
+  _globals['_READSESSIONRESPONSE'].fields_by_name['items']._loaded_options = None
+  _globals['_READSESSIONRESPONSE'].fields_by_name['items']._serialized_options = b'\342A\001\003'
+  _globals['_FINDITEMSREQUEST'].fields_by_name['query']._loaded_options = None
+  _globals['_FINDITEMSREQUEST'].fields_by_name['query']._serialized_options = b'\342A\001\002'
+  _globals['_FINDITEMSREQUEST'].fields_by_name['limit']._loaded_options = None
+  _globals['_FINDITEMSREQUEST'].fields_by_name['limit']._serialized_options = b'\342A\001\001'
+  _globals['_FINDITEMSREQUEST'].fields_by_name['role']._loaded_options = None
+  _globals['_FINDITEMSREQUEST'].fields_by_name['role']._serialized_options = b'\342A\001\001'
+  _globals['_FINDITEMSRESPONSE'].fields_by_name['items']._loaded_options = None
+  _globals['_FINDITEMSRESPONSE'].fields_by_name['items']._serialized_options = b'\342A\001\003'
+  _globals['_GETCOLLECTIONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETCOLLECTIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
+  _globals['_GETCOLLECTIONRESPONSE'].fields_by_name['collection']._loaded_options = None
+  _globals['_GETCOLLECTIONRESPONSE'].fields_by_name['collection']._serialized_options = b'\342A\001\003'
+  _globals['_FINDMEMORYREQUEST'].fields_by_name['query']._loaded_options = None
+  _globals['_FINDMEMORYREQUEST'].fields_by_name['query']._serialized_options = b'\342A\001\002'
+  _globals['_FINDMEMORYRESPONSE'].fields_by_name['matches']._loaded_options = None
+  _globals['_FINDMEMORYRESPONSE'].fields_by_name['matches']._serialized_options = b'\342A\001\003'
   _globals['_FAILATTEMPTREQUEST'].fields_by_name['failure']._loaded_options = None
   _globals['_FAILATTEMPTREQUEST'].fields_by_name['failure']._serialized_options = b'\342A\001\002'
   _globals['_FAILATTEMPTREQUEST'].fields_by_name['events']._loaded_options = None
   _globals['_FAILATTEMPTREQUEST'].fields_by_name['events']._serialized_options = b'\342A\001\001'
-  _globals['_NEXTATTEMPTREQUEST']._serialized_start=237
-  _globals['_NEXTATTEMPTREQUEST']._serialized_end=308
-  _globals['_NEXTATTEMPTRESPONSE']._serialized_start=311
-  _globals['_NEXTATTEMPTRESPONSE']._serialized_end=686
-  _globals['_EMITEVENTSREQUEST']._serialized_start=688
-  _globals['_EMITEVENTSREQUEST']._serialized_end=754
-  _globals['_EMITEVENTSRESPONSE']._serialized_start=756
-  _globals['_EMITEVENTSRESPONSE']._serialized_end=831
-  _globals['_SAVECHECKPOINTREQUEST']._serialized_start=833
-  _globals['_SAVECHECKPOINTREQUEST']._serialized_end=907
-  _globals['_SAVECHECKPOINTRESPONSE']._serialized_start=909
-  _globals['_SAVECHECKPOINTRESPONSE']._serialized_end=933
-  _globals['_COMPLETEATTEMPTREQUEST']._serialized_start=936
-  _globals['_COMPLETEATTEMPTREQUEST']._serialized_end=1115
-  _globals['_COMPLETEATTEMPTRESPONSE']._serialized_start=1117
-  _globals['_COMPLETEATTEMPTRESPONSE']._serialized_end=1142
-  _globals['_FAILATTEMPTREQUEST']._serialized_start=1144
-  _globals['_FAILATTEMPTREQUEST']._serialized_end=1259
-  _globals['_FAILATTEMPTRESPONSE']._serialized_start=1261
-  _globals['_FAILATTEMPTRESPONSE']._serialized_end=1282
-  _globals['_WORKERSERVICE']._serialized_start=1285
-  _globals['_WORKERSERVICE']._serialized_end=1758
+  _globals['_NEXTATTEMPTREQUEST']._serialized_start=266
+  _globals['_NEXTATTEMPTREQUEST']._serialized_end=337
+  _globals['_NEXTATTEMPTRESPONSE']._serialized_start=340
+  _globals['_NEXTATTEMPTRESPONSE']._serialized_end=715
+  _globals['_EMITEVENTSREQUEST']._serialized_start=717
+  _globals['_EMITEVENTSREQUEST']._serialized_end=783
+  _globals['_EMITEVENTSRESPONSE']._serialized_start=785
+  _globals['_EMITEVENTSRESPONSE']._serialized_end=860
+  _globals['_SAVECHECKPOINTREQUEST']._serialized_start=862
+  _globals['_SAVECHECKPOINTREQUEST']._serialized_end=936
+  _globals['_SAVECHECKPOINTRESPONSE']._serialized_start=938
+  _globals['_SAVECHECKPOINTRESPONSE']._serialized_end=962
+  _globals['_COMPLETEATTEMPTREQUEST']._serialized_start=965
+  _globals['_COMPLETEATTEMPTREQUEST']._serialized_end=1203
+  _globals['_READSESSIONREQUEST']._serialized_start=1205
+  _globals['_READSESSIONREQUEST']._serialized_end=1267
+  _globals['_READSESSIONRESPONSE']._serialized_start=1269
+  _globals['_READSESSIONRESPONSE']._serialized_end=1340
+  _globals['_FINDITEMSREQUEST']._serialized_start=1342
+  _globals['_FINDITEMSREQUEST']._serialized_end=1422
+  _globals['_FINDITEMSRESPONSE']._serialized_start=1424
+  _globals['_FINDITEMSRESPONSE']._serialized_end=1493
+  _globals['_GETCOLLECTIONREQUEST']._serialized_start=1495
+  _globals['_GETCOLLECTIONREQUEST']._serialized_end=1537
+  _globals['_GETCOLLECTIONRESPONSE']._serialized_start=1539
+  _globals['_GETCOLLECTIONRESPONSE']._serialized_end=1616
+  _globals['_FINDMEMORYREQUEST']._serialized_start=1618
+  _globals['_FINDMEMORYREQUEST']._serialized_end=1687
+  _globals['_FINDMEMORYRESPONSE']._serialized_start=1689
+  _globals['_FINDMEMORYRESPONSE']._serialized_end=1761
+  _globals['_COMPLETEATTEMPTRESPONSE']._serialized_start=1763
+  _globals['_COMPLETEATTEMPTRESPONSE']._serialized_end=1788
+  _globals['_FAILATTEMPTREQUEST']._serialized_start=1790
+  _globals['_FAILATTEMPTREQUEST']._serialized_end=1905
+  _globals['_FAILATTEMPTRESPONSE']._serialized_start=1907
+  _globals['_FAILATTEMPTRESPONSE']._serialized_end=1928
+  _globals['_WORKERSERVICE']._serialized_start=1931
+  _globals['_WORKERSERVICE']._serialized_end=2753
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from hundredfold.v1 import attempt_pb2 as _attempt_pb2
+from hundredfold.v1 import memory_pb2 as _memory_pb2
 from hundredfold.v1 import payload_pb2 as _payload_pb2
 from hundredfold.v1 import session_pb2 as _session_pb2
 from hundredfold.v1 import task_pb2 as _task_pb2
@@ -219,6 +220,7 @@ class CompleteAttemptRequest(_message.Message):
     RESULT_FIELD_NUMBER: _builtins.int
     SESSION_WRITES_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
+    MEMORY_WRITES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def result(self) -> _payload_pb2.Payload:
         """What the behaviour returned."""
@@ -231,20 +233,223 @@ class CompleteAttemptRequest(_message.Message):
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_task_pb2.Emitted]:
         """Events not flushed yet."""
 
+    @_builtins.property
+    def memory_writes(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.MemoryWrites]:
+        """What to write to collections; at most one for each."""
+
     def __init__(
         self,
         *,
         result: _payload_pb2.Payload | None = ...,
         session_writes: _session_pb2.SessionWrites | None = ...,
         events: _abc.Iterable[_task_pb2.Emitted] | None = ...,
+        memory_writes: _abc.Iterable[_memory_pb2.MemoryWrites] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result", "session_writes", b"session_writes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "result", b"result", "session_writes", b"session_writes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "memory_writes", b"memory_writes", "result", b"result", "session_writes", b"session_writes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CompleteAttemptRequest: _TypeAlias = CompleteAttemptRequest  # noqa: Y015
+
+@_typing.final
+class ReadSessionRequest(_message.Message):
+    """Request of `ReadSession`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    after: _builtins.int
+    """Only items with a higher number."""
+    limit: _builtins.int
+    """Most items to return, from 1 to 10,000; 0 means 1,000."""
+    def __init__(
+        self,
+        *,
+        after: _builtins.int = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadSessionRequest: _TypeAlias = ReadSessionRequest  # noqa: Y015
+
+@_typing.final
+class ReadSessionResponse(_message.Message):
+    """Answer of `ReadSession`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[_session_pb2.SessionItem]:
+        """Items, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[_session_pb2.SessionItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadSessionResponse: _TypeAlias = ReadSessionResponse  # noqa: Y015
+
+@_typing.final
+class FindItemsRequest(_message.Message):
+    """Request of `FindItems`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    query: _builtins.str
+    """Words; an item must have all of them, in whatever case."""
+    limit: _builtins.int
+    """Most items to return, from 1 to 1,000; 0 means 20."""
+    role: _builtins.str
+    """Only items of this role; empty for all."""
+    def __init__(
+        self,
+        *,
+        query: _builtins.str = ...,
+        limit: _builtins.int = ...,
+        role: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "query", b"query", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindItemsRequest: _TypeAlias = FindItemsRequest  # noqa: Y015
+
+@_typing.final
+class FindItemsResponse(_message.Message):
+    """Answer of `FindItems`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[_session_pb2.SessionItem]:
+        """Items, newest first."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[_session_pb2.SessionItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindItemsResponse: _TypeAlias = FindItemsResponse  # noqa: Y015
+
+@_typing.final
+class GetCollectionRequest(_message.Message):
+    """Request of `GetCollection`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCollectionRequest: _TypeAlias = GetCollectionRequest  # noqa: Y015
+
+@_typing.final
+class GetCollectionResponse(_message.Message):
+    """Answer of `GetCollection`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def collection(self) -> _memory_pb2.Collection:
+        """The collection."""
+
+    def __init__(
+        self,
+        *,
+        collection: _memory_pb2.Collection | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCollectionResponse: _TypeAlias = GetCollectionResponse  # noqa: Y015
+
+@_typing.final
+class FindMemoryRequest(_message.Message):
+    """Request of `FindMemory`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def query(self) -> _memory_pb2.MemoryQuery:
+        """What is searched for."""
+
+    def __init__(
+        self,
+        *,
+        query: _memory_pb2.MemoryQuery | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindMemoryRequest: _TypeAlias = FindMemoryRequest  # noqa: Y015
+
+@_typing.final
+class FindMemoryResponse(_message.Message):
+    """Answer of `FindMemory`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MATCHES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def matches(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.MemoryMatch]:
+        """What was found, the nearest first."""
+
+    def __init__(
+        self,
+        *,
+        matches: _abc.Iterable[_memory_pb2.MemoryMatch] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["matches", b"matches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindMemoryResponse: _TypeAlias = FindMemoryResponse  # noqa: Y015
 
 @_typing.final
 class CompleteAttemptResponse(_message.Message):

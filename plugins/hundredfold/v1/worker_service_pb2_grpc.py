@@ -61,6 +61,26 @@ class WorkerServiceStub:
                 request_serializer=hundredfold_dot_v1_dot_worker__service__pb2.SaveCheckpointRequest.SerializeToString,
                 response_deserializer=hundredfold_dot_v1_dot_worker__service__pb2.SaveCheckpointResponse.FromString,
                 _registered_method=True)
+        self.ReadSession = channel.unary_unary(
+                '/hundredfold.v1.WorkerService/ReadSession',
+                request_serializer=hundredfold_dot_v1_dot_worker__service__pb2.ReadSessionRequest.SerializeToString,
+                response_deserializer=hundredfold_dot_v1_dot_worker__service__pb2.ReadSessionResponse.FromString,
+                _registered_method=True)
+        self.FindItems = channel.unary_unary(
+                '/hundredfold.v1.WorkerService/FindItems',
+                request_serializer=hundredfold_dot_v1_dot_worker__service__pb2.FindItemsRequest.SerializeToString,
+                response_deserializer=hundredfold_dot_v1_dot_worker__service__pb2.FindItemsResponse.FromString,
+                _registered_method=True)
+        self.GetCollection = channel.unary_unary(
+                '/hundredfold.v1.WorkerService/GetCollection',
+                request_serializer=hundredfold_dot_v1_dot_worker__service__pb2.GetCollectionRequest.SerializeToString,
+                response_deserializer=hundredfold_dot_v1_dot_worker__service__pb2.GetCollectionResponse.FromString,
+                _registered_method=True)
+        self.FindMemory = channel.unary_unary(
+                '/hundredfold.v1.WorkerService/FindMemory',
+                request_serializer=hundredfold_dot_v1_dot_worker__service__pb2.FindMemoryRequest.SerializeToString,
+                response_deserializer=hundredfold_dot_v1_dot_worker__service__pb2.FindMemoryResponse.FromString,
+                _registered_method=True)
         self.CompleteAttempt = channel.unary_unary(
                 '/hundredfold.v1.WorkerService/CompleteAttempt',
                 request_serializer=hundredfold_dot_v1_dot_worker__service__pb2.CompleteAttemptRequest.SerializeToString,
@@ -121,15 +141,51 @@ class WorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadSession(self, request, context):
+        """Returns items of the task's session, as they are now. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindItems(self, request, context):
+        """Returns the items of the task's session that have every word of a query,
+        the newest first. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCollection(self, request, context):
+        """Returns a collection that the task's tenant may use. Idempotent.
+
+        `NOT_FOUND`: there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindMemory(self, request, context):
+        """Returns the records of such a collection nearest to a vector, the nearest
+        first. Idempotent.
+
+        `NOT_FOUND`: there is no such collection. `INVALID_ARGUMENT`: the field is
+        named. `UNIMPLEMENTED`: the store cannot search.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CompleteAttempt(self, request, context):
-        """Records the result and the session writes in one commit; the task is then
-        SUCCEEDED.
+        """Records the result, the session writes and the memory writes in one commit;
+        the task is then SUCCEEDED.
 
         Idempotent: a repetition with the same result answers OK, another result
         is `ABORTED`.
 
-        `INVALID_ARGUMENT`: the result, an event, or all session writes together
-        are larger than `max_payload_bytes`; the task has failed with that.
+        `INVALID_ARGUMENT`: the result, an event, all session writes together or
+        all memory writes together are larger than `max_payload_bytes`, or memory
+        writes do not fit their collection; the task has failed with that.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,6 +218,26 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.SaveCheckpoint,
                     request_deserializer=hundredfold_dot_v1_dot_worker__service__pb2.SaveCheckpointRequest.FromString,
                     response_serializer=hundredfold_dot_v1_dot_worker__service__pb2.SaveCheckpointResponse.SerializeToString,
+            ),
+            'ReadSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadSession,
+                    request_deserializer=hundredfold_dot_v1_dot_worker__service__pb2.ReadSessionRequest.FromString,
+                    response_serializer=hundredfold_dot_v1_dot_worker__service__pb2.ReadSessionResponse.SerializeToString,
+            ),
+            'FindItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindItems,
+                    request_deserializer=hundredfold_dot_v1_dot_worker__service__pb2.FindItemsRequest.FromString,
+                    response_serializer=hundredfold_dot_v1_dot_worker__service__pb2.FindItemsResponse.SerializeToString,
+            ),
+            'GetCollection': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCollection,
+                    request_deserializer=hundredfold_dot_v1_dot_worker__service__pb2.GetCollectionRequest.FromString,
+                    response_serializer=hundredfold_dot_v1_dot_worker__service__pb2.GetCollectionResponse.SerializeToString,
+            ),
+            'FindMemory': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindMemory,
+                    request_deserializer=hundredfold_dot_v1_dot_worker__service__pb2.FindMemoryRequest.FromString,
+                    response_serializer=hundredfold_dot_v1_dot_worker__service__pb2.FindMemoryResponse.SerializeToString,
             ),
             'CompleteAttempt': grpc.unary_unary_rpc_method_handler(
                     servicer.CompleteAttempt,
@@ -267,6 +343,114 @@ class WorkerService:
             '/hundredfold.v1.WorkerService/SaveCheckpoint',
             hundredfold_dot_v1_dot_worker__service__pb2.SaveCheckpointRequest.SerializeToString,
             hundredfold_dot_v1_dot_worker__service__pb2.SaveCheckpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hundredfold.v1.WorkerService/ReadSession',
+            hundredfold_dot_v1_dot_worker__service__pb2.ReadSessionRequest.SerializeToString,
+            hundredfold_dot_v1_dot_worker__service__pb2.ReadSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hundredfold.v1.WorkerService/FindItems',
+            hundredfold_dot_v1_dot_worker__service__pb2.FindItemsRequest.SerializeToString,
+            hundredfold_dot_v1_dot_worker__service__pb2.FindItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCollection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hundredfold.v1.WorkerService/GetCollection',
+            hundredfold_dot_v1_dot_worker__service__pb2.GetCollectionRequest.SerializeToString,
+            hundredfold_dot_v1_dot_worker__service__pb2.GetCollectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindMemory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hundredfold.v1.WorkerService/FindMemory',
+            hundredfold_dot_v1_dot_worker__service__pb2.FindMemoryRequest.SerializeToString,
+            hundredfold_dot_v1_dot_worker__service__pb2.FindMemoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

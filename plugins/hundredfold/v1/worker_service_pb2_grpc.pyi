@@ -66,15 +66,34 @@ class WorkerServiceStub:
 
     `INVALID_ARGUMENT`: it is larger than `max_payload_bytes`.
     """
+    ReadSession: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ReadSessionRequest, _worker_service_pb2.ReadSessionResponse]
+    """Returns items of the task's session, as they are now. Idempotent."""
+    FindItems: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.FindItemsRequest, _worker_service_pb2.FindItemsResponse]
+    """Returns the items of the task's session that have every word of a query,
+    the newest first. Idempotent.
+    """
+    GetCollection: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.GetCollectionRequest, _worker_service_pb2.GetCollectionResponse]
+    """Returns a collection that the task's tenant may use. Idempotent.
+
+    `NOT_FOUND`: there is none.
+    """
+    FindMemory: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.FindMemoryRequest, _worker_service_pb2.FindMemoryResponse]
+    """Returns the records of such a collection nearest to a vector, the nearest
+    first. Idempotent.
+
+    `NOT_FOUND`: there is no such collection. `INVALID_ARGUMENT`: the field is
+    named. `UNIMPLEMENTED`: the store cannot search.
+    """
     CompleteAttempt: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.CompleteAttemptRequest, _worker_service_pb2.CompleteAttemptResponse]
-    """Records the result and the session writes in one commit; the task is then
-    SUCCEEDED.
+    """Records the result, the session writes and the memory writes in one commit;
+    the task is then SUCCEEDED.
 
     Idempotent: a repetition with the same result answers OK, another result
     is `ABORTED`.
 
-    `INVALID_ARGUMENT`: the result, an event, or all session writes together
-    are larger than `max_payload_bytes`; the task has failed with that.
+    `INVALID_ARGUMENT`: the result, an event, all session writes together or
+    all memory writes together are larger than `max_payload_bytes`, or memory
+    writes do not fit their collection; the task has failed with that.
     """
     FailAttempt: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.FailAttemptRequest, _worker_service_pb2.FailAttemptResponse]
     """Records that the behaviour failed. Idempotent.
@@ -121,15 +140,34 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
 
     `INVALID_ARGUMENT`: it is larger than `max_payload_bytes`.
     """
+    ReadSession: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ReadSessionRequest, _worker_service_pb2.ReadSessionResponse]  # type: ignore[assignment]
+    """Returns items of the task's session, as they are now. Idempotent."""
+    FindItems: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.FindItemsRequest, _worker_service_pb2.FindItemsResponse]  # type: ignore[assignment]
+    """Returns the items of the task's session that have every word of a query,
+    the newest first. Idempotent.
+    """
+    GetCollection: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.GetCollectionRequest, _worker_service_pb2.GetCollectionResponse]  # type: ignore[assignment]
+    """Returns a collection that the task's tenant may use. Idempotent.
+
+    `NOT_FOUND`: there is none.
+    """
+    FindMemory: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.FindMemoryRequest, _worker_service_pb2.FindMemoryResponse]  # type: ignore[assignment]
+    """Returns the records of such a collection nearest to a vector, the nearest
+    first. Idempotent.
+
+    `NOT_FOUND`: there is no such collection. `INVALID_ARGUMENT`: the field is
+    named. `UNIMPLEMENTED`: the store cannot search.
+    """
     CompleteAttempt: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.CompleteAttemptRequest, _worker_service_pb2.CompleteAttemptResponse]  # type: ignore[assignment]
-    """Records the result and the session writes in one commit; the task is then
-    SUCCEEDED.
+    """Records the result, the session writes and the memory writes in one commit;
+    the task is then SUCCEEDED.
 
     Idempotent: a repetition with the same result answers OK, another result
     is `ABORTED`.
 
-    `INVALID_ARGUMENT`: the result, an event, or all session writes together
-    are larger than `max_payload_bytes`; the task has failed with that.
+    `INVALID_ARGUMENT`: the result, an event, all session writes together or
+    all memory writes together are larger than `max_payload_bytes`, or memory
+    writes do not fit their collection; the task has failed with that.
     """
     FailAttempt: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.FailAttemptRequest, _worker_service_pb2.FailAttemptResponse]  # type: ignore[assignment]
     """Records that the behaviour failed. Idempotent.
@@ -193,19 +231,62 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ReadSession(
+        self,
+        request: _worker_service_pb2.ReadSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_service_pb2.ReadSessionResponse, _abc.Awaitable[_worker_service_pb2.ReadSessionResponse]]:
+        """Returns items of the task's session, as they are now. Idempotent."""
+
+    @_abc_1.abstractmethod
+    def FindItems(
+        self,
+        request: _worker_service_pb2.FindItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_service_pb2.FindItemsResponse, _abc.Awaitable[_worker_service_pb2.FindItemsResponse]]:
+        """Returns the items of the task's session that have every word of a query,
+        the newest first. Idempotent.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCollection(
+        self,
+        request: _worker_service_pb2.GetCollectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_service_pb2.GetCollectionResponse, _abc.Awaitable[_worker_service_pb2.GetCollectionResponse]]:
+        """Returns a collection that the task's tenant may use. Idempotent.
+
+        `NOT_FOUND`: there is none.
+        """
+
+    @_abc_1.abstractmethod
+    def FindMemory(
+        self,
+        request: _worker_service_pb2.FindMemoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_service_pb2.FindMemoryResponse, _abc.Awaitable[_worker_service_pb2.FindMemoryResponse]]:
+        """Returns the records of such a collection nearest to a vector, the nearest
+        first. Idempotent.
+
+        `NOT_FOUND`: there is no such collection. `INVALID_ARGUMENT`: the field is
+        named. `UNIMPLEMENTED`: the store cannot search.
+        """
+
+    @_abc_1.abstractmethod
     def CompleteAttempt(
         self,
         request: _worker_service_pb2.CompleteAttemptRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.CompleteAttemptResponse, _abc.Awaitable[_worker_service_pb2.CompleteAttemptResponse]]:
-        """Records the result and the session writes in one commit; the task is then
-        SUCCEEDED.
+        """Records the result, the session writes and the memory writes in one commit;
+        the task is then SUCCEEDED.
 
         Idempotent: a repetition with the same result answers OK, another result
         is `ABORTED`.
 
-        `INVALID_ARGUMENT`: the result, an event, or all session writes together
-        are larger than `max_payload_bytes`; the task has failed with that.
+        `INVALID_ARGUMENT`: the result, an event, all session writes together or
+        all memory writes together are larger than `max_payload_bytes`, or memory
+        writes do not fit their collection; the task has failed with that.
         """
 
     @_abc_1.abstractmethod

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from hundredfold.errors import StoreUnreachable
 from hundredfold.v1 import attempt_pb2, policy_pb2, task_pb2
 from hundredfold.v1 import coordinator_service_pb2 as pb
 from hundredfold_coordinator.core import effects, events, lifecycle
@@ -108,6 +109,7 @@ def test_a_gate_is_explained(house: "Core", gate: str) -> None:
     [
         ("DRAINING", "the coordinator is stopping; the next one starts it"),
         ("STORE_FULL", "the store is full; the room that is left is kept for what runs"),
+        ("STORE_UNREACHABLE", "the store does not answer: refused"),
         ("SUSPECT", "it was there 2 times when its host was lost"),
     ],
 )
@@ -116,6 +118,8 @@ def test_a_gate_that_closes_behind_a_task_is_explained(core: "Core", gate: str, 
     record = core.state.tasks["t1"]
     if gate == "DRAINING":
         core.tell(events.DrainBegan, reply=None)
+    elif gate == "STORE_UNREACHABLE":
+        core.tell(events.StoreOutageChanged, error=StoreUnreachable("postgresql://h", "refused", 2))
     elif gate == "STORE_FULL":
         core.tell(events.StoreRoomChanged, full=True)
     else:
@@ -129,7 +133,7 @@ def test_a_gate_that_closes_behind_a_task_is_explained(core: "Core", gate: str, 
 
 def test_every_gate_has_its_sentence() -> None:
     gates = {name.removeprefix("GATE_KIND_") for name in task_pb2.GateKind.DESCRIPTOR.values_by_name} - {"UNSPECIFIED"}
-    assert gates == SENTENCES.keys() | {"DRAINING", "STORE_FULL", "SUSPECT"}
+    assert gates == SENTENCES.keys() | {"DRAINING", "STORE_FULL", "STORE_UNREACHABLE", "SUSPECT"}
 
 
 def test_who_waits_is_told_its_position_and_when_it_may_start(house: "Core") -> None:

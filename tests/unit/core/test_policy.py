@@ -31,6 +31,12 @@ def in_words(text: str) -> task_pb2.TaskSpec:
             "spec.schedule_to_start_timeout",
             "schedule_to_start_timeout { seconds: 9 } schedule_to_close_timeout { seconds: 8 }",
         ),
+        ("spec.tenant", f"tenant: '{'x' * 201}'"),
+        ("spec.tenant", r"tenant: 'a\nb'"),
+        ("spec.session", r"session: 'a\033[2Jb'"),
+        ("spec.session", r"session: 'a\000b'"),
+        ("spec.session_policy", "session_policy: 99"),
+        ("spec.session_policy", "session_policy: SESSION_POLICY_REJECT"),
         ("spec.not_before", "not_before { seconds: -5 }"),
         ("spec.not_before", "not_before { seconds: 1099511627776 }"),
         ("spec.not_before", "not_before { nanos: 1000000000 }"),
@@ -62,8 +68,15 @@ def test_what_is_out_of_range_is_refused_by_its_name(field: str, text: str) -> N
     assert caught.value.field == field
 
 
+def test_a_length_is_said_to_be_one() -> None:
+    with pytest.raises(InvalidArgument, match=r"`spec\.tenant` has 300 characters and may have 200"):
+        policy.check(task_pb2.TaskSpec(tenant="x" * 300))
+
+
 def test_what_is_in_range_is_let_through() -> None:
-    found = task_pb2.TaskSpec(priority=100)
+    policy.check(in_words("session_policy: SESSION_POLICY_ENQUEUE"))
+    policy.check(in_words("session: 's' session_policy: SESSION_POLICY_REJECT"))
+    found = task_pb2.TaskSpec(priority=100, tenant="Großkunde 1", session="x" * 200)
     found.retry.CopyFrom(Retry(max_attempts=5, causes={"crashed": 7}, non_retryable=(KeyError, "Odd")).message())
     found.limits.CopyFrom(Wish(wall_seconds=1.5, memory_bytes=1 << 30, processes=4).message())
     found.not_before.GetCurrentTime()
@@ -82,8 +95,8 @@ def filled(wish: Wish | None, declared: Wish | None, **retry: Any) -> task_pb2.T
 def test_the_task_comes_before_the_behaviour_and_that_before_the_coordinator() -> None:
     assert filled(None, None).limits == Wish(wall_seconds=60, processes=50).message()
     assert filled(None, Wish(wall_seconds=5)).limits == Wish(wall_seconds=5, processes=50).message()
-    both = filled(Wish(wall_seconds=7, memory_bytes=9), Wish(wall_seconds=5, memory_bytes=8, processes=3))
-    assert both.limits == Wish(wall_seconds=7, memory_bytes=9, processes=3).message()
+    both = filled(Wish(wall_seconds=7, memory_bytes=1 << 31), Wish(wall_seconds=5, memory_bytes=1 << 30, processes=3))
+    assert both.limits == Wish(wall_seconds=7, memory_bytes=1 << 31, processes=3).message()
 
 
 def test_a_coordinator_without_limits_sets_none() -> None:

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from hundredfold.v1 import memory_pb2 as _memory_pb2
 from hundredfold.v1 import task_pb2 as _task_pb2
 import builtins as _builtins
 import sys
@@ -367,6 +368,8 @@ class SessionRecord(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     ITEM_COUNT_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """How often the session was written."""
     item_count: _builtins.int
@@ -375,20 +378,92 @@ class SessionRecord(_message.Message):
     def state(self) -> _containers.ScalarMap[_builtins.str, _builtins.bytes]:
         """The key-value state: JSON text by key."""
 
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was last written."""
+
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionRequest]:
+        """The last hundred requests of clients that have written it."""
+
     def __init__(
         self,
         *,
         version: _builtins.int = ...,
         item_count: _builtins.int = ...,
         state: _abc.Mapping[_builtins.str, _builtins.bytes] | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        requests: _abc.Iterable[Global___SessionRequest] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_count", b"item_count", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_count", b"item_count", "requests", b"requests", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SessionRecord: _TypeAlias = SessionRecord  # noqa: Y015
+
+@_typing.final
+class SessionRequest(_message.Message):
+    """A request of a client that has written a session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Its request id."""
+    digest: _builtins.bytes
+    """SHA-256 of its content."""
+    version: _builtins.int
+    """The version that it made."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        digest: _builtins.bytes = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "request_id", b"request_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionRequest: _TypeAlias = SessionRequest  # noqa: Y015
+
+@_typing.final
+class VectorRecord(_message.Message):
+    """What the store holds under `vector/`: one record of a collection."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: _builtins.int
+    DISTANCE_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    collection: _builtins.str
+    """The collection."""
+    distance: _memory_pb2.Distance.ValueType
+    """How far apart its vectors are."""
+    @_builtins.property
+    def record(self) -> _memory_pb2.MemoryRecord:
+        """The record."""
+
+    def __init__(
+        self,
+        *,
+        collection: _builtins.str = ...,
+        distance: _memory_pb2.Distance.ValueType = ...,
+        record: _memory_pb2.MemoryRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "distance", b"distance", "record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VectorRecord: _TypeAlias = VectorRecord  # noqa: Y015
 
 @_typing.final
 class FootprintRecord(_message.Message):

@@ -30,7 +30,6 @@ SET default_transaction_isolation = 'read committed';
 SET statement_timeout = '60s';
 SET lock_timeout = '8s';
 SET idle_in_transaction_session_timeout = '60s';
-SET bytea_output = 'hex';
 SET client_encoding = 'UTF8';
 SET client_min_messages = warning;
 SET jit = off;

@@ -56,7 +56,7 @@ class Index:
         while rows := self._line.ask(stale, (self.prefix, after, *bounds, _PAGE)):
             findings = Findings()
             for key, value, version in rows:
-                findings.add(key, version, self.extract(value))
+                findings.add(key, version, value, self.extract)
             parameters = (findings.keys, integers(findings.places), *findings.parameters()[1:])
             self._line.ask(_EMBED, (findings.gone, *parameters))
             after = rows[-1][0]

@@ -22,9 +22,10 @@ _BREADTH_NARROWED: Final = 200
 """How many a graph is asked for at a time; most of them do not fit when the search is narrowed."""
 
 _COLLECTIONS: Final = """
-SELECT c.id, c.distance, (
+SELECT c.id, c.distance, CASE WHEN c.id = ANY (%s::bigint[]) THEN {few} ELSE (
     SELECT count(*) FROM (SELECT FROM hundredfold.embedding WHERE {candidates} LIMIT {few}) AS counted
-), set_config('hnsw.ef_search', {breadth}, false) FROM hundredfold.collection c WHERE c.name = %b AND c.dimension = %b
+) END, set_config('hnsw.ef_search', {breadth}, false)
+FROM hundredfold.collection c WHERE c.name = %b AND c.dimension = %b
 """
 _NEAREST: Final = """
 SELECT key, vector {operator} {wanted} FROM hundredfold.embedding WHERE {candidates} ORDER BY {order} LIMIT %b
@@ -42,15 +43,16 @@ class Search:
 
     def __init__(self, address: Address) -> None:
         self._line = Line(address, _greet)
+        self._large: set[int] = set()  # they are not counted again: one that has shrunk is only searched less exactly
 
     def nearest(self, collection: str, vector: bytes, limit: int, where: Mapping[str, str]) -> list[Hit]:
         """See `Searching.search`."""
         given = [integers(digests(collection, where))] if where else []
-        few, breadth = (_FEW_NARROWED, _BREADTH_NARROWED) if where else (_FEW, _BREADTH)
-        candidates = _NARROWED if where else _ALL.format(SQL("c.id"))
-        statement = SQL(_COLLECTIONS).format(candidates=candidates, few=Literal(few + 1), breadth=Literal(str(breadth)))
+        few = _FEW_NARROWED if where else _FEW
         hits: list[Hit] = []
-        for number, distance, count, _ in self._line.ask(statement, (*given, as_bytes(collection), len(vector) // 4)):
+        for number, distance, count in self._collections(collection, len(vector) // 4, few, given):
+            if count > few and not where:
+                self._large.add(number)
             graph = Graph(number, Distance(distance), len(vector) // 4)
             found: list[Hit] = []
             if count > few and graph.can_be:
@@ -61,6 +63,17 @@ class Search:
     def close(self) -> None:
         """Close the connection. Idempotent."""
         self._line.close()
+
+    def _collections(self, name: str, dimension: int, few: int, given: Sequence[str]) -> list[tuple[int, str, int]]:
+        """Return the collections of a name, and of how many candidates each has whether they are more than a few."""
+        statement = SQL(_COLLECTIONS).format(
+            candidates=_NARROWED if given else _ALL.format(SQL("c.id")),
+            few=Literal(few + 1),
+            breadth=Literal(str(_BREADTH_NARROWED if given else _BREADTH)),
+        )
+        known = integers(() if given else self._large)
+        rows = self._line.ask(statement, (known, *given, as_bytes(name), dimension))
+        return [(number, distance, count) for number, distance, count, _breadth in rows]
 
     def _ask(self, graph: Graph, vector: bytes, limit: int, given: Sequence[str], *, exactly: bool) -> list[Hit]:
         """Return the nearest; `exactly` looks at all of them, even if there is a graph."""

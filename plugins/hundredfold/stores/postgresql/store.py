@@ -117,6 +117,11 @@ class PostgresqlStore:
 
     def index(self, prefix: bytes, extract: Extract) -> None:
         """See `Searching.index`."""
+        if not self.capabilities.vectors:
+            problem = "it has no pgvector 0.8 or newer; install it on the server, then CREATE EXTENSION vector"
+            raise StoreUnavailable(url=self.url, problem=problem)
+        if self._index:
+            self._index.close()
         self._index = Index(self._address, self._line, prefix, extract)
         self._index.fill()
 

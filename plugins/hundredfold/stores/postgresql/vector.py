@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Final
 
 from hundredfold.stores.postgresql.parcel import DELETE, PUT, Parcel, integers
-from hundredfold.stores.search import Embedding, Extract
+from hundredfold.stores.search import Extract
 
 LONGEST: Final = 16_000
 """Most dimensions that pgvector stores."""
@@ -46,9 +46,13 @@ class Findings:
     vectors: list[Vector] = field(default_factory=list)
     metadata: list[str] = field(default_factory=list)
 
-    def add(self, key: bytes, place: int, found: Embedding) -> None:
-        """Add what was extracted of a record; one whose vector is none can be found by no search."""
-        numbers = array("f", found.vector)
+    def add(self, key: bytes, place: int, value: bytes, extract: Extract) -> None:
+        """Add what is to be found of a record; if that is nothing, no search finds it, and nobody is harmed."""
+        try:
+            found = extract(value)
+            numbers = array("f", found.vector)
+        except Exception:  # noqa: BLE001  # a commit may be about to be refused, and is not to fail for what is derived
+            numbers = array("f")
         if not 0 < len(numbers) <= LONGEST or not all(map(math.isfinite, numbers)):
             self.gone.append(key)
             return
@@ -75,7 +79,7 @@ def find_all(parcel: Parcel, prefix: bytes, extract: Extract) -> Findings:
         if not key.startswith(prefix):
             continue
         if action == PUT:
-            findings.add(key, batch, extract(value))
+            findings.add(key, batch, value, extract)
         elif action == DELETE:
             findings.gone.append(key)
     return findings

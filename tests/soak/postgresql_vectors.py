@@ -5,11 +5,13 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
-from hundredfold.stores.contract import Batch, Store, Write
-from hundredfold.stores.search import Distance, Embedding, Searching
+from hundredfold.stores.contract import Batch, Write
+from hundredfold.stores.postgresql.store import PostgresqlStore
+from hundredfold.stores.search import Distance, Embedding
+from servers.postgresql import running_postgresql
 
 _DIMENSION: Final = 256
 _CLUSTERS: Final = 1_000
@@ -20,16 +22,12 @@ _PREFIX: Final = b"v/"
 _COLLECTION: Final = 'it\'s "all" of them'
 
 
-class SearchingStore(Store, Searching, Protocol):
-    """What is measured."""
-
-
-def vectors(directory: Path, n: int = 100_000, backend: str = "postgresql") -> dict[str, Any]:
+def postgresql(directory: Path, n: int = 100_000) -> dict[str, Any]:
     """Commit `n` vectors in clusters, wait for their index, and search for the ten nearest of others."""
     random = np.random.default_rng(1)
     centres = random.normal(size=(_CLUSTERS, _DIMENSION))
     stored, asked = (_clustered(random, centres, number) for number in (n, _QUERIES))
-    with _opened(backend, directory) as store:
+    with _opened(directory) as store:
         store.index(_PREFIX, _extract)
         began = time.perf_counter()
         commits = _load(store, stored)
@@ -41,7 +39,6 @@ def vectors(directory: Path, n: int = 100_000, backend: str = "postgresql") -> d
         added = _load(store, asked)
     return {
         "n": n,
-        "backend": backend,
         "load_s": round(loaded - began, 1),
         "commit_ms": _p50(commits),
         "index_s": round(calm - loaded, 1),
@@ -64,7 +61,7 @@ def _extract(value: bytes) -> Embedding:
     return Embedding(_COLLECTION, Distance.COSINE, value[8:], metadata)
 
 
-def _load(store: Store, many: Any) -> list[float]:
+def _load(store: PostgresqlStore, many: Any) -> list[float]:
     """Commit them, a hundred at a time; return the seconds of each commit."""
     seconds = []
     taken = len(store.scan(_PREFIX, limit=1, reverse=True)) and 1 << 40
@@ -81,9 +78,9 @@ def _load(store: Store, many: Any) -> list[float]:
     return seconds
 
 
-def _search(store: Searching, stored: Any, asked: Any, one_in: int = 1) -> dict[str, float]:
+def _search(store: PostgresqlStore, stored: Any, asked: Any, one_in: int = 1) -> dict[str, float]:
     """Return how much of the truth is found, and how long it takes; among all, or among one in so many."""
-    found = seconds = 0.0
+    found = 0.0
     times = []
     for number, vector in enumerate(asked):
         candidates = np.arange(number % one_in, len(stored), one_in)
@@ -97,7 +94,7 @@ def _search(store: Searching, stored: Any, asked: Any, one_in: int = 1) -> dict[
     return {"recall": round(found / len(asked), 4), "p50_ms": _p50(times), "p99_ms": _p50(times, 0.99)}
 
 
-def _until_indexed(store: SearchingStore, loaded: float) -> float:
+def _until_indexed(store: PostgresqlStore, loaded: float) -> float:
     """Wait until searches are several times as fast, or do not become so; return when that was."""
     began = time.perf_counter()
     some = store.scan(_PREFIX, limit=20)
@@ -121,18 +118,10 @@ def _p50(seconds: list[float], share: float = 0.5) -> float:
 
 
 @contextmanager
-def _opened(backend: str, directory: Path) -> Iterator[Any]:
-    if backend == "postgresql":
-        from hundredfold.stores.postgresql import open_store
-        from servers.postgresql import running_postgresql
-
-        with (
-            running_postgresql(str(directory), autovacuum="on", shared_buffers="128MB") as server,
-            closing(open_store(server.new_database())) as store,
-        ):
-            yield store
-    else:
-        from hundredfold.stores.sqlite import SqliteStore
-
-        with closing(SqliteStore(directory / "state.db")) as sqlite:
-            yield sqlite
+def _opened(directory: Path) -> Iterator[PostgresqlStore]:
+    directory.chmod(0o755)  # a server that refuses to run as root gets another user
+    with (
+        running_postgresql(str(directory), autovacuum="on", shared_buffers="128MB") as server,
+        closing(PostgresqlStore(server.new_database())) as store,
+    ):
+        yield store

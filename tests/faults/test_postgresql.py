@@ -19,7 +19,7 @@ from hundredfold.stores.postgresql import open_store
 from hundredfold.stores.postgresql.connection import Connection
 from hundredfold.stores.postgresql.failure import explain
 from hundredfold.stores.postgresql.store import PostgresqlStore
-from hundredfold.testing.coordinator import eventually
+from hundredfold.testing.coordinator import eventually, running_coordinator
 from servers.postgresql import PostgresqlServer, database_of, running_postgresql
 
 
@@ -45,11 +45,13 @@ class Proxy:
     Attributes:
         keeps_answers: an answer to what comes from now on is kept, and the connection cut.
         is_shut: nobody gets in.
+        requests: how often a client has sent something.
 
     """
 
     def __init__(self, directory: Path, server: PostgresqlServer) -> None:
         self.keeps_answers = self.is_shut = False
+        self.requests = 0
         self._target = str(server.directory / ".s.PGSQL.5432")
         self._open: list[socket.socket] = []
         self._listener = socket.socket(socket.AF_UNIX)
@@ -77,6 +79,7 @@ class Proxy:
     def _pass_on(self, source: socket.socket, target: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
+                self.requests += source is client
                 if self.keeps_answers and source is not client:
                     break
                 target.sendall(data)
@@ -229,6 +232,17 @@ def test_a_server_that_has_lost_commits_is_not_used(postgresql: PostgresqlServer
     store.close()
 
 
+def test_a_commit_is_one_round_trip(url: str, tmp_path: Path, proxy: Proxy) -> None:
+    with closing(PostgresqlStore(through(tmp_path, url))) as store:
+        lease = put(store, b"lease")
+        for round_ in range(20):
+            before = proxy.requests
+            batches = [Batch([Write(b"%d/%d" % (round_, n), b"v", ABSENT), Write(b"all", b"v")]) for n in range(50)]
+            assert len(store.commit(batches, Guard(b"lease", lease.version))) == 50
+            # The driver has a statement that comes again prepared once, and that is a round trip of its own.
+            assert round_ < 10 or proxy.requests - before == 1
+
+
 # Several openers ------------------------------------------------------------------------------------------------------
 
 
@@ -272,6 +286,14 @@ def test_versions_grow_whoever_is_given_them(url: str) -> None:
     with closing(PostgresqlStore(url)) as one, closing(PostgresqlStore(url)) as two:
         versions = [put(store, b"k").version for store in (one, two, two, one, two)]
         assert all(before < after for before, after in pairwise(versions))
+
+
+def test_a_coordinator_keeps_its_state_there(url: str, tmp_path: Path) -> None:
+    for number in (1, 2):
+        arguments = ["--store", url, "--command", "echo=cat"]
+        with running_coordinator(tmp_path / str(number), arguments=arguments) as process, process.client() as client:
+            assert list(client.map("echo", [{"number": number}])) == [{"number": number}]
+            assert len(list(client.list())) == number
 
 
 # What is wrong from the beginning -------------------------------------------------------------------------------------

@@ -1,0 +1,81 @@
+"""Sessions: what is written to one, by attempts with their results and by clients; and its end."""
+
+from typing import Final
+
+from hundredfold.errors import SessionBusy, SessionConflict, SessionRequestReused
+from hundredfold.internal.v1 import records_pb2
+from hundredfold.v1 import session_pb2
+
+from hundredfold_coordinator import keys
+from hundredfold_coordinator.core.events import SessionDeleted, SessionWritten
+from hundredfold_coordinator.core.state import AttemptId, State
+from hundredfold_coordinator.core.transaction import Transaction
+
+REQUESTS_KEPT: Final = 100
+"""How many requests of clients are recognised when they come again."""
+_CLIENT: Final[AttemptId] = ("", 0)
+
+
+def has_writes(writes: session_pb2.SessionWrites) -> bool:
+    """Whether there is anything to write."""
+    return bool(writes.append or writes.set or writes.delete)
+
+
+def comes_too_late(session: records_pb2.SessionRecord, writes: session_pb2.SessionWrites) -> bool:
+    """Whether somebody else has written since the session was read, and that matters."""
+    return session.version != writes.expected_version and not writes.merge
+
+
+def write_session(
+    tx: Transaction,
+    session_id: str,
+    session: records_pb2.SessionRecord,
+    writes: session_pb2.SessionWrites,
+    author: AttemptId = _CLIENT,
+) -> None:
+    """Write to a session; `session` is what the store has of it, and is what it will have."""
+    session.version += 1
+    session.update_time.FromNanoseconds(tx.now_ns)
+    for item in writes.append:
+        session.item_count += 1
+        item.number = session.item_count
+        item.task_id, item.attempt = author
+        item.create_time.FromNanoseconds(tx.now_ns)
+        tx.put(keys.item(session_id, session.item_count), item, new=True)
+    for key in writes.delete:
+        session.state.pop(key, None)
+    for key, value in writes.set.items():
+        session.state[key] = value
+    tx.put(keys.session(session_id), session)
+
+
+def write(_state: State, tx: Transaction, event: SessionWritten) -> None:
+    """Write to a session for a client, once for each request id."""
+    session, request = event.session, event.request
+    known = next((one for one in session.requests if one.request_id == request.request_id), None)
+    if request.request_id and known:
+        if known.digest == request.digest:
+            tx.reply(event.reply, known.version)
+        else:
+            tx.refuse(event.reply, SessionRequestReused(request.request_id, event.session_id))
+    elif comes_too_late(session, event.writes):
+        error = SessionConflict(event.session_id, session.version, event.writes.expected_version)
+        tx.refuse(event.reply, error)
+    else:
+        if request.request_id:
+            del session.requests[: len(session.requests) - REQUESTS_KEPT + 1]
+            session.requests.add(request_id=request.request_id, digest=request.digest, version=session.version + 1)
+        write_session(tx, event.session_id, session, event.writes)
+        tx.reply(event.reply, session.version)
+
+
+def delete(state: State, tx: Transaction, event: SessionDeleted) -> None:
+    """Delete a session that no task has or waits for."""
+    busy = next((task_id for task_id, one in state.tasks.items() if one.task.spec.session == event.session_id), None)
+    if busy:
+        tx.refuse(event.reply, SessionBusy(event.session_id, busy))
+        return
+    for number in range(1, event.session.item_count + 1):
+        tx.delete(keys.item(event.session_id, number))
+    tx.delete(keys.session(event.session_id))
+    tx.reply(event.reply)

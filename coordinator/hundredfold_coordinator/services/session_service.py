@@ -1,0 +1,130 @@
+"""`SessionService`: the memory that tasks share, for clients."""
+
+import base64
+import binascii
+import json
+from hashlib import sha256
+from typing import Any, Final
+
+from hundredfold.bounds import check_name
+from hundredfold.errors import InvalidArgument, PayloadTooLarge
+from hundredfold.internal.v1 import records_pb2
+from hundredfold.v1 import session_pb2, session_service_pb2_grpc
+from hundredfold.v1 import session_service_pb2 as pb
+
+from hundredfold_coordinator import keys
+from hundredfold_coordinator.core import events
+from hundredfold_coordinator.journal import Journal
+from hundredfold_coordinator.services.numbers import within
+from hundredfold_coordinator.sessions import Sessions, view
+from hundredfold_coordinator.storage import Storage
+
+MOST_ITEMS: Final = 10_000
+DEFAULT_ITEMS: Final = 1000
+MOST_FOUND: Final = 1000
+DEFAULT_FOUND: Final = 20
+_MOST_SESSIONS: Final = 1000
+_DEFAULT_SESSIONS: Final = 100
+
+
+class SessionService(session_service_pb2_grpc.SessionServiceServicer):
+    """See `proto/hundredfold/v1/session_service.proto`."""
+
+    def __init__(self, storage: Storage, journal: Journal, sessions: Sessions, max_payload_bytes: int) -> None:
+        self._storage = storage
+        self._journal = journal
+        self._sessions = sessions
+        self._max_payload_bytes = max_payload_bytes
+
+    async def GetSession(self, request: pb.GetSessionRequest, context: Any) -> pb.GetSessionResponse:
+        """See the proto."""
+        _check_id(request.session_id)
+        limit = within("limit", request.limit, MOST_ITEMS, DEFAULT_ITEMS)
+        return pb.GetSessionResponse(session=await self._sessions.read(request.session_id, request.after, limit))
+
+    async def ListSessions(self, request: pb.ListSessionsRequest, context: Any) -> pb.ListSessionsResponse:
+        """See the proto."""
+        size = within("page_size", request.page_size, _MOST_SESSIONS, _DEFAULT_SESSIONS)
+        prefix = keys.session(request.prefix)
+        after = _page(request.page_token, prefix)
+        entries = await self._storage.scan(prefix, after=after, limit=size)
+        response = pb.ListSessionsResponse()
+        for entry in entries:
+            session_id = entry.key.removeprefix(keys.SESSION).decode()
+            session = view(session_id, records_pb2.SessionRecord.FromString(entry.record.value))
+            session.state.clear()
+            response.sessions.append(session)
+        if len(entries) == size:
+            response.next_page_token = base64.urlsafe_b64encode(entries[-1].key).decode()
+        return response
+
+    async def CommitSession(self, request: pb.CommitSessionRequest, context: Any) -> pb.CommitSessionResponse:
+        """See the proto."""
+        _check_id(request.session_id)
+        check_name("request_id", request.request_id)
+        _check_writes(request.writes)
+        if request.writes.ByteSize() > self._max_payload_bytes:
+            raise PayloadTooLarge("writes", request.writes.ByteSize(), self._max_payload_bytes)
+        digest = sha256(request.writes.SerializeToString(deterministic=True)).digest()
+
+        async def write(session: records_pb2.SessionRecord) -> int:
+            version: int = await self._journal.ask(
+                events.SessionWritten,
+                session_id=request.session_id,
+                session=session,
+                writes=request.writes,
+                request=records_pb2.SessionRequest(request_id=request.request_id, digest=digest),
+            )
+            return version
+
+        return pb.CommitSessionResponse(version=await self._sessions.write(request.session_id, write))
+
+    async def SearchSession(self, request: pb.SearchSessionRequest, context: Any) -> pb.SearchSessionResponse:
+        """See the proto."""
+        _check_id(request.session_id)
+        limit = within("limit", request.limit, MOST_FOUND, DEFAULT_FOUND)
+        found = await self._sessions.find(request.session_id, request.query, request.role, limit)
+        return pb.SearchSessionResponse(items=found)
+
+    async def DeleteSession(self, request: pb.DeleteSessionRequest, context: Any) -> pb.DeleteSessionResponse:
+        """See the proto."""
+        _check_id(request.session_id)
+
+        async def delete(session: records_pb2.SessionRecord) -> None:
+            await self._journal.ask(events.SessionDeleted, session_id=request.session_id, session=session)
+
+        await self._sessions.write(request.session_id, delete)
+        return pb.DeleteSessionResponse()
+
+
+def _check_id(session_id: str) -> None:
+    check_name("session_id", session_id)
+    if not session_id:
+        raise InvalidArgument("session_id", "is empty")
+
+
+def _check_writes(writes: session_pb2.SessionWrites) -> None:
+    for index, item in enumerate(writes.append):
+        check_name(f"writes.append[{index}].role", item.role)
+        _check_json(f"writes.append[{index}].content", item.content)
+        for name, text in item.metadata.items():
+            _check_json(f"writes.append[{index}].metadata[{name!r}]", text)
+    for key, value in writes.set.items():
+        _check_json(f"writes.set[{key!r}]", value)
+
+
+def _check_json(field: str, text: bytes) -> None:
+    try:
+        json.loads(text)
+    except ValueError as error:
+        raise InvalidArgument(field, f"is no JSON: {error}") from error
+
+
+def _page(token: str, prefix: bytes) -> bytes:
+    try:
+        after = base64.urlsafe_b64decode(token)
+    except (binascii.Error, ValueError):
+        after = b"?"
+    if after and not after.startswith(prefix):
+        raise InvalidArgument("page_token", "is not one that this call returned")
+    return after
