@@ -17,6 +17,9 @@ _FEW: Final = 2_000
 _FEW_NARROWED: Final = 5_000
 """As many candidates are looked at one by one: that is exact, and takes about as long as with a graph."""
 
+_REMEMBERED: Final = 1_000
+"""Searches of which it is remembered that many candidates are left."""
+
 _BREADTH: Final = 64
 _BREADTH_NARROWED: Final = 200
 """How many a graph is asked for at a time; most of them do not fit when the search is narrowed."""
@@ -43,7 +46,8 @@ class Search:
 
     def __init__(self, address: Address) -> None:
         self._line = Line(address, _greet)
-        self._large: set[int] = set()  # they are not counted again: one that has shrunk is only searched less exactly
+        # By what narrows the search. They are not counted again: if they have shrunk, they are searched less exactly.
+        self._large: dict[str, set[int]] = {}
 
     def nearest(self, collection: str, vector: bytes, limit: int, where: Mapping[str, str]) -> list[Hit]:
         """See `Searching.search`."""
@@ -51,8 +55,6 @@ class Search:
         few = _FEW_NARROWED if where else _FEW
         hits: list[Hit] = []
         for number, distance, count in self._collections(collection, len(vector) // 4, few, given):
-            if count > few and not where:
-                self._large.add(number)
             graph = Graph(number, Distance(distance), len(vector) // 4)
             found: list[Hit] = []
             if count > few and graph.can_be:
@@ -71,8 +73,13 @@ class Search:
             few=Literal(few + 1),
             breadth=Literal(str(_BREADTH_NARROWED if given else _BREADTH)),
         )
-        known = integers(() if given else self._large)
-        rows = self._line.ask(statement, (known, *given, as_bytes(name), dimension))
+        known = self._large.get("".join(given), set())
+        rows = self._line.ask(statement, (integers(known), *given, as_bytes(name), dimension))
+        large = {number for number, _distance, count, _breadth in rows if count > few}
+        if large - known:
+            if len(self._large) >= _REMEMBERED:
+                self._large.clear()
+            self._large["".join(given)] = known | large
         return [(number, distance, count) for number, distance, count, _breadth in rows]
 
     def _ask(self, graph: Graph, vector: bytes, limit: int, given: Sequence[str], *, exactly: bool) -> list[Hit]:
