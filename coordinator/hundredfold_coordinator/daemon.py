@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import uvloop
 from hundredfold import oom, paths
-from hundredfold.errors import InvalidSetting, StoreUnreachable
+from hundredfold.errors import DataDirectoryBusy, Fenced, InvalidSetting, StoreUnreachable
 from hundredfold.hooks import COORDINATOR_GROUP
 from hundredfold.identity import identity
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
@@ -40,7 +40,7 @@ from hundredfold_coordinator.hosts import Hosts
 from hundredfold_coordinator.hub import Hub
 from hundredfold_coordinator.inputs import RecentInputs
 from hundredfold_coordinator.journal import Journal
-from hundredfold_coordinator.lease import take_lease
+from hundredfold_coordinator.lease import await_vacancy, give_lease_up, keep_lease, take_lease
 from hundredfold_coordinator.lock import DataDirectoryLock, stand_by
 from hundredfold_coordinator.memory import Memory, extract
 from hundredfold_coordinator.outage import Outage
@@ -86,16 +86,22 @@ class Daemon:
         lock = DataDirectoryLock(self._config.data_dir)
         for directory in (self._config.data_dir, self._config.runtime_dir):
             _make_private(directory)
+        plugins = _plugins()
+        shared = plugins.is_store_shared(self._config.store)
         # Before anything is bound: a second server would steal the sockets of the first.
         if not self._config.standby:
             lock.acquire()
-        elif not await stand_by(lock, _END_SIGNALS):
+        elif not shared and not await stand_by(lock.wait(), _END_SIGNALS):
             return
         self._room = _room(self._config)
         self._outage = Outage(self._config.store_patience_seconds, fail_stop)
         storage = Storage(self._room, self._outage, fail_stop)
         try:
-            await self._serve(storage)
+            await self._open_store(storage, plugins)
+            if await stand_by(self._claim(storage, lock), _END_SIGNALS):
+                await self._serve(storage)
+                if shared:
+                    await give_lease_up(storage)
         finally:
             await storage.close()
             lock.release()
@@ -110,10 +116,8 @@ class Daemon:
     # Starting ---------------------------------------------------------------------------------------------------------
 
     async def _serve(self, storage: Storage) -> None:
-        await self._open_store(storage)
-        holder = identity(os.getpid()) or records_pb2.ProcessIdentity()
-        self._epoch = await take_lease(storage, holder)
         self._storage = storage
+        await storage.index(keys.VECTOR, extract)
         self._state = State(limits_of(self._config), lambda: secrets.token_urlsafe(32), random.random)
         self._journal = Journal(self._state, storage, self._perform)
         self._room.watch(self._room_changed)
@@ -136,6 +140,7 @@ class Daemon:
             wanted=self._config.hosts,
             version=self._version,
         )
+        self._outage.refuse_reads()
         writer = asyncio.ensure_future(self._journal.run())
         keepers = [asyncio.ensure_future(keeper) for keeper in self._keepers()]
         try:
@@ -156,23 +161,37 @@ class Daemon:
         """Return what goes on beside the servers, for as long as they serve."""
         config = self._config
         policy = RetentionPolicy(config.retention_tasks, config.retention_seconds, config.dead_letter_retention_seconds)
+        beats = [keep_lease(self._journal.post, config.lease_seconds)] * self._storage.capabilities.shared
         return [
+            *beats,
             Retention(policy, self._state, self._storage, self._ended).run(),
             self._room.run(),
             self._outage.run(self._storage.probe),
             HostWatch(self._hosts, self._journal.post, self._processes.kill).run(),
         ]
 
-    async def _open_store(self, storage: Storage) -> None:
-        plugins = PluginManager(COORDINATOR_GROUP)
-        plugins.discover()
-        for plugin in plugins.plugins:
-            if plugin.error:
-                _log.warning("plugin %s could not be used: %s", plugin.name, plugin.error)
+    async def _claim(self, storage: Storage, lock: DataDirectoryLock) -> None:
+        """Take the lease, as soon as nobody else has it; whoever has it may have the data directory, too, and hang."""
+        holder = identity(os.getpid()) or records_pb2.ProcessIdentity()
+        while True:
+            if storage.capabilities.shared:
+                await await_vacancy(storage, self._config.lease_seconds, standby=self._config.standby)
+            try:
+                self._epoch = await take_lease(storage, holder)
+            except Fenced:
+                if not self._config.standby:
+                    raise
+            else:
+                break
+        try:
+            lock.acquire()
+        except DataDirectoryBusy as busy:
+            _log.warning("%s; it has lost the lease, and the store refuses it", busy)
+
+    async def _open_store(self, storage: Storage, plugins: PluginManager) -> None:
         await storage.open(lambda: plugins.open_store(self._config.store))
         if not storage.capabilities.durable and not self._config.volatile:
             raise InvalidSetting("store", f"is {storage.url}, which loses everything; pass --volatile to accept that")
-        await storage.index(keys.VECTOR, extract)
 
     async def _recover(self) -> None:
         self._environments.add(DEFAULT, default_environment_of(self._config))
@@ -361,6 +380,15 @@ def serve(config: Config, on_ready: OnReady) -> None:
 
     oom.protect()
     uvloop.run(main())  # about a tenth less CPU than the standard loop
+
+
+def _plugins() -> PluginManager:
+    plugins = PluginManager(COORDINATOR_GROUP)
+    plugins.discover()
+    for plugin in plugins.plugins:
+        if plugin.error:
+            _log.warning("plugin %s could not be used: %s", plugin.name, plugin.error)
+    return plugins
 
 
 def _room(config: Config) -> Room:

@@ -39,6 +39,7 @@ class Outage:
         self._error: StoreUnreachable | None = None
         self._since = 0.0
         self._given_up = False
+        self._starting = True
         self._answers = asyncio.Event()
         self._answers.set()
         self._began = asyncio.Event()
@@ -52,6 +53,30 @@ class Outage:
         """Call `on_change` with what is wrong when an outage begins, and with None when it is over."""
         self._on_change = on_change
 
+    def refuse_reads(self) -> None:
+        """Refuse reads from here on: until then, while a coordinator starts, they wait as commits do."""
+        self._starting = False
+
+    async def open(self, call: Callable[[], Awaitable[_T]]) -> _T:
+        """Return what `call` does, which opens the store, as soon as its server answers.
+
+        Raises:
+            StoreUnavailable: patience has ended.
+
+        """
+        pause, since = _FIRST_SECONDS, time.monotonic()
+        while True:
+            try:
+                return await call()
+            except StoreUnreachable as error:
+                if pause == _FIRST_SECONDS:
+                    _log.warning("%s", error)
+                away = time.monotonic() - since
+                if self._patience_seconds and away > self._patience_seconds:
+                    raise _failure(error, away) from error
+            await asyncio.sleep(pause)
+            pause = min(_LONGEST_SECONDS, 2 * pause)
+
     async def read(self, call: Callable[[], Awaitable[_T]]) -> _T:
         """Return what `call` does; during an outage it is not even tried.
 
@@ -59,6 +84,8 @@ class Outage:
             StoreUnreachable: the server does not answer.
 
         """
+        if self._starting:
+            return await self.commit(call)
         if self._error:
             raise self._error
         try:
@@ -126,5 +153,8 @@ class Outage:
     def _lose_patience(self, error: StoreUnreachable) -> None:
         away = time.monotonic() - self._since
         if self._patience_seconds and away > self._patience_seconds:
-            problem = f"it has not answered for {away:.0f} s: {error.problem}"
-            self._on_failure(StoreUnavailable(url=error.url, problem=problem))
+            self._on_failure(_failure(error, away))
+
+
+def _failure(error: StoreUnreachable, seconds: float) -> StoreUnavailable:
+    return StoreUnavailable(url=error.url, problem=f"it has not answered for {seconds:.0f} s: {error.problem}")

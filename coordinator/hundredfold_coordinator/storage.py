@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from hundredfold.errors import StoreCannot, StoreUnavailable
+from hundredfold.errors import Fenced, HundredfoldError, StoreCannot, StoreUnavailable
 from hundredfold.stores.contract import Batch, Capabilities, Committed, Conflict, Copying, Entry, Guard, Record, Store
 from hundredfold.stores.search import Extract, Hit, Searching
 
@@ -40,7 +40,7 @@ class Storage:
         self,
         room: Room | None = None,
         outage: Outage | None = None,
-        on_failure: Callable[[StoreUnavailable], None] = lambda _error: None,
+        on_failure: Callable[[HundredfoldError], None] = lambda _error: None,
     ) -> None:
         self._room = room
         self._outage = outage or Outage()
@@ -54,13 +54,13 @@ class Storage:
         self._thread.start()
 
     async def open(self, opener: Callable[[], Store]) -> None:
-        """Open the store, in its thread.
+        """Open the store, in its thread, as soon as its server answers.
 
         Raises:
             StoreUnavailable: it cannot be opened.
 
         """
-        self._store = await self._run(opener)
+        self._store = await self._outage.open(lambda: self._run(opener))
 
     @property
     def url(self) -> str:
@@ -173,7 +173,7 @@ class Storage:
     def _commit(self, batches: Sequence[Batch]) -> list[Committed | Conflict]:
         try:
             return self._store.commit(batches, self.guard)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, Fenced) as error:
             self._on_failure(error)
             raise
 

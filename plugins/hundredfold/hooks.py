@@ -62,3 +62,12 @@ class CoordinatorHooks:
         Called once in the coordinator at its start, in the thread that will use the store. The first plugin that
         returns a store wins. If it raises, the coordinator does not start and says which store could not be opened.
         """
+
+    @_hookspec(firstresult=True)
+    def hundredfold_store_shared(self, url: str) -> bool | None:
+        """Return whether several coordinators may open the store at `url` at once; None if the scheme is not yours.
+
+        Called once in the coordinator, before the store is opened: one that is not shared is opened only by who has the
+        lock on the data directory. Its capabilities must say the same. A scheme for which no plugin answers is not
+        shared. If it raises, the coordinator does not start.
+        """

@@ -111,6 +111,10 @@ class PluginManager:
                 plugin.fail(error)
         return found
 
+    def is_store_shared(self, url: str) -> bool:
+        """Return whether several coordinators may open the store at `url`."""
+        return bool(self._pluggy.hook.hundredfold_store_shared(url=url))
+
     def open_store(self, url: str) -> "Store":
         """Open the store at `url`.
 

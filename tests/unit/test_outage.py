@@ -48,6 +48,7 @@ class World:
 
     async def open(self) -> None:
         await self.storage.open(lambda: self.server)
+        self.outage.refuse_reads()
         self.keeper = asyncio.ensure_future(self.outage.run(self.storage.probe))
 
     async def close(self) -> None:

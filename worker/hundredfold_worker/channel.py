@@ -24,6 +24,9 @@ PROTOCOL_VERSION: Final = 1
 
 _SERVICE: Final = pb.DESCRIPTOR.services_by_name["WorkerService"].full_name
 _RETRY_SECONDS: Final = 0.1
+_SILENCE_SECONDS: Final = 10.0
+"""How long a coordinator may say nothing before it is looked for again: one that is stopped says nothing for ever, and
+its successor is at the same address. All calls are idempotent."""
 _FINAL: Final = ("ABORTED", "UNAUTHENTICATED", "PERMISSION_DENIED")
 
 _Response = TypeVar("_Response", bound=Message)
@@ -133,6 +136,7 @@ class Channel:
 
     def _connect(self) -> socket.socket:
         wire = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        wire.settimeout(_SILENCE_SECONDS)
         try:
             wire.connect(self._address.removeprefix("unix:"))
         except OSError:

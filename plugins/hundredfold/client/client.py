@@ -3,6 +3,8 @@
 See also: `hundredfold.client.sync_client`, the same without asyncio.
 """
 
+import asyncio
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -17,7 +19,7 @@ from hundredfold.client.memory import MemoryCalls
 from hundredfold.client.rpc_error import from_rpc_error
 from hundredfold.client.sessions import SessionCalls
 from hundredfold.client.submission import NO_INPUT, Submission, batches, outcomes, result_of
-from hundredfold.errors import HundredfoldError, TimedOut
+from hundredfold.errors import HundredfoldError, StoreUnreachable, TimedOut
 from hundredfold.policy import Limits, duration
 from hundredfold.v1 import (
     behaviour_pb2,
@@ -122,19 +124,28 @@ class Client:
     async def as_ended(
         self, task_ids: Iterable[str], *, timeout_seconds: float | None = None
     ) -> AsyncIterator[task_pb2.Task]:
-        """Yield tasks with their results as they end.
+        """Yield tasks with their results as they end; a store that does not answer is waited for.
 
         Raises:
             TimedOut: they did not all end in time.
 
         """
         pending = dict.fromkeys(task_ids)
-        request = pb.WaitTasksRequest(task_ids=pending, timeout=_duration("timeout_seconds", timeout_seconds))
-        stream = self._tasks.WaitTasks(request, metadata=self._address.metadata)
-        async for response in self._stream(stream):
-            for task in response.tasks:
-                pending.pop(task.id, None)
-                yield task
+        end = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        left = timeout_seconds
+        while True:
+            request = pb.WaitTasksRequest(task_ids=pending, timeout=_duration("timeout_seconds", left))
+            stream = self._tasks.WaitTasks(request, metadata=self._address.metadata)
+            try:
+                async for response in self._stream(stream):
+                    for task in response.tasks:
+                        pending.pop(task.id, None)
+                        yield task
+            except StoreUnreachable as error:
+                await asyncio.sleep(error.retry_seconds)
+                left = None if end is None else max(0.0, end - time.monotonic())
+            else:
+                break
         if pending and timeout_seconds is not None:
             raise TimedOut(f"{timeout_seconds:g}")
 
