@@ -10,6 +10,7 @@ from typing import TypeVar
 import psutil
 import pytest
 from hundredfold import SyncClient
+from servers.postgresql import PostgresqlServer, running_postgresql
 from servers.redis import RedisServer, redis_server
 
 _SETTLE_SECONDS = 3.0
@@ -20,6 +21,13 @@ _T = TypeVar("_T")
 def _grpc_is_up(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Have gRPC open what it keeps open as long as the process lives."""
     SyncClient(f"unix:{tmp_path_factory.mktemp('grpc') / 'nobody'}").close()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """Yield a server that all tests share; each takes a database of its own."""
+    with running_postgresql() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

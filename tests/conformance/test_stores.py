@@ -9,9 +9,11 @@ import pytest
 from hundredfold.errors import StoreUnavailable
 from hundredfold.stores.contract import Batch, Store, Write
 from hundredfold.stores.memory import MemoryStore
+from hundredfold.stores.postgresql import open_store
 from hundredfold.stores.redis import open_redis
 from hundredfold.stores.sqlite import SqliteStore
 from hundredfold.testing.store import StoreConformance
+from servers.postgresql import PostgresqlServer
 from servers.redis import RedisServer
 
 
@@ -23,6 +25,15 @@ class TestMemoryStore(StoreConformance):
 class TestSqliteStore(StoreConformance):
     def open(self, directory: Path) -> Store:
         return SqliteStore(directory / "state.db")
+
+
+class TestPostgresqlStore(StoreConformance):
+    @pytest.fixture(autouse=True)
+    def _database(self, postgresql: PostgresqlServer, tmp_path: Path) -> None:
+        (tmp_path / "url").write_text(postgresql.new_database())
+
+    def open(self, directory: Path) -> Store:
+        return open_store((directory / "url").read_text())
 
 
 class TestRedisStore(StoreConformance):

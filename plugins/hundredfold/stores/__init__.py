@@ -11,12 +11,16 @@ _REDIS: Final = ("redis", "rediss", "unix", "redis+unix")
 
 @hookimpl
 def hundredfold_store(url: str) -> Store | None:
-    """Open the built-in backends: `sqlite:PATH`, `memory:`, and the URLs of Redis and Valkey."""
+    """Open the built-in backends: `sqlite:PATH`, `memory:`, and the URLs of PostgreSQL, Redis and Valkey."""
     scheme, _, rest = url.partition(":")
     if scheme == "sqlite":
         from hundredfold.stores.sqlite import SqliteStore
 
         return SqliteStore(Path(rest))
+    if scheme in ("postgresql", "postgres"):
+        from hundredfold.stores.postgresql import open_store
+
+        return open_store(url)
     if scheme == "memory":
         from hundredfold.stores.memory import MemoryStore
 
