@@ -5,7 +5,9 @@ ends the coordinator; without the guard a coordinator that was stopped writes ov
 """
 
 import os
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +20,8 @@ from hundredfold.client import result_of
 from hundredfold.errors import HundredfoldError, StoreInUse, StoreUnreachable
 from hundredfold.testing.coordinator import CoordinatorProcess, eventually
 from hundredfold.v1 import task_pb2
-from servers.redis import redis_server
+from servers.postgresql import PostgresqlServer
+from servers.redis import RedisServer
 from world import AGENTS
 
 SUCCEEDED = task_pb2.TASK_STATE_SUCCEEDED
@@ -26,28 +29,49 @@ TERM = 1.0
 
 
 class Server(Protocol):
-    def url(self, namespace: str = ...) -> str: ...
-    def kill(self) -> None: ...
-    def start(self) -> None: ...
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
+    """A server that can be taken away."""
+
+    def store(self) -> str:
+        """Return the URL of a new store."""
+
+    def kill(self) -> None:
+        """End it as the loss of power would."""
+
+    def start(self) -> None:
+        """Start it again."""
 
 
-SERVERS = {"redis": redis_server}
+class Valkey(RedisServer):
+    """One that keeps a store for each namespace."""
+
+    def store(self) -> str:
+        return self.url(f"n{uuid4().hex[:8]}")
 
 
-@pytest.fixture(params=list(SERVERS))
+class Postgres(PostgresqlServer):
+    """One that keeps a store for each database."""
+
+    def store(self) -> str:
+        return self.new_database()
+
+
+@pytest.fixture(params=["redis", "postgresql"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server of each kind, for one test."""
-    with SERVERS[request.param]() as server:
+    directory = Path(tempfile.mkdtemp(prefix="hf-redis-"))
+    server = Valkey(directory) if request.param == "redis" else Postgres()
+    try:
         yield server
+    finally:
+        server.kill() if isinstance(server, Valkey) else server.close()
+        shutil.rmtree(directory)
 
 
 @pytest.fixture
 def start(tmp_path: Path, server: Server) -> Iterator[Callable[..., CoordinatorProcess]]:
     """Start coordinators on the server, with one data directory; all are stopped at the end."""
     started: list[CoordinatorProcess] = []
-    url = server.url(f"n{uuid4().hex[:8]}")
+    url = server.store()
 
     def start(*arguments: str, wait: bool = True) -> CoordinatorProcess:
         options = ["--plugin", str(AGENTS), "--store", url, "--lease-seconds", str(TERM), *arguments]

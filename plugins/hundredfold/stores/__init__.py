@@ -6,6 +6,7 @@ from typing import Final
 from hundredfold.hooks import hookimpl
 from hundredfold.stores.contract import Store
 
+_POSTGRESQL: Final = ("postgresql", "postgres")
 _REDIS: Final = ("redis", "rediss", "unix", "redis+unix")
 
 
@@ -17,7 +18,7 @@ def hundredfold_store(url: str) -> Store | None:
         from hundredfold.stores.sqlite import SqliteStore
 
         return SqliteStore(Path(rest))
-    if scheme in ("postgresql", "postgres"):
+    if scheme in _POSTGRESQL:
         from hundredfold.stores.postgresql import open_store
 
         return open_store(url)
@@ -36,4 +37,5 @@ def hundredfold_store(url: str) -> Store | None:
 def hundredfold_store_shared(url: str) -> bool | None:
     """Say which of the built-in backends are servers."""
     scheme = url.partition(":")[0]
-    return scheme in _REDIS if scheme in ("sqlite", "memory", *_REDIS) else None
+    servers = (*_POSTGRESQL, *_REDIS)
+    return scheme in servers if scheme in ("sqlite", "memory", *servers) else None
