@@ -9,6 +9,7 @@ overload    an open loop of ten times what can be done: goodput, refusals, and h
 stampede    the same with agents of a tenth of a second
 monitoring  what it costs to watch a thousand idle agents
 storm       20 agents that leak until they are ended, beside 200 innocent ones
+vectors     100,000 vectors of 256 dimensions: recall, searches, commits beside them
 drift       tasks 5,001 to 105,000 in a row: descriptors, threads, memory, the store's file
 """
 
@@ -23,10 +24,11 @@ from measures import deaths, neighbours, restarts, zygotes
 from memory import hogs, storm
 from monitoring import monitoring
 from overload import overload, stampede
+from vectors import vectors
 
 _MEASURES = {
     one.__name__: one
-    for one in (deaths, restarts, zygotes, neighbours, drift, hogs, storm, overload, stampede, monitoring)
+    for one in (deaths, restarts, zygotes, neighbours, drift, hogs, storm, overload, stampede, monitoring, vectors)
 }
 
 
