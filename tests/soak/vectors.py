@@ -56,6 +56,9 @@ class Data:
 
     def __init__(self, collection: str, vectors: Any, wanted: Any) -> None:
         self.collection, self.vectors, self.wanted = collection, vectors, wanted
+        lengths = np.linalg.norm(vectors, axis=1)
+        some = wanted[: _SEARCHES // 4]
+        self._nearest = [np.argsort(-(vectors @ one) / lengths)[:_WANTED].tolist() for one in some]
 
     def commit(self, store: Store) -> None:
         """Commit all of them."""
@@ -68,11 +71,9 @@ class Data:
 
     def recall(self, search: Callable[[bytes], list[bytes]]) -> float:
         """Return the share of the nearest ones that is found."""
-        lengths = np.linalg.norm(self.vectors, axis=1)
         found = 0
-        for wanted in self.wanted[: _SEARCHES // 4]:
-            nearest = np.argsort(-(self.vectors @ wanted) / lengths)[:_WANTED]
-            found += len({self.key(int(number)) for number in nearest} & set(search(wanted.tobytes())))
+        for wanted, nearest in zip(self.wanted, self._nearest, strict=False):
+            found += len({self.key(number) for number in nearest} & set(search(wanted.tobytes())))
         return round(found / _WANTED / (_SEARCHES // 4), 4)
 
 
@@ -89,11 +90,13 @@ def measure(store: Store, n: int, dimension: int) -> dict[str, Any]:
     with contextlib.closing(Pulse()) as pulse:
         even.commit(store)
         pulse.take()
+        time.sleep(3)
+        idle = pulse.take()
         began = time.perf_counter()
         store.index(b"v/", extract)
         store.search("even", even.wanted[0].tobytes(), _WANTED)
         figures: dict[str, Any] = {"n": n, "dimension": dimension, "build_s": round(time.perf_counter() - began, 2)}
-        figures |= {"build_block_ms": pulse.take()}
+        figures |= {"idle_block_ms": idle, "build_block_ms": pulse.take()}
         began = time.perf_counter()
         clustered.commit(store)
         store.search("clustered", even.wanted[0].tobytes(), _WANTED)

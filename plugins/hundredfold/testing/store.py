@@ -4,7 +4,8 @@
         def open(self, directory: Path) -> Store:
             return MyStore(directory / "x.db")
 
-It does not cover the loss of power, two openers at once, and what a store raises when it cannot be reached.
+It does not cover the loss of power, several callers at once (see `hundredfold.testing.concurrency`), and what a store
+raises when it cannot be reached.
 """
 
 import inspect
