@@ -10,6 +10,7 @@ from typing import TypeVar
 import psutil
 import pytest
 from hundredfold import SyncClient
+from servers.redis import RedisServer, redis_server
 
 _SETTLE_SECONDS = 3.0
 _T = TypeVar("_T")
@@ -19,6 +20,13 @@ _T = TypeVar("_T")
 def _grpc_is_up(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Have gRPC open what it keeps open as long as the process lives."""
     SyncClient(f"unix:{tmp_path_factory.mktemp('grpc') / 'nobody'}").close()
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    """Yield a server that all tests share; each takes a namespace of its own."""
+    with redis_server() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -22,9 +22,14 @@ class Config:
     Attributes:
         data_dir: everything that outlives it; made with mode 0700.
         runtime_dir: its sockets; made with mode 0700.
-        store: URL of the store; `sqlite:PATH` or `memory:`.
+        store: URL of the store; `sqlite:PATH`, `postgresql://HOST`, `redis://HOST` or `memory:`, see store.md.
+        store_patience_seconds: how long a store that is a server may not answer before the coordinator ends, from 0,
+            which means for ever.
+        lease_seconds: how long a coordinator on a shared store may not be heard of before another one takes over, 0.3
+            to 3600.
         ballast_bytes: room kept on the disk for finishing what runs when it is full; 0 means none.
-        standby: wait for the data directory while another coordinator has it, instead of ending.
+        standby: wait while another coordinator has the data directory, or the lease of a shared store, instead of
+            ending.
         volatile: accept a store that is not durable.
         concurrency: largest number of attempts alive at once, 1 to 100,000.
         queue_limit: largest number of queued tasks, 1 to 10,000,000.
@@ -60,6 +65,8 @@ class Config:
     data_dir: Path
     runtime_dir: Path
     store: str
+    store_patience_seconds: float = 0
+    lease_seconds: float = 10
     ballast_bytes: int = 16 << 20
     standby: bool = False
     volatile: bool = False
@@ -97,6 +104,8 @@ class Config:
 
         """
         ranges = {
+            "store_patience_seconds": (0, 366 * 86_400),
+            "lease_seconds": (0.3, 3600),
             "ballast_bytes": (0, 1 << 40),
             "concurrency": (1, 100_000),
             "queue_limit": (1, 10_000_000),

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import uvloop
 from hundredfold import oom, paths
-from hundredfold.errors import InvalidSetting
+from hundredfold.errors import DataDirectoryBusy, Fenced, InvalidSetting, StoreUnreachable
 from hundredfold.hooks import COORDINATOR_GROUP
 from hundredfold.identity import identity
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
@@ -40,9 +40,10 @@ from hundredfold_coordinator.hosts import Hosts
 from hundredfold_coordinator.hub import Hub
 from hundredfold_coordinator.inputs import RecentInputs
 from hundredfold_coordinator.journal import Journal
-from hundredfold_coordinator.lease import take_lease
+from hundredfold_coordinator.lease import await_vacancy, give_lease_up, keep_lease, take_lease
 from hundredfold_coordinator.lock import DataDirectoryLock, stand_by
 from hundredfold_coordinator.memory import Memory, extract
+from hundredfold_coordinator.outage import Outage
 from hundredfold_coordinator.performer import Performer
 from hundredfold_coordinator.retention import Retention, RetentionPolicy
 from hundredfold_coordinator.room import Room
@@ -85,15 +86,22 @@ class Daemon:
         lock = DataDirectoryLock(self._config.data_dir)
         for directory in (self._config.data_dir, self._config.runtime_dir):
             _make_private(directory)
+        plugins = _plugins()
+        shared = plugins.is_store_shared(self._config.store)
         # Before anything is bound: a second server would steal the sockets of the first.
         if not self._config.standby:
             lock.acquire()
-        elif not await stand_by(lock, _END_SIGNALS):
+        elif not shared and not await stand_by(lock.wait(), _END_SIGNALS):
             return
         self._room = _room(self._config)
-        storage = Storage(self._room, fail_stop)
+        self._outage = Outage(self._config.store_patience_seconds, fail_stop)
+        storage = Storage(self._room, self._outage, fail_stop)
         try:
-            await self._serve(storage)
+            await self._open_store(storage, plugins)
+            if await stand_by(self._claim(storage, lock), _END_SIGNALS):
+                await self._serve(storage)
+                if shared:
+                    await give_lease_up(storage)
         finally:
             await storage.close()
             lock.release()
@@ -108,13 +116,12 @@ class Daemon:
     # Starting ---------------------------------------------------------------------------------------------------------
 
     async def _serve(self, storage: Storage) -> None:
-        await self._open_store(storage)
-        holder = identity(os.getpid()) or records_pb2.ProcessIdentity()
-        self._epoch = await take_lease(storage, holder)
         self._storage = storage
+        await storage.index(keys.VECTOR, extract)
         self._state = State(limits_of(self._config), lambda: secrets.token_urlsafe(32), random.random)
         self._journal = Journal(self._state, storage, self._perform)
         self._room.watch(self._room_changed)
+        self._outage.watch(self._outage_changed)
         self._hosts = Hosts()
         self._hub = Hub(self._follow)
         self._sessions, self._memory, self._inputs = Sessions(storage), Memory(storage), RecentInputs()
@@ -133,6 +140,7 @@ class Daemon:
             wanted=self._config.hosts,
             version=self._version,
         )
+        self._outage.refuse_reads()
         writer = asyncio.ensure_future(self._journal.run())
         keepers = [asyncio.ensure_future(keeper) for keeper in self._keepers()]
         try:
@@ -144,6 +152,7 @@ class Daemon:
             await asyncio.gather(*keepers, return_exceptions=True)
             self._journal.stop()
             self._room.give_up()
+            self._outage.give_up()
             await asyncio.gather(writer, return_exceptions=True)
             for path in sockets:
                 path.unlink(missing_ok=True)
@@ -152,22 +161,37 @@ class Daemon:
         """Return what goes on beside the servers, for as long as they serve."""
         config = self._config
         policy = RetentionPolicy(config.retention_tasks, config.retention_seconds, config.dead_letter_retention_seconds)
+        beats = [keep_lease(self._journal.post, config.lease_seconds)] * self._storage.capabilities.shared
         return [
+            *beats,
             Retention(policy, self._state, self._storage, self._ended).run(),
             self._room.run(),
+            self._outage.run(self._storage.probe),
             HostWatch(self._hosts, self._journal.post, self._processes.kill).run(),
         ]
 
-    async def _open_store(self, storage: Storage) -> None:
-        plugins = PluginManager(COORDINATOR_GROUP)
-        plugins.discover()
-        for plugin in plugins.plugins:
-            if plugin.error:
-                _log.warning("plugin %s could not be used: %s", plugin.name, plugin.error)
+    async def _claim(self, storage: Storage, lock: DataDirectoryLock) -> None:
+        """Take the lease, as soon as nobody else has it; whoever has it may have the data directory, too, and hang."""
+        holder = identity(os.getpid()) or records_pb2.ProcessIdentity()
+        while True:
+            if storage.capabilities.shared:
+                await await_vacancy(storage, self._config.lease_seconds, standby=self._config.standby)
+            try:
+                self._epoch = await take_lease(storage, holder)
+            except Fenced:
+                if not self._config.standby:
+                    raise
+            else:
+                break
+        try:
+            lock.acquire()
+        except DataDirectoryBusy as busy:
+            _log.warning("%s; it has lost the lease, and the store refuses it", busy)
+
+    async def _open_store(self, storage: Storage, plugins: PluginManager) -> None:
         await storage.open(lambda: plugins.open_store(self._config.store))
         if not storage.capabilities.durable and not self._config.volatile:
             raise InvalidSetting("store", f"is {storage.url}, which loses everything; pass --volatile to accept that")
-        await storage.index(keys.VECTOR, extract)
 
     async def _recover(self) -> None:
         self._environments.add(DEFAULT, default_environment_of(self._config))
@@ -275,7 +299,7 @@ class Daemon:
             if order is None or order.keep_agents:
                 break
             overdue = time.monotonic() - began - order.drain_seconds
-            if overdue >= 0 and self._room.stuck:
+            if overdue >= 0 and (self._room.stuck or self._outage.stuck):
                 break  # no order to end an agent leaves before it is recorded; the end of the hosts ends them
             if not killed and overdue >= 0:
                 killed = True
@@ -336,6 +360,9 @@ class Daemon:
     def _room_changed(self, full: bool) -> None:  # noqa: FBT001  # it is what the call is about
         self._journal.post(events.StoreRoomChanged(now_ns=time.time_ns(), full=full))
 
+    def _outage_changed(self, error: StoreUnreachable | None) -> None:
+        self._journal.post(events.StoreOutageChanged(now_ns=time.time_ns(), error=error))
+
     def _host_lost(self, host_id: str) -> None:
         self._journal.post(events.HostLost(now_ns=time.time_ns(), host=host_id))
 
@@ -353,6 +380,15 @@ def serve(config: Config, on_ready: OnReady) -> None:
 
     oom.protect()
     uvloop.run(main())  # about a tenth less CPU than the standard loop
+
+
+def _plugins() -> PluginManager:
+    plugins = PluginManager(COORDINATOR_GROUP)
+    plugins.discover()
+    for plugin in plugins.plugins:
+        if plugin.error:
+            _log.warning("plugin %s could not be used: %s", plugin.name, plugin.error)
+    return plugins
 
 
 def _room(config: Config) -> Room:

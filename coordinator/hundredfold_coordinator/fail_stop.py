@@ -1,8 +1,11 @@
-"""The end of a coordinator whose store has failed: at once, and without touching the store again.
+"""The end of a coordinator that has lost its store: at once, and without touching it again.
 
 After a failed write or sync nobody knows what is on the disk. The kernel reports such a failure once and may call the
 next sync a success, so one more of those, even the one of an orderly close, could make a lie of the log
 (https://lwn.net/Articles/752063). What is on the disk is what the next start finds. Agents live on in their hosts.
+
+Whoever has lost the lease touches nothing either: its sockets are another one's by now, and an orderly end of gRPC's
+servers would take them away.
 """
 
 import os

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from hundredfold.errors import InternalError, StoreFull
+from hundredfold.errors import InternalError, StoreFull, StoreUnreachable
 from hundredfold.stores.contract import Batch, Conflict
 
 from hundredfold_coordinator.core.decide import decide
@@ -41,7 +41,7 @@ class Journal:
     def post(self, event: Event) -> None:
         """Decide an event; its writes and effects follow."""
         decision = decide(self._state, event)
-        if self._state.store_full:
+        if self._state.store_full or self._state.store_outage:
             decision = self._refuse_at_once(decision)
         self._pending.append(decision)
         self._wake.set()
@@ -100,10 +100,10 @@ class Journal:
                 self._perform(effect)
 
     def _refuse_at_once(self, decision: Decision) -> Decision:
-        """Refuse what is refused for want of room: that follows from nothing written, and must not wait for room."""
+        """Refuse what is refused for the store's sake: that follows from nothing written, and must not wait for it."""
         later = []
         for effect in decision.effects:
-            if isinstance(effect, Refuse) and isinstance(effect.error, StoreFull):
+            if isinstance(effect, Refuse) and isinstance(effect.error, StoreFull | StoreUnreachable):
                 self._perform(effect)
             else:
                 later.append(effect)

@@ -1,6 +1,7 @@
 """The key layout: where in the store everything is. The only module that knows it.
 
     lease                        LeaseRecord      who may write
+    heartbeat                    (empty)          its version changes for as long as who may write lives
     live/TASK                    (empty)          tasks that recovery has to look at
     task/TASK                    TaskRecord       everything about a task but its large parts
     input/TASK                   Payload
@@ -32,6 +33,7 @@ from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import behaviour_pb2, memory_pb2, payload_pb2, session_pb2, task_pb2
 
 LEASE: Final = b"lease"
+HEARTBEAT: Final = b"heartbeat"
 LIVE: Final = b"live/"
 TASK: Final = b"task/"
 DEAD: Final = b"dead/"
@@ -46,6 +48,7 @@ VECTOR: Final = b"vector/"
 MESSAGES: Final[Mapping[str, type[Message] | None]] = MappingProxyType(
     {
         "lease": records_pb2.LeaseRecord,
+        "heartbeat": None,
         "live": None,
         "task": records_pb2.TaskRecord,
         "input": payload_pb2.Payload,
@@ -72,7 +75,7 @@ class Place:
 
     Attributes:
         kind: its first part.
-        name: of the task, the session, or whatever it is about; empty for the lease.
+        name: of the task, the session, or whatever it is about; empty for lease and heartbeat.
         number: of the event or item; None for other kinds.
         record: name of the record in a collection; empty for other kinds.
 
@@ -97,7 +100,7 @@ def place(key: bytes) -> Place:
 
     """
     kind, slash, name = key.partition(b"/")
-    if kind.decode() not in MESSAGES or bool(slash) == (kind == LEASE):
+    if kind.decode() not in MESSAGES or bool(slash) == (kind in (LEASE, HEARTBEAT)):
         raise ValueError("is no key of the layout")
     if kind == b"vector":
         collection, zero, record = name.partition(b"\0")

@@ -1,11 +1,30 @@
-"""The lease: every start of a coordinator takes the store over with the next epoch, and keeps earlier ones out."""
+"""The lease: every start of a coordinator takes the store over with the next epoch, and keeps earlier ones out.
 
-from hundredfold.errors import Fenced
+Where several coordinators may open a store, the one that has the lease shows that it lives by a heartbeat, and another
+one takes over only after that has stood still for a whole term, on the other one's own clock. What decides is never a
+clock, though: whoever has lost the lease is refused by the store.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+from hundredfold.errors import Fenced, StoreInUse, StoreUnreachable
+from hundredfold.identity import identity
 from hundredfold.internal.v1 import records_pb2
-from hundredfold.stores.contract import ABSENT, Batch, Committed, Guard, Write
+from hundredfold.stores.contract import ABSENT, Batch, Committed, Guard, Record, Write
 
 from hundredfold_coordinator import keys
+from hundredfold_coordinator.core import events
+from hundredfold_coordinator.core.events import Event
 from hundredfold_coordinator.storage import Storage
+
+_log: Final = logging.getLogger(__name__)
+_BEATS_PER_TERM: Final = 3
+_LOOKS_PER_TERM: Final = 10
 
 
 async def take_lease(storage: Storage, holder: records_pb2.ProcessIdentity) -> int:
@@ -19,9 +38,79 @@ async def take_lease(storage: Storage, holder: records_pb2.ProcessIdentity) -> i
     lease = records_pb2.LeaseRecord.FromString(found.value) if found else records_pb2.LeaseRecord()
     lease.epoch += 1
     lease.holder.CopyFrom(holder)
-    write = Write(keys.LEASE, lease.SerializeToString(), found.version if found else ABSENT)
-    (result,) = await storage.commit([Batch([write])])
+    writes = [Write(keys.LEASE, lease.SerializeToString(), found.version if found else ABSENT)]
+    if storage.capabilities.shared:
+        writes.append(Write(keys.HEARTBEAT, b""))
+    (result,) = await storage.commit([Batch(writes)])
     if not isinstance(result, Committed):
         raise Fenced
     storage.guard = Guard(keys.LEASE, result.version)
     return lease.epoch
+
+
+async def keep_lease(post: Callable[[Event], None], term_seconds: float) -> None:
+    """Show that the holder lives, several times a term. Never returns; whoever has lost the lease ends of it."""
+    while True:
+        await asyncio.sleep(term_seconds / _BEATS_PER_TERM)
+        post(events.HeartBeat(now_ns=time.time_ns()))
+
+
+async def give_lease_up(storage: Storage) -> None:
+    """Say that nobody has it: whoever stands by need not wait for a term."""
+    await storage.commit([Batch([Write(keys.HEARTBEAT, None)])])
+
+
+async def await_vacancy(storage: Storage, term_seconds: float, *, standby: bool) -> None:
+    """Return when nobody has the lease any more.
+
+    Args:
+        storage: the store.
+        term_seconds: how long its holder may not be heard of.
+        standby: whether to wait for as long as somebody has it.
+
+    Raises:
+        StoreInUse: somebody has it, and it is not to be waited for.
+
+    """
+    seen, since, told = None, time.monotonic(), False
+    while True:
+        lease, beat = await _look(storage)
+        if lease is None or beat is None or _is_dead(lease):
+            return
+        now = time.monotonic()
+        if seen is not None and seen != (lease.version, beat.version):
+            if not standby:
+                raise StoreInUse(storage.url, _name(lease))
+            if not told:
+                _log.info("standing by: %s is in use by %s", storage.url, _name(lease))
+                told = True
+        if seen != (lease.version, beat.version):
+            seen, since = (lease.version, beat.version), now
+        elif now - since > term_seconds:
+            _log.warning("%s has not been heard of for %g s: taking over", _name(lease), now - since)
+            return
+        await asyncio.sleep(term_seconds / _LOOKS_PER_TERM)
+
+
+async def _look(storage: Storage) -> tuple[Record | None, Record | None]:
+    while True:
+        try:
+            lease, beat = await storage.get([keys.LEASE, keys.HEARTBEAT])
+        except StoreUnreachable:
+            await asyncio.sleep(1)  # nobody can be heard of now; what stood still meanwhile goes on from there
+        else:
+            return lease, beat
+
+
+def _is_dead(lease: Record) -> bool:
+    """Whether the holder's process is known to be gone: it was one of this machine, since its start."""
+    holder = records_pb2.LeaseRecord.FromString(lease.value).holder
+    here = identity(os.getpid())
+    if here is None or holder.boot_id != here.boot_id:
+        return False
+    return identity(holder.pid) != holder
+
+
+def _name(lease: Record) -> str:
+    record = records_pb2.LeaseRecord.FromString(lease.value)
+    return f"the coordinator of epoch {record.epoch} (pid {record.holder.pid} on its machine)"

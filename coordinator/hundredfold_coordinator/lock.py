@@ -5,9 +5,9 @@ import fcntl
 import logging
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hundredfold.errors import DataDirectoryBusy
 
@@ -41,12 +41,14 @@ class DataDirectoryLock:
                 return
 
     def acquire(self) -> None:
-        """Take the lock.
+        """Take the lock. Idempotent.
 
         Raises:
             DataDirectoryBusy: another process has it; the error names that process.
 
         """
+        if self._descriptor >= 0:
+            return
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,10 +67,10 @@ class DataDirectoryLock:
             self._descriptor = -1
 
 
-async def stand_by(lock: DataDirectoryLock, end_signals: Iterable[signal.Signals]) -> bool:
-    """Wait for a lock; return whether it was got before a signal told this process to end."""
+async def stand_by(awaited: Coroutine[Any, Any, None], end_signals: Iterable[signal.Signals]) -> bool:
+    """Wait for something; return whether it came before a signal told this process to end."""
     loop = asyncio.get_running_loop()
-    waiting = asyncio.ensure_future(lock.wait())
+    waiting = asyncio.ensure_future(awaited)
     for number in end_signals:
         loop.add_signal_handler(number, waiting.cancel)
     await asyncio.wait([waiting])

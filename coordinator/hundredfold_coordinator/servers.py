@@ -47,6 +47,7 @@ def _options(max_payload_bytes: int) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", 8 << 10),
         ("grpc.absolute_max_metadata_size", 16 << 10),
         ("grpc.server_handshake_timeout_ms", 5000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 1000),  # hosts ask whether there is still anybody
     ]
 
 

@@ -6,15 +6,17 @@ See also: `hundredfold.stores.contract`.
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from hundredfold.errors import StoreCannot, StoreUnavailable
+from hundredfold.errors import Fenced, HundredfoldError, StoreCannot, StoreUnavailable
 from hundredfold.stores.contract import Batch, Capabilities, Committed, Conflict, Copying, Entry, Guard, Record, Store
 from hundredfold.stores.search import Extract, Hit, Searching
 
+from hundredfold_coordinator.outage import Outage
 from hundredfold_coordinator.room import Room
 
 _T = TypeVar("_T")
@@ -29,14 +31,19 @@ class Storage:
 
     Args:
         room: what lets a commit wait that finds no room; without it, such a commit fails.
+        outage: what lets commits wait, and refuses reads, while the store does not answer.
         on_failure: called in the thread, before anything else is, when a commit has failed that may not be tried again.
 
     """
 
     def __init__(
-        self, room: Room | None = None, on_failure: Callable[[StoreUnavailable], None] = lambda _error: None
+        self,
+        room: Room | None = None,
+        outage: Outage | None = None,
+        on_failure: Callable[[HundredfoldError], None] = lambda _error: None,
     ) -> None:
         self._room = room
+        self._outage = outage or Outage()
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -47,13 +54,13 @@ class Storage:
         self._thread.start()
 
     async def open(self, opener: Callable[[], Store]) -> None:
-        """Open the store, in its thread.
+        """Open the store, in its thread, as soon as its server answers.
 
         Raises:
             StoreUnavailable: it cannot be opened.
 
         """
-        self._store = await self._run(opener)
+        self._store = await self._outage.open(lambda: self._run(opener))
 
     @property
     def url(self) -> str:
@@ -67,11 +74,15 @@ class Storage:
 
     async def get(self, keys: Sequence[bytes]) -> list[Record | None]:
         """See `Store.get`."""
-        return await self._run(lambda: self._store.get(keys))
+        return await self._outage.read(lambda: self._run(lambda: self._store.get(keys)))
 
     async def scan(self, prefix: bytes, *, after: bytes = b"", limit: int = 1000, reverse: bool = False) -> list[Entry]:
         """See `Store.scan`."""
-        return await self._run(lambda: self._store.scan(prefix, after=after, limit=limit, reverse=reverse))
+
+        def scan() -> list[Entry]:
+            return self._store.scan(prefix, after=after, limit=limit, reverse=reverse)
+
+        return await self._outage.read(lambda: self._run(scan))
 
     async def scan_all(self, prefix: bytes, *, after: bytes = b"", page: int = 1000) -> list[Entry]:
         """Return every record whose key starts with `prefix`, page by page, so that commits can come in between."""
@@ -84,14 +95,25 @@ class Storage:
             after = found[-1].key
 
     async def commit(self, batches: Sequence[Batch]) -> list[Committed | Conflict]:
-        """See `Store.commit`; a commit that finds no room is tried again until it finds some."""
-        if self._room is None:
-            return await self._run(lambda: self._commit(batches))
-        return await self._room.commit(lambda: self._run(lambda: self._commit(batches)))
+        """See `Store.commit`; one that finds no room, or no answer, is tried again until it finds both."""
+
+        def commit() -> Awaitable[list[Committed | Conflict]]:
+            return self._outage.commit(lambda: self._run(lambda: self._commit(batches)))
+
+        return await (commit() if self._room is None else self._room.commit(commit))
+
+    async def probe(self) -> None:
+        """Find out whether the store answers.
+
+        Raises:
+            StoreUnreachable: it does not.
+
+        """
+        await self._run(lambda: self._store.get([b"lease"]))
 
     async def look(self, looker: Callable[[Store], _T]) -> _T:
         """Return what `looker` finds, which reads the store at one moment: no commit comes in between."""
-        return await self._run(lambda: looker(self._store))
+        return await self._outage.read(lambda: self._run(lambda: looker(self._store)))
 
     def require_vectors(self) -> None:
         """Refuse what needs a store that can search.
@@ -119,7 +141,8 @@ class Storage:
         store = self._store
         if not self.capabilities.vectors or not isinstance(store, Searching):
             raise StoreCannot(self.url, "search for vectors")
-        return await self._loop.run_in_executor(self._searcher, lambda: store.search(collection, vector, limit, where))
+        search = partial(store.search, collection, vector, limit, where)
+        return await self._outage.read(lambda: self._loop.run_in_executor(self._searcher, search))
 
     async def back_up(self, path: Path) -> None:
         """Copy the store into the new file `path`, with commits in between.
@@ -150,7 +173,7 @@ class Storage:
     def _commit(self, batches: Sequence[Batch]) -> list[Committed | Conflict]:
         try:
             return self._store.commit(batches, self.guard)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, Fenced) as error:
             self._on_failure(error)
             raise
 

@@ -95,6 +95,8 @@ class Host:
         if welcome.epoch > self._epoch:
             self._stale = set(self._zygotes)  # what this coordinator was started with may be another version of it
         self._epoch = welcome.epoch
+        # Before it hears of any environment: until it knows what is free, a coordinator could only believe in it.
+        self._report_usage(pb.Usage(machine=self._machine.sample()))
         for zygote in self._zygotes.values():
             for key in zygote.forget_waiting():
                 self._zygote_of.pop(key, None)

@@ -21,6 +21,11 @@ _OPTIONS: Final = (
     # Also the time that a connection attempt may take: a busy coordinator accepts late.
     ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 300),
+    # A coordinator that is stopped takes what is sent to it, and says nothing.
+    ("grpc.keepalive_time_ms", 5000),
+    ("grpc.keepalive_timeout_ms", 5000),
+    ("grpc.http2.ping_timeout_ms", 5000),
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 )

@@ -13,17 +13,23 @@ from hundredfold.behaviour import Behaviour, behaviour
 if TYPE_CHECKING:
     from hundredfold.client import Client, Submission, SyncClient
     from hundredfold.context import Context, SyncContext
+    from hundredfold.embedder import Embedder
     from hundredfold.errors import HundredfoldError
     from hundredfold.hooks import hookimpl
+    from hundredfold.memory import Remembered
     from hundredfold.policy import Limits, NonRetryable, Retry
+    from hundredfold.session import Item
 
 __all__ = [
     "Behaviour",
     "Client",
     "Context",
+    "Embedder",
     "HundredfoldError",
+    "Item",
     "Limits",
     "NonRetryable",
+    "Remembered",
     "Retry",
     "Submission",
     "SyncClient",
@@ -35,9 +41,12 @@ __all__ = [
 _HOMES: Final = {
     "Client": "hundredfold.client",
     "Context": "hundredfold.context",
+    "Embedder": "hundredfold.embedder",
     "HundredfoldError": "hundredfold.errors",
+    "Item": "hundredfold.session",
     "Limits": "hundredfold.policy",
     "NonRetryable": "hundredfold.policy",
+    "Remembered": "hundredfold.memory",
     "Retry": "hundredfold.policy",
     "Submission": "hundredfold.client",
     "SyncClient": "hundredfold.client",

@@ -383,6 +383,16 @@ class UnknownEmbedder(HundredfoldError):
 
 
 @dataclass(eq=False)
+class StoreInUse(HundredfoldError):
+    """The store at {url} is in use by {holder}. Stop that one first, or start this one with `--standby`."""
+
+    url: str
+    holder: str
+    code = "FAILED_PRECONDITION"
+    reason = "STORE_IN_USE"
+
+
+@dataclass(eq=False)
 class StoreUnreachable(HundredfoldError):
     """The store at {url} does not answer: {problem}. Tasks that run go on. Try again in {retry_seconds} s."""
 

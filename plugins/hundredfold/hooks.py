@@ -12,6 +12,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from hundredfold.behaviour import Behaviour
+    from hundredfold.embedder import Embedder
     from hundredfold.stores.contract import Store
 
 PROJECT: Final = "hundredfold"
@@ -41,6 +42,15 @@ class WorkerHooks:
 
         """
 
+    @_hookspec
+    def hundredfold_embedders(self) -> "Iterable[Embedder]":  # type: ignore[empty-body]
+        """Return the embedders of this plugin: what makes vectors of texts for `ctx.memory`.
+
+        Called once in each zygote, after all plugins were imported and before the first fork; models are better loaded
+        when they are first used, in a worker. The results of all plugins count; a name that is taken already is
+        reported as an error of the later plugin. A plugin that raises here is listed as broken, and the others work.
+        """
+
 
 class CoordinatorHooks:
     """Hooks of the group `hundredfold.coordinator`."""
@@ -51,4 +61,13 @@ class CoordinatorHooks:
 
         Called once in the coordinator at its start, in the thread that will use the store. The first plugin that
         returns a store wins. If it raises, the coordinator does not start and says which store could not be opened.
+        """
+
+    @_hookspec(firstresult=True)
+    def hundredfold_store_shared(self, url: str) -> bool | None:
+        """Return whether several coordinators may open the store at `url` at once; None if the scheme is not yours.
+
+        Called once in the coordinator, before the store is opened: one that is not shared is opened only by who has the
+        lock on the data directory. Its capabilities must say the same. A scheme for which no plugin answers is not
+        shared. If it raises, the coordinator does not start.
         """

@@ -21,6 +21,7 @@ from hundredfold.hooks import COORDINATOR_GROUP, PROJECT, WORKER_GROUP, Coordina
 
 if TYPE_CHECKING:
     from hundredfold.behaviour import Behaviour
+    from hundredfold.embedder import Embedder
     from hundredfold.stores.contract import Store
 
     _Behaviours = dict[str, Behaviour[..., Any]]
@@ -96,6 +97,24 @@ class PluginManager:
                 self._collect_from(plugin, commands, found)
         return found
 
+    def collect_embedders(self) -> "dict[str, Embedder]":
+        """Ask every plugin for its embedders; note those that fail. Returns all of them by name."""
+        found: dict[str, Embedder] = {}
+        for plugin in self.plugins:
+            if plugin.error:
+                continue
+            try:
+                for embedder in self._ask(plugin, "hundredfold_embedders"):
+                    _check_embedder(embedder, found)
+                    found[embedder.name] = embedder
+            except BaseException as error:  # noqa: BLE001  # as in _add
+                plugin.fail(error)
+        return found
+
+    def is_store_shared(self, url: str) -> bool:
+        """Return whether several coordinators may open the store at `url`."""
+        return bool(self._pluggy.hook.hundredfold_store_shared(url=url))
+
     def open_store(self, url: str) -> "Store":
         """Open the store at `url`.
 
@@ -124,10 +143,9 @@ class PluginManager:
 
     def _collect_from(self, plugin: Plugin, commands: dict[str, list[str]], found: "_Behaviours") -> None:
         module = self._pluggy.get_plugin(plugin.origin + ":" + plugin.name)
-        others = [other for other in self._pluggy.get_plugins() if other is not module]
-        hook = self._pluggy.subset_hook_caller("hundredfold_behaviours", others)
         try:
-            for behaviour in (*_declared(module), *_flatten(hook(commands=commands))):
+            asked = _behaviours_only(self._ask(plugin, "hundredfold_behaviours", commands=commands))
+            for behaviour in (*_declared(module), *asked):
                 taken = found.get(behaviour.name) or plugin.behaviours.get(behaviour.name)
                 if taken is behaviour:
                     continue  # bound to two names, or declared and returned by the hook
@@ -138,6 +156,12 @@ class PluginManager:
         except BaseException as error:  # noqa: BLE001  # as in _add
             plugin.fail(error)
         found.update(plugin.behaviours)
+
+    def _ask(self, plugin: Plugin, hook: str, **arguments: Any) -> list[Any]:
+        """Return what one plugin alone answers to a hook."""
+        module = self._pluggy.get_plugin(plugin.origin + ":" + plugin.name)
+        others = [other for other in self._pluggy.get_plugins() if other is not module]
+        return [one for answer in self._pluggy.subset_hook_caller(hook, others)(**arguments) for one in answer]
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -163,15 +187,25 @@ def _declared(module: object) -> "Iterator[Behaviour[..., Any]]":
             yield value
 
 
-def _flatten(results: "list[Iterable[Behaviour[..., Any]]]") -> "Iterator[Behaviour[..., Any]]":
+def _behaviours_only(answers: Iterable[object]) -> "Iterator[Behaviour[..., Any]]":
     from hundredfold.behaviour import Behaviour
 
-    for behaviours in results:
-        for behaviour in behaviours:
-            if not isinstance(behaviour, Behaviour):
-                message = f"hundredfold_behaviours returned a {type(behaviour).__name__}, not a Behaviour"
-                raise TypeError(message)
-            yield behaviour
+    for behaviour in answers:
+        if not isinstance(behaviour, Behaviour):
+            message = f"hundredfold_behaviours returned a {type(behaviour).__name__}, not a Behaviour"
+            raise TypeError(message)
+        yield behaviour
+
+
+def _check_embedder(embedder: object, found: "dict[str, Embedder]") -> None:
+    from hundredfold.embedder import Embedder
+
+    if not isinstance(embedder, Embedder):
+        message = f"hundredfold_embedders returned a {type(embedder).__name__}, not an Embedder"
+        raise TypeError(message)
+    if embedder.name in found:
+        message = f"embedder {embedder.name!r} is already registered by another plugin; choose another name"
+        raise ValueError(message)
 
 
 def _refuse_taken(name: str, owner: str) -> None:

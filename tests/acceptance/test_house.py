@@ -76,6 +76,7 @@ for name in {names!r}:
     assert module.__file__.startswith({str(tmp_path)!r}), module.__file__
 from hundredfold import Client, behaviour
 from hundredfold_coordinator.daemon import Daemon
+from hundredfold.stores.redis.store import RedisStore  # it reads its scripts
 """
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
     top = {path.name for path in (tmp_path / "site").iterdir() if not path.name.endswith(".dist-info")}

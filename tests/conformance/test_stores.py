@@ -9,8 +9,10 @@ import pytest
 from hundredfold.errors import StoreUnavailable
 from hundredfold.stores.contract import Batch, Store, Write
 from hundredfold.stores.memory import MemoryStore
+from hundredfold.stores.redis import open_redis
 from hundredfold.stores.sqlite import SqliteStore
 from hundredfold.testing.store import StoreConformance
+from servers.redis import RedisServer
 
 
 class TestMemoryStore(StoreConformance):
@@ -21,6 +23,16 @@ class TestMemoryStore(StoreConformance):
 class TestSqliteStore(StoreConformance):
     def open(self, directory: Path) -> Store:
         return SqliteStore(directory / "state.db")
+
+
+class TestRedisStore(StoreConformance):
+    @pytest.fixture(autouse=True)
+    def _server(self, redis: RedisServer, tmp_path: Path) -> None:
+        # The directory has to say it, because a child that opens the store has no fixtures.
+        (tmp_path / "url").write_text(redis.url(namespace=tmp_path.name))
+
+    def open(self, directory: Path) -> Store:
+        return open_redis((directory / "url").read_text())
 
 
 def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:

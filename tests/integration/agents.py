@@ -128,6 +128,31 @@ async def remember(ctx: Context, text: str, fail: bool = False, pause: float = 0
 
 
 @behaviour
+async def browse(ctx: Context, query: str) -> dict[str, Any]:
+    """Look through a session."""
+    newest = ctx.session.items(last=1)[0].content
+    everything = ctx.session.items()
+    found = await ctx.session.search(query, 2)
+    return {
+        "newest": newest,
+        "all": len(everything),
+        "oldest": everything[0].content,
+        "found": [item.content for item in found],
+    }
+
+
+@behaviour
+def learn(ctx: SyncContext, collection: str, text: str, fail: bool = False) -> list[str]:  # noqa: FBT001, FBT002
+    """Say what is known that is like a text, and remember it."""
+    memory = ctx.memory(collection)
+    found = [match.content for match in memory.search(text, 2)]
+    memory.upsert(text, text, metadata={"length": len(text)})
+    if fail:
+        raise RuntimeError("after writing")
+    return found
+
+
+@behaviour
 def note(ctx: SyncContext, text: str, merge: bool) -> None:  # noqa: FBT001
     """Append to the session, a moment after it was read."""
     ctx.session.append("user", text)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from hundredfold import Context, SyncContext
-from hundredfold.context import Item, Session, State
+from hundredfold.session import Item, Session, State
 
 NO_JSON = [object(), {1, 2}, b"bytes", [object()], {"a": {"b": object()}}, math.nan, math.inf, {(1, 2): 3}]
 

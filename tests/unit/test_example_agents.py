@@ -14,9 +14,9 @@ from typing import Any, Final
 import pytest
 from hundredfold import Context
 from hundredfold.behaviour import Behaviour
-from hundredfold.context import Session
 from hundredfold.hooks import WORKER_GROUP
 from hundredfold.manager import PluginManager
+from hundredfold.session import Session
 
 _PLUGIN: Final = Path(__file__).parents[2] / "examples" / "stdlib_review" / "agents.py"
 _SILENCE: Final = object()

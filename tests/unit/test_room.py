@@ -67,7 +67,7 @@ class House:
         self.disk = SmallDisk()
         self.room = Room(Weight(self.disk))
         self.failures: list[StoreUnavailable] = []
-        self.storage = Storage(self.room, self.failures.append)
+        self.storage = Storage(self.room, on_failure=self.failures.append)
         self.state = State(Limits(), lambda: "secret", lambda: 1.0)
         self.journal = Journal(self.state, self.storage, self._perform)
         self.writer = asyncio.ensure_future(self.journal.run())

@@ -13,6 +13,7 @@ from typing import Any, Final, Never
 
 from hundredfold import oom, prctl
 from hundredfold.behaviour import Behaviour
+from hundredfold.embedder import Embedder
 from hundredfold.internal.v1 import zygote_pb2
 
 from hundredfold_worker import process
@@ -41,6 +42,7 @@ def run(
     request: zygote_pb2.Fork,
     descriptors: list[int],
     behaviours: dict[str, Behaviour[..., Any]],
+    embedders: dict[str, Embedder],
 ) -> Never:
     """Run one attempt in this process and end it."""
     title = process.Title(f"{request.behaviour} {request.attempt.task_id}/{request.attempt.number}")
@@ -48,7 +50,7 @@ def run(
     if request.descriptors:
         _limit_descriptors(request.descriptors)
     try:
-        delivered = run_attempt(channel, behaviours)
+        delivered = run_attempt(channel, behaviours, embedders)
         code = EXIT_DELIVERED if delivered else EXIT_FAILED
     except Refused as refusal:
         sys.stderr.write(f"hundredfold: stopped: {refusal}\n")

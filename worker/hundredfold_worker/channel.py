@@ -24,6 +24,9 @@ PROTOCOL_VERSION: Final = 1
 
 _SERVICE: Final = pb.DESCRIPTOR.services_by_name["WorkerService"].full_name
 _RETRY_SECONDS: Final = 0.1
+_SILENCE_SECONDS: Final = 10.0
+"""How long a coordinator may say nothing before it is looked for again: one that is stopped says nothing for ever, and
+its successor is at the same address. All calls are idempotent."""
 _FINAL: Final = ("ABORTED", "UNAUTHENTICATED", "PERMISSION_DENIED")
 
 _Response = TypeVar("_Response", bound=Message)
@@ -75,6 +78,22 @@ class Channel:
         """Save a checkpoint."""
         self._call("SaveCheckpoint", request, pb.SaveCheckpointResponse)
 
+    def read_session(self, request: pb.ReadSessionRequest) -> pb.ReadSessionResponse:
+        """Return items of the session."""
+        return self._call("ReadSession", request, pb.ReadSessionResponse)
+
+    def find_items(self, request: pb.FindItemsRequest) -> pb.FindItemsResponse:
+        """Return the items of the session that have every word of a query."""
+        return self._call("FindItems", request, pb.FindItemsResponse)
+
+    def collection(self, request: pb.GetCollectionRequest) -> pb.GetCollectionResponse:
+        """Return a collection."""
+        return self._call("GetCollection", request, pb.GetCollectionResponse)
+
+    def find_memory(self, request: pb.FindMemoryRequest) -> pb.FindMemoryResponse:
+        """Return the records of a collection nearest to a vector."""
+        return self._call("FindMemory", request, pb.FindMemoryResponse)
+
     def complete(self, request: pb.CompleteAttemptRequest) -> None:
         """Record the result."""
         self._call("CompleteAttempt", request, pb.CompleteAttemptResponse)
@@ -117,6 +136,7 @@ class Channel:
 
     def _connect(self) -> socket.socket:
         wire = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        wire.settimeout(_SILENCE_SECONDS)
         try:
             wire.connect(self._address.removeprefix("unix:"))
         except OSError:

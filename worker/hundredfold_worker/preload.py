@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hundredfold.behaviour import Behaviour
+from hundredfold.embedder import Embedder
 from hundredfold.hooks import WORKER_GROUP
 from hundredfold.internal.v1 import zygote_pb2
 from hundredfold.manager import Plugin, PluginManager
@@ -29,8 +30,8 @@ _MODULES: Final = (
 
 def preload(
     request: zygote_pb2.Preload,
-) -> tuple[behaviour_pb2.Environment, dict[str, Behaviour[..., Any]]]:
-    """Import everything; return the environment's manifest, and its behaviours by name."""
+) -> tuple[behaviour_pb2.Environment, dict[str, Behaviour[..., Any]], dict[str, Embedder]]:
+    """Import everything; return the environment's manifest, its behaviours and its embedders, by name."""
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a worker's output is wanted as it comes
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     for name in _MODULES:
@@ -40,9 +41,10 @@ def preload(
     for path in request.spec.plugin_files:
         manager.load_file(Path(path))
     behaviours = manager.collect_behaviours({command.name: list(command.argv) for command in request.spec.commands})
+    embedders = manager.collect_embedders()
     environment = manifest(request, manager.plugins, behaviours)
     rehearse()
-    return environment, behaviours
+    return environment, behaviours, embedders
 
 
 def _say(plugin: Plugin) -> None:

@@ -4,47 +4,36 @@ import asyncio
 import json
 import signal
 import traceback
-from typing import Any, Final, Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
 
 from hundredfold.behaviour import Behaviour
-from hundredfold.context import BaseContext, Context, Item, Session, SyncContext
-from hundredfold.errors import HundredfoldError, InvalidInput, PayloadTooLarge, UnknownBehaviour
+from hundredfold.context import Context, SyncContext
+from hundredfold.embedder import Embedder
+from hundredfold.errors import HundredfoldError, InvalidInput, UnknownBehaviour
+from hundredfold.memory import BaseMemory
 from hundredfold.policy import NonRetryable
-from hundredfold.v1 import attempt_pb2, payload_pb2, session_pb2
+from hundredfold.session import AsyncSession, BaseSession, Session
+from hundredfold.v1 import attempt_pb2, memory_pb2, session_pb2
 from hundredfold.v1 import worker_service_pb2 as pb
 
-from hundredfold_worker.outbox import Outbox
+from hundredfold_worker.context_port import ContextPort, Coordinator, item_of, json_of, metadata_of, payload_of
 
 _TRACEBACK_LIMIT: Final = 16 * 1024
 _MESSAGE_LIMIT: Final = 4 * 1024
 _NAME_LIMIT: Final = 200
-_JSON: Final = "application/json"
-
-
-class Coordinator(Protocol):
-    """The coordinator, as an attempt sees it; `hundredfold_worker.channel.Channel` is the real one."""
-
-    def next_attempt(self) -> pb.NextAttemptResponse:
-        """Take the attempt."""
-
-    def emit(self, request: pb.EmitEventsRequest) -> pb.EmitEventsResponse:
-        """Record events."""
-
-    def save_checkpoint(self, request: pb.SaveCheckpointRequest) -> None:
-        """Save a checkpoint."""
-
-    def complete(self, request: pb.CompleteAttemptRequest) -> None:
-        """Record the result."""
-
-    def fail(self, request: pb.FailAttemptRequest) -> None:
-        """Record a failure."""
+_NO_EMBEDDERS: Final[Mapping[str, Embedder]] = MappingProxyType({})
+_S = TypeVar("_S", bound=BaseSession)
 
 
 class Cancelled(BaseException):
     """SIGTERM came while the behaviour was running."""
 
 
-def run_attempt(channel: Coordinator, behaviours: dict[str, Behaviour[..., Any]]) -> bool:
+def run_attempt(
+    channel: Coordinator, behaviours: dict[str, Behaviour[..., Any]], embedders: Mapping[str, Embedder] = _NO_EMBEDDERS
+) -> bool:
     """Take the attempt, run it, deliver what came of it. Returns whether that was a result.
 
     Raises:
@@ -53,7 +42,7 @@ def run_attempt(channel: Coordinator, behaviours: dict[str, Behaviour[..., Any]]
 
     """
     assignment = channel.next_attempt()
-    port = _Port(channel, assignment)
+    port = ContextPort(channel, assignment, embedders)
     try:
         request = _perform(behaviours, assignment, port)
     except Cancelled:
@@ -67,7 +56,7 @@ def run_attempt(channel: Coordinator, behaviours: dict[str, Behaviour[..., Any]]
 
 
 def _perform(
-    behaviours: dict[str, Behaviour[..., Any]], assignment: pb.NextAttemptResponse, port: "_Port"
+    behaviours: dict[str, Behaviour[..., Any]], assignment: pb.NextAttemptResponse, port: ContextPort
 ) -> pb.CompleteAttemptRequest:
     """Run the behaviour; return what it has to deliver."""
     behaviour = behaviours.get(assignment.behaviour)
@@ -75,51 +64,38 @@ def _perform(
         raise UnknownBehaviour(assignment.behaviour, "this process", ", ".join(sorted(behaviours)), "")
     arguments = behaviour.parse(assignment.input.data)
     context = _context(behaviour, assignment, port)
-    request = pb.CompleteAttemptRequest(result=_payload(behaviour.dump(_run(behaviour, context, arguments))))
+    request = pb.CompleteAttemptRequest(result=payload_of(behaviour.dump(_run(behaviour, context, arguments))))
     port.check_size("result", len(request.result.data))
     if assignment.HasField("session"):
         request.session_writes.CopyFrom(_session_writes(context.session))
         port.check_size("session_writes", request.session_writes.ByteSize())
+    request.memory_writes.extend(_memory_writes(context.memories.values()))
+    port.check_size("memory_writes", sum(writes.ByteSize() for writes in request.memory_writes))
     return request
 
 
-class _Port:
-    """The far end of a context: checks sizes here, where the behaviour can see the error."""
-
-    def __init__(self, channel: Coordinator, assignment: pb.NextAttemptResponse) -> None:
-        self._channel = channel
-        self._limit = assignment.max_payload_bytes
-        self.outbox = Outbox(channel.emit, assignment.event_quota)
-
-    def emit(self, value: object) -> None:
-        data = json.dumps(value, allow_nan=False).encode()
-        self.check_size("event", len(data))
-        self.outbox.add(data)
-
-    def save_checkpoint(self, value: object) -> None:
-        data = json.dumps(value, allow_nan=False).encode()
-        self.check_size("checkpoint", len(data))
-        self._channel.save_checkpoint(pb.SaveCheckpointRequest(checkpoint=_payload(data)))
-
-    def check_size(self, field: str, size: int) -> None:
-        if size > self._limit:
-            raise PayloadTooLarge(field, size, self._limit)
+def _context(
+    behaviour: Behaviour[..., Any], assignment: pb.NextAttemptResponse, port: ContextPort
+) -> Context | SyncContext:
+    given: dict[str, Any] = {
+        "task_id": assignment.task_id,
+        "attempt": assignment.attempt,
+        "saved": json.loads(assignment.checkpoint.data) if assignment.HasField("checkpoint") else None,
+        "remaining_seconds": _remaining(assignment),
+    }
+    if behaviour.is_async:
+        return Context(port, session=_session(AsyncSession, assignment.session, port), **given)
+    return SyncContext(port, session=_session(Session, assignment.session, port), **given)
 
 
-def _context(behaviour: Behaviour[..., Any], assignment: pb.NextAttemptResponse, port: _Port) -> BaseContext:
-    session = assignment.session
-    return (Context if behaviour.is_async else SyncContext)(
-        port,
-        task_id=assignment.task_id,
-        attempt=assignment.attempt,
-        session=Session(
-            session.id,
-            version=session.version,
-            items=[Item(item.role, json.loads(item.content)) for item in session.items],
-            state={key: json.loads(value) for key, value in session.state.items()},
-        ),
-        saved=json.loads(assignment.checkpoint.data) if assignment.HasField("checkpoint") else None,
-        remaining_seconds=_remaining(assignment),
+def _session(cls: type[_S], session: session_pb2.Session, port: ContextPort) -> _S:
+    return cls(
+        session.id,
+        version=session.version,
+        items=map(item_of, session.items),
+        state={key: json.loads(value) for key, value in session.state.items()},
+        item_count=session.item_count,
+        reader=port,
     )
 
 
@@ -129,7 +105,7 @@ def _remaining(assignment: pb.NextAttemptResponse) -> float | None:
     return assignment.remaining_time.ToNanoseconds() / 1e9
 
 
-def _run(behaviour: Behaviour[..., Any], context: BaseContext, arguments: dict[str, Any]) -> object:
+def _run(behaviour: Behaviour[..., Any], context: Context | SyncContext, arguments: dict[str, Any]) -> object:
     positional = (context,) if behaviour.wants_context else ()
     try:
         if behaviour.is_async:
@@ -142,7 +118,7 @@ def _run(behaviour: Behaviour[..., Any], context: BaseContext, arguments: dict[s
 
 
 async def _run_async(
-    behaviour: Behaviour[..., Any], positional: tuple[BaseContext, ...], arguments: dict[str, Any]
+    behaviour: Behaviour[..., Any], positional: tuple[Context | SyncContext, ...], arguments: dict[str, Any]
 ) -> object:
     running = asyncio.ensure_future(behaviour.function(*positional, **arguments))
     told: list[int] = []
@@ -189,15 +165,26 @@ def _text(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def _session_writes(session: Session) -> session_pb2.SessionWrites:
+def _session_writes(session: BaseSession) -> session_pb2.SessionWrites:
     return session_pb2.SessionWrites(
         expected_version=session.version,
-        append=[session_pb2.SessionItem(role=i.role, content=json.dumps(i.content).encode()) for i in session.appended],
-        set={key: json.dumps(value, allow_nan=False).encode() for key, value in session.state.written.items()},
+        append=[
+            session_pb2.SessionItem(role=one.role, content=json_of(one.content), metadata=metadata_of(one.metadata))
+            for one in session.appended
+        ],
+        set=metadata_of(session.state.written),
         delete=sorted(session.state.deleted),
         merge=session.merge,
     )
 
 
-def _payload(data: bytes) -> payload_pb2.Payload:
-    return payload_pb2.Payload(content_type=_JSON, data=data)
+def _memory_writes(memories: Iterable[BaseMemory]) -> Iterator[memory_pb2.MemoryWrites]:
+    for memory in memories:
+        if memory.upserted or memory.deleted:
+            upsert = [
+                memory_pb2.MemoryRecord(
+                    id=one.id, vector=one.vector, content=json_of(one.content), metadata=metadata_of(one.metadata)
+                )
+                for one in memory.upserted.values()
+            ]
+            yield memory_pb2.MemoryWrites(collection=memory.collection, upsert=upsert, delete=sorted(memory.deleted))

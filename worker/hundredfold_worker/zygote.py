@@ -41,7 +41,7 @@ class Zygote:
         self._preload = request.preload
         bootstrap.prepare(self._preload)
         process.set_title(f"hundredfold: zygote {self._preload.environment}")
-        environment, self._behaviours = preload.preload(self._preload)
+        environment, self._behaviours, self._embedders = preload.preload(self._preload)
         single_use = process.thread_count() > 1
         if single_use:
             environment.warning = _SLOW
@@ -106,7 +106,7 @@ class Zygote:
     def _become_worker(self, request: zygote_pb2.Fork, descriptors: list[int]) -> Never:
         try:
             self._channel.close()
-            bootstrap.run(self._preload, request, descriptors, self._behaviours)
+            bootstrap.run(self._preload, request, descriptors, self._behaviours, self._embedders)
         except BaseException:  # noqa: BLE001  # nothing may return into the zygote's loop
             with contextlib.suppress(BaseException):
                 sys.excepthook(*sys.exc_info())

@@ -30,6 +30,8 @@ COMMANDS: Final = (
     "logs",
     "ps",
     "hosts",
+    "session",
+    "memory",
     "plugins",
     "status",
     "history",

@@ -9,7 +9,7 @@ import click
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from hundredfold.v1 import attempt_pb2, payload_pb2, task_pb2
+from hundredfold.v1 import attempt_pb2, payload_pb2, session_pb2, task_pb2
 
 _KIB: Final = 1024
 
@@ -37,6 +37,12 @@ def as_dict(message: Message) -> dict[str, Any]:
     value: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
     if isinstance(message, task_pb2.Task):
         _open_payloads(value, message)
+    if isinstance(message, session_pb2.Session):
+        value["state"] = {key: json.loads(text) for key, text in message.state.items()}
+        value["items"] = [as_dict(item) for item in message.items]
+    if isinstance(message, session_pb2.SessionItem):
+        value["content"] = json.loads(message.content)
+        value["metadata"] = {name: json.loads(text) for name, text in message.metadata.items()}
     if isinstance(message, task_pb2.Event) and message.HasField("emitted"):
         value["emitted"]["payload"] = payload_value(message.emitted.payload)
     if isinstance(message, task_pb2.Event) and message.HasField("output"):

@@ -48,13 +48,27 @@ def environment_options(command: Any) -> Any:
 @options.data_dir
 @setting("--store", help="URL of the store.  [default: sqlite: in the data directory]")
 @setting(
+    "--store-patience-seconds",
+    type=float,
+    default=0,
+    show_default=True,
+    help="How long the store's server may not answer; 0 for ever.",
+)
+@setting(
+    "--lease-seconds",
+    type=float,
+    default=10,
+    show_default=True,
+    help="How long a coordinator on a shared store may not be heard of before another one takes over.",
+)
+@setting(
     "--ballast-bytes",
     type=int,
     default=16 << 20,
     show_default=True,
     help="Room to keep on the disk for finishing what runs when it is full; 0 for none.",
 )
-@setting("--standby/--no-standby", default=False, help="Wait while another coordinator has the data directory.")
+@setting("--standby/--no-standby", default=False, help="Wait while another coordinator has the store.")
 @setting("--volatile/--no-volatile", default=False, help="Accept a store that loses everything when it ends.")
 @setting("--concurrency", type=int, default=100, show_default=True, help="Most attempts alive at once.")
 @setting("--queue-limit", type=int, default=100_000, show_default=True, help="Most queued tasks.")

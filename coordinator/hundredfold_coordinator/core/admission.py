@@ -59,6 +59,11 @@ def room_bytes(state: State, host: HostState) -> int:
     return machine.memory_free_bytes - machine.headroom_bytes - max(reserved_bytes(state), growing)
 
 
+def busy_cores(state: State) -> float:
+    """Return how many CPUs the attempts on all hosts are expected to keep busy: they share one machine."""
+    return sum(load.cores for host in state.hosts.values() for load in host.loads.values())
+
+
 def reserved_bytes(state: State) -> int:
     """Return what is set aside and not used yet, on all hosts: they share one machine."""
     return sum(host.outstanding_bytes for host in state.hosts.values())
@@ -82,9 +87,10 @@ def give_back(host: HostState, key: AttemptId, now_ns: int) -> None:
         host.outstanding_bytes = max(0, host.outstanding_bytes - load.outstanding_bytes(now_ns))
 
 
-def had_it_all(host: HostState | None, key: AttemptId, peak_bytes: int) -> bool:
-    """Whether an attempt was alone on its host and used most of the memory: with more than that nobody can serve it."""
-    if host is None or host.machine is None or host.loads.keys() != {key}:
+def had_it_all(state: State, key: AttemptId, peak_bytes: int) -> bool:
+    """Whether an attempt was alone on the machine and used most of its memory: nobody can serve it with more."""
+    host = state.hosts.get(state.alive[key])
+    if host is None or host.machine is None or state.alive.keys() != {key}:
         return False
     return peak_bytes > _MOST_SHARE * (host.machine.memory_limit_bytes or host.machine.memory_total_bytes)
 
@@ -103,7 +109,9 @@ def note_use(state: State, host: HostState, key: AttemptId, used_bytes: int, now
     """Take in what an attempt was seen to use."""
     load = host.loads.get(key)
     if load:
+        before = load.outstanding_bytes(now_ns)
         load.used_bytes = used_bytes
+        host.outstanding_bytes += load.outstanding_bytes(now_ns) - before  # what it gave back is set aside again
         if load.age_seconds(now_ns) >= _SEEN_SECONDS:
             state.seen_bytes[load.behaviour] = max(used_bytes, state.seen_bytes.get(load.behaviour, 0))
 
@@ -134,7 +142,7 @@ def _closed_by_cpu(state: State, host: HostState, behaviour: str) -> Closed | No
     machine, wanted = host.machine, expected_cores(state, behaviour)
     if machine is None or wanted < BUSY_CORES:
         return None
-    busy, most = sum(load.cores for load in host.loads.values()), machine.cpu_count * CPU_OVERCOMMIT
+    busy, most = busy_cores(state), machine.cpu_count * CPU_OVERCOMMIT
     if not busy or busy + wanted <= most:
         return None
     return task_pb2.GATE_KIND_CPU, (

@@ -138,8 +138,8 @@ def requeue(
     forget_credential(state, record)
     move(tx, record, lifecycle.QUEUED, reason)
     if after_seconds > 0:
-        if record.task.spec.session:
-            state.queue.reserve(record.task.id, record.task.spec.session)
+        if session_of(record):
+            state.queue.reserve(record.task.id, session_of(record))
         hold(state, tx, record, after_seconds)
     else:
         enqueue(state, record)
@@ -156,11 +156,14 @@ def hold(state: State, tx: Transaction, record: records_pb2.TaskRecord, seconds:
 
 def enqueue(state: State, record: records_pb2.TaskRecord) -> None:
     """Put a task where the scheduler finds it."""
-    spec = record.task.spec
     record.task.ClearField("next_attempt_time")
-    # Who runs beside the others of its session does not wait for them either.
-    session = "" if spec.session_policy == task_pb2.SESSION_POLICY_CONCURRENT else spec.session
-    state.queue.add(record.task.id, lane(record), session, rank(state, record), record.input_bytes)
+    state.queue.add(record.task.id, lane(record), session_of(record), rank(state, record), record.input_bytes)
+
+
+def session_of(record: records_pb2.TaskRecord) -> str:
+    """Return the session that a task has to itself; none if it runs beside the others, and does not wait for them."""
+    spec = record.task.spec
+    return "" if spec.session_policy == task_pb2.SESSION_POLICY_CONCURRENT else spec.session
 
 
 def lane(record: records_pb2.TaskRecord) -> Lane:

@@ -17,6 +17,8 @@ _HANDLERS: Final[Mapping[type[events.Event], Callable[[State, Transaction, Any],
     {
         events.Submitted: submission.submit,
         events.StoreRoomChanged: submission.change_room,
+        events.StoreOutageChanged: submission.change_outage,
+        events.HeartBeat: submission.beat,
         events.CancelRequested: submission.cancel,
         events.RetryRequested: reviving.retry,
         events.DeleteRequested: reviving.delete,

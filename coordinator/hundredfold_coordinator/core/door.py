@@ -20,11 +20,15 @@ _LONGEST_SECONDS: Final = 60
 
 def refusal(state: State, tenant: str, size: int, now_ns: int) -> HundredfoldError | None:
     """Return why a task of a tenant with an input of `size` bytes is not accepted now; None if it is."""
-    limits, queue = state.limits, state.queue
     if state.draining:
         return Draining()
-    if state.store_full:
-        return StoreFull(ROOM_SECONDS)
+    if state.store_outage or state.store_full:
+        return state.store_outage or StoreFull(ROOM_SECONDS)
+    return _full_queue(state, tenant, size, now_ns)
+
+
+def _full_queue(state: State, tenant: str, size: int, now_ns: int) -> QueueFull | None:
+    limits, queue = state.limits, state.queue
     wait = _wait_seconds(state, now_ns)
     if len(queue) >= limits.queue_limit:
         return QueueFull(limits.queue_limit, "tasks", wait, "queue_limit")

@@ -7,6 +7,7 @@ without looking at it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hundredfold.errors import StoreUnreachable
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
 from hundredfold.v1 import attempt_pb2, coordinator_service_pb2, payload_pb2, session_pb2, task_pb2
 
@@ -39,6 +40,18 @@ class CancelRequested(Event):
     task_id: str
     reason: str
     reply: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartBeat(Event):
+    """Time to show whoever stands by that this coordinator lives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOutageChanged(Event):
+    """The store does not answer, for this reason; or it does again, if that is None."""
+
+    error: StoreUnreachable | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,13 +47,20 @@ def _answers(state: State, request: pb.FitRequest, wanted: Reservation) -> Itera
         if key in most:
             yield max(0, most[key] - alive), kind, f"{alive} of {most[key]} of {key!r} are alive"
     host = scheduler.roomiest(state, request.environment, request.behaviour)
-    if host and host.machine and limits.memory_reserve_bytes:
+    if host and host.machine:
+        yield from _on_host(state, host, request.behaviour, wanted)
+
+
+def _on_host(state: State, host: HostState, behaviour: str, wanted: Reservation) -> Iterator[_Answer]:
+    if state.limits.memory_reserve_bytes:
         yield _by_memory(state, host, wanted)
         if not wanted.known:
             detail = "nobody knows what it needs, and those just started are looked at first"
             yield max(0 if host.loads else 1, state.ramp), task_pb2.GATE_KIND_RAMP, detail
-    if host and host.machine:
-        yield from _by_cpu(state, host, request.behaviour)
+    yield from _by_cpu(state, host, behaviour)
+    shut = admission.closed(state, host, behaviour, wanted) or scheduler.held_up(state)
+    if shut:
+        yield 0, *shut
 
 
 def _by_memory(state: State, host: HostState, wanted: Reservation) -> _Answer:
@@ -68,7 +75,7 @@ def _by_memory(state: State, host: HostState, wanted: Reservation) -> _Answer:
 def _by_cpu(state: State, host: HostState, behaviour: str) -> Iterator[_Answer]:
     cores = expected_cores(state, behaviour)
     if host.machine and cores >= admission.BUSY_CORES:
-        busy = sum(load.cores for load in host.loads.values())
+        busy = admission.busy_cores(state)
         most = host.machine.cpu_count * admission.CPU_OVERCOMMIT
         detail = f"each keeps {cores:.1f} CPUs busy; those that run want {busy:.1f} of {most:g}"
         yield max(0 if busy else 1, int((most - busy) / max(cores, _LEAST_CORES))), task_pb2.GATE_KIND_CPU, detail

@@ -174,7 +174,7 @@ def exited(state: State, tx: Transaction, event: Exited) -> None:
     if record:
         running = _is_running(record, event.attempt)
         failure = failure_of(event.receipt, record.task.spec.limits)
-        if admission.had_it_all(state.hosts.get(event.host), event.attempt, event.receipt.peak_pss_bytes):
+        if admission.had_it_all(state, event.attempt, event.receipt.peak_pss_bytes):
             failure.non_retryable |= failure.outcome == attempt_pb2.ATTEMPT_OUTCOME_EVICTED
         _write_receipt(state, tx, record, event.attempt, event.receipt)
         if running:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from hundredfold.internal.v1 import records_pb2
 
 from hundredfold_coordinator.core import lifecycle
+from hundredfold_coordinator.core.change import session_of
 from hundredfold_coordinator.core.effects import Effect
 from hundredfold_coordinator.core.state import State, attempt_id
 from hundredfold_coordinator.core.timing import hold_until, set_deadlines
@@ -25,7 +26,7 @@ def recover(state: State, records: Iterable[records_pb2.TaskRecord], now_ns: int
         state.last_turn_ns = max(state.last_turn_ns, record.turn_ns)
         _readopt(state, record)
         if _has_session(record):
-            state.queue.reserve(task.id, task.spec.session)
+            state.queue.reserve(task.id, session_of(record))
         if task.state == lifecycle.QUEUED:
             hold_until(state, tx, record, task.next_attempt_time)
         if task.state not in lifecycle.ENDED:
@@ -36,7 +37,7 @@ def recover(state: State, records: Iterable[records_pb2.TaskRecord], now_ns: int
 def _has_session(record: records_pb2.TaskRecord) -> bool:
     """Whether a task has its session to itself: it has begun, and is not over."""
     begun = len(record.task.attempts) > record.pardoned_attempts
-    return bool(record.task.spec.session) and begun and record.task.state not in lifecycle.ENDED
+    return bool(session_of(record)) and begun and record.task.state not in lifecycle.ENDED
 
 
 def _readopt(state: State, record: records_pb2.TaskRecord) -> None:

@@ -55,6 +55,7 @@ def _revive(state: State, tx: Transaction, record: records_pb2.TaskRecord) -> No
     record.pardoned_attempts = len(task.attempts)
     record.deadlines_from.FromNanoseconds(tx.now_ns)
     state.dead -= bool(task.dead_letter_cause)
+    record.ClearField("drop_checkpoint")  # that one is gone; what it saves from now on is its own
     for field in ("failure", "end_time", "dead_letter_cause"):
         task.ClearField(field)
     tx.put(keys.live(task.id))

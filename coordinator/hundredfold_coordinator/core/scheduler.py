@@ -9,7 +9,7 @@ from hundredfold.wording import counted
 
 from hundredfold_coordinator.core import admission, lifecycle
 from hundredfold_coordinator.core.admission import Closed
-from hundredfold_coordinator.core.change import lane, move
+from hundredfold_coordinator.core.change import lane, move, session_of
 from hundredfold_coordinator.core.effects import Launch
 from hundredfold_coordinator.core.queue import Lane
 from hundredfold_coordinator.core.reservation import Reservation, reservation
@@ -36,19 +36,21 @@ def dispatch(state: State, tx: Transaction) -> None:
 def gate(state: State, record: records_pb2.TaskRecord) -> task_pb2.Gate:
     """Return why a queued task is not running."""
     closed = _closed_for_all(state)
-    holder = state.queue.holder(record.task.spec.session)
+    session = session_of(record)
+    holder = state.queue.holder(session)
     if record.task.HasField("next_attempt_time"):
         when = record.task.next_attempt_time.ToDatetime().isoformat(" ", "seconds")
         closed = task_pb2.GATE_KIND_DELAYED, f"it may start at {when} UTC"
-    elif holder not in (None, record.task.id) and record.task.spec.session_policy != task_pb2.SESSION_POLICY_CONCURRENT:
-        closed = task_pb2.GATE_KIND_SESSION_BUSY, f"task {holder} has session {record.task.spec.session!r}"
+    elif holder not in (None, record.task.id):
+        closed = task_pb2.GATE_KIND_SESSION_BUSY, f"task {holder} has session {session!r}"
     elif closed is None:
-        closed = _closed_for_lane(state, lane(record)) or _place(state, record)[1] or _held_up(state)
+        closed = _closed_for_lane(state, lane(record)) or _place(state, record)[1] or held_up(state)
     kind, detail = closed or _NEXT
     return task_pb2.Gate(kind=kind, detail=detail)
 
 
-def _held_up(state: State) -> Closed | None:
+def held_up(state: State) -> Closed | None:
+    """Return that nothing passes a task that has waited too long for memory, if there is one."""
     if not state.unpassed:
         return None
     return task_pb2.GATE_KIND_MEMORY, f"task {state.unpassed} has waited for memory so long that nothing passes it"
@@ -148,6 +150,8 @@ def most_suspects(concurrency: int, lost: int) -> int:
 def _closed_for_all(state: State) -> Closed | None:
     if state.draining:
         return task_pb2.GATE_KIND_DRAINING, "the coordinator is stopping; the next one starts it"
+    if state.store_outage:
+        return task_pb2.GATE_KIND_STORE_UNREACHABLE, f"the store does not answer: {state.store_outage.problem}"
     if state.store_full:
         return task_pb2.GATE_KIND_STORE_FULL, "the store is full; the room that is left is kept for what runs"
     if not state.hosts:

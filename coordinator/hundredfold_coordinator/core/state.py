@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from hundredfold.errors import StoreUnreachable
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, coordinator_service_pb2, task_pb2
 
@@ -104,6 +105,7 @@ class State:
         unpassed: a task that has waited for memory so long that no smaller one is started before it; empty for none.
         draining: whether nothing more is accepted and started.
         store_full: whether nothing more is accepted, for want of room in the store.
+        store_outage: why nothing more is accepted, if that is because the store does not answer.
 
     """
 
@@ -132,6 +134,7 @@ class State:
     unpassed: str = ""
     draining: bool = False
     store_full: bool = False
+    store_outage: StoreUnreachable | None = None
 
     def __post_init__(self) -> None:
         """Begin with nothing alive."""

@@ -11,7 +11,13 @@ from hundredfold_coordinator.core import lifecycle
 from hundredfold_coordinator.core.change import end_task
 from hundredfold_coordinator.core.conclusion import cancelled
 from hundredfold_coordinator.core.door import refusal
-from hundredfold_coordinator.core.events import CancelRequested, StoreRoomChanged, Submitted
+from hundredfold_coordinator.core.events import (
+    CancelRequested,
+    HeartBeat,
+    StoreOutageChanged,
+    StoreRoomChanged,
+    Submitted,
+)
 from hundredfold_coordinator.core.state import State
 from hundredfold_coordinator.core.timing import ask_to_end, hold_until, set_deadlines
 from hundredfold_coordinator.core.transaction import Transaction
@@ -54,6 +60,16 @@ def _cancel(state: State, tx: Transaction, record: records_pb2.TaskRecord, reaso
 def change_room(state: State, tx: Transaction, event: StoreRoomChanged) -> None:  # noqa: ARG001  # as all handlers
     """Accept nothing while the store is full."""
     state.store_full = event.full
+
+
+def beat(state: State, tx: Transaction, event: HeartBeat) -> None:  # noqa: ARG001  # as all handlers
+    """Write nothing at all, to a key whose version whoever stands by looks at."""
+    tx.put(keys.HEARTBEAT)
+
+
+def change_outage(state: State, tx: Transaction, event: StoreOutageChanged) -> None:  # noqa: ARG001  # as all handlers
+    """Accept nothing while the store does not answer."""
+    state.store_outage = event.error
 
 
 def _known_request(state: State, event: Submitted) -> tuple[str, bytes] | None:

@@ -3,6 +3,8 @@
 See also: `hundredfold.client.sync_client`, the same without asyncio.
 """
 
+import asyncio
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -13,9 +15,11 @@ from google.protobuf import duration_pb2
 
 from hundredfold import bounds
 from hundredfold.client.address import CHANNEL_OPTIONS, Address, StrPath
+from hundredfold.client.memory import MemoryCalls
 from hundredfold.client.rpc_error import from_rpc_error
+from hundredfold.client.sessions import SessionCalls
 from hundredfold.client.submission import NO_INPUT, Submission, batches, outcomes, result_of
-from hundredfold.errors import HundredfoldError, TimedOut
+from hundredfold.errors import HundredfoldError, StoreUnreachable, TimedOut
 from hundredfold.policy import Limits, duration
 from hundredfold.v1 import (
     behaviour_pb2,
@@ -42,6 +46,10 @@ class Client:
         data_dir: data directory of the coordinator, if there is no address.
         token: what a coordinator on TCP wants to see.
 
+    Attributes:
+        sessions: the calls about sessions.
+        memory: the calls about vector memory.
+
     Raises:
         HundredfoldError: from every method, what the coordinator answers; `Unreachable` if none does.
 
@@ -55,6 +63,8 @@ class Client:
         self._tasks = task_service_pb2_grpc.TaskServiceStub(self._channel)
         self._coordinator = coordinator_service_pb2_grpc.CoordinatorServiceStub(self._channel)
         self._store = store_service_pb2_grpc.StoreServiceStub(self._channel)
+        self.sessions = SessionCalls(self._channel, self._call)
+        self.memory = MemoryCalls(self._channel, self._call)
 
     async def __aenter__(self) -> Self:
         return self
@@ -114,19 +124,28 @@ class Client:
     async def as_ended(
         self, task_ids: Iterable[str], *, timeout_seconds: float | None = None
     ) -> AsyncIterator[task_pb2.Task]:
-        """Yield tasks with their results as they end.
+        """Yield tasks with their results as they end; a store that does not answer is waited for.
 
         Raises:
             TimedOut: they did not all end in time.
 
         """
         pending = dict.fromkeys(task_ids)
-        request = pb.WaitTasksRequest(task_ids=pending, timeout=_duration("timeout_seconds", timeout_seconds))
-        stream = self._tasks.WaitTasks(request, metadata=self._address.metadata)
-        async for response in self._stream(stream):
-            for task in response.tasks:
-                pending.pop(task.id, None)
-                yield task
+        end = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        left = timeout_seconds
+        while True:
+            request = pb.WaitTasksRequest(task_ids=pending, timeout=_duration("timeout_seconds", left))
+            stream = self._tasks.WaitTasks(request, metadata=self._address.metadata)
+            try:
+                async for response in self._stream(stream):
+                    for task in response.tasks:
+                        pending.pop(task.id, None)
+                        yield task
+            except StoreUnreachable as error:
+                await asyncio.sleep(error.retry_seconds)
+                left = None if end is None else max(0.0, end - time.monotonic())
+            else:
+                break
         if pending and timeout_seconds is not None:
             raise TimedOut(f"{timeout_seconds:g}")
 

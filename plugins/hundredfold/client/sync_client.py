@@ -12,6 +12,7 @@ from typing import Any, Final, Self, TypeVar
 from hundredfold.client.address import StrPath
 from hundredfold.client.client import Client
 from hundredfold.client.submission import NO_INPUT, Submission
+from hundredfold.client.sync_memory import SyncMemoryCalls, SyncSessionCalls
 from hundredfold.errors import HundredfoldError
 from hundredfold.v1 import behaviour_pb2, task_pb2
 from hundredfold.v1 import coordinator_service_pb2 as cpb
@@ -31,6 +32,8 @@ class SyncClient:
         self._thread = threading.Thread(target=self._loop.run_forever, name="hundredfold-client", daemon=True)
         self._thread.start()
         self._client = self._run(_make(address, data_dir, token))
+        self.sessions = SyncSessionCalls(self._client.sessions, self._run, self._iterate)
+        self.memory = SyncMemoryCalls(self._client.memory, self._run)
 
     def __enter__(self) -> Self:
         return self
@@ -45,7 +48,7 @@ class SyncClient:
         if self._loop.is_closed():
             return
         self._run(self._client.close())
-        del self._client  # gRPC gives its sockets back when the last of its objects is gone
+        del self._client, self.sessions, self.memory  # gRPC gives its sockets back when the last of its objects is gone
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -176,6 +176,8 @@ class _GateKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GateKind.Val
     """
     GATE_KIND_STORE_FULL: _GateKind.ValueType  # 9
     """The store is full: what room is left is for what runs."""
+    GATE_KIND_STORE_UNREACHABLE: _GateKind.ValueType  # 16
+    """The server of the store does not answer."""
     GATE_KIND_CPU: _GateKind.ValueType  # 10
     """What runs uses all the CPU there is, and its behaviour is one that does."""
     GATE_KIND_PRESSURE: _GateKind.ValueType  # 11
@@ -214,6 +216,8 @@ beside no other such task.
 """
 GATE_KIND_STORE_FULL: GateKind.ValueType  # 9
 """The store is full: what room is left is for what runs."""
+GATE_KIND_STORE_UNREACHABLE: GateKind.ValueType  # 16
+"""The server of the store does not answer."""
 GATE_KIND_CPU: GateKind.ValueType  # 10
 """What runs uses all the CPU there is, and its behaviour is one that does."""
 GATE_KIND_PRESSURE: GateKind.ValueType  # 11

@@ -6,120 +6,85 @@
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from hashlib import sha256
-from itertools import count
 from typing import Any
 
 import pytest
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
-from hundredfold.stores.contract import Committed
-from hundredfold.stores.memory import MemoryStore
-from hundredfold.v1 import attempt_pb2, payload_pb2, session_pb2, task_pb2
+from hundredfold.v1 import attempt_pb2, payload_pb2, policy_pb2, session_pb2, task_pb2
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import effects, events, lifecycle
-from hundredfold_coordinator.core.decide import decide
-from hundredfold_coordinator.core.recovery import recover
-from hundredfold_coordinator.core.state import AttemptId, Limits, State, attempt_id
+from hundredfold_coordinator.core.state import AttemptId, attempt_id
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
+from stage import LIMITS, MIB, Agent, Host, Stage, of
 
 SEED = int(os.environ.get("HUNDREDFOLD_SEED", "1"))
-ACTS = ["launched", "take", "complete", "fail", "emit", "exit", "cancel"]
+ACTS = ["launched", "take", "save", "complete", "fail", "emit", "exit", "evict", "cancel"]
 CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much]
-LIMITS = Limits(concurrency=4, queue_limit=8, event_quota=3)
+REJECT, CONCURRENT = task_pb2.SESSION_POLICY_REJECT, task_pb2.SESSION_POLICY_CONCURRENT
+INTERRUPT, ROLLBACK = task_pb2.SESSION_POLICY_INTERRUPT, task_pb2.SESSION_POLICY_ROLLBACK
+SPECS = st.fixed_dictionaries(
+    {
+        "session": st.sampled_from(["", "s", "s", "s", "t"]),
+        "session_policy": st.sampled_from([*task_pb2.SessionPolicy.values(), INTERRUPT, ROLLBACK]),
+        "tenant": st.sampled_from(["", "a", "b"]),
+        "behaviour": st.sampled_from(["light", "heavy"]),
+        "priority": st.integers(-1, 1),
+        "limits": st.sampled_from([0, 150, 400]).map(lambda mebibytes: policy_pb2.Limits(memory_bytes=mebibytes * MIB)),
+        "input": st.sampled_from([0, 200]).map(lambda size: payload_pb2.Payload(data=b"x" * size)),
+    }
+)
 
 
-@dataclass
-class Agent:
-    credential: str
-    reported: bool = False
-    doomed: bool = False
-
-
-@dataclass
-class Host:
-    id: str
-    attached: bool = False
-    agents: dict[AttemptId, Agent] = field(default_factory=dict)
-    reports: dict[int, tuple[Callable[..., events.Event], dict[str, Any]]] = field(default_factory=dict)
-    number: int = 0
-
-
-class CoreMachine(RuleBasedStateMachine):
+class CoreMachine(Stage):
     def __init__(self) -> None:
         super().__init__()
-        self.store, self.now_ns, self.count, self.fate, self.sound = MemoryStore(), 0, 0, "", True
-        self.hosts: list[Host] = []
-        self.secrets = count()
-        self.accepted: dict[str, str] = {}
-        self.ended: dict[str, tuple[int, bytes | None]] = {}
-        self.gone: list[AttemptId] = []
-        self.session_writes: Counter[str] = Counter()
-        self.alarms: dict[effects.AlarmKey, events.Event] = {}
-        self.burials: list[AttemptId] = []
-        self.start()
         self.attach(0)
 
-    def start(self) -> None:
-        """Start a coordinator on what the store has; no host is attached to it."""
-        self.fate = ""
-        self.state = State(LIMITS, lambda: f"secret-{next(self.secrets)}", lambda: 1.0)
-        self.alarms, self.burials = {}, []
-        for alarm in recover(self.state, [self.stored(task_id) for task_id in self.live()], self.now_ns):
-            self.perform(alarm)
-        for host in self.hosts:
-            host.attached = False
-        for host_id in set(self.state.alive.values()) - {host.id for host in self.hosts}:
-            self.tell(events.HostLost, host=host_id)
-
-    def tell(self, kind: Callable[..., events.Event], **fields: Any) -> effects.Effect | None:
-        """Tell the core something, commit, and do what it wants; return its answer, None if it has crashed."""
-        self.now_ns, self.sound = self.now_ns + 1, False
-        decision = decide(self.state, kind(now_ns=self.now_ns, **fields))
-        fate, self.fate = self.fate, ""
-        if fate != "before the commit":
-            assert isinstance(self.store.commit([decision.batch])[0], Committed)
-        for effect in decision.effects if not fate else ():
-            self.perform(effect)
-        if fate:
-            self.start()
-        return (
-            None
-            if fate
-            else next((one for one in decision.effects if isinstance(one, effects.Reply | effects.Refuse)), None)
-        )
-
-    def perform(self, effect: effects.Effect) -> None:
-        host = next((h for h in self.hosts if h.attached and h.id == getattr(effect, "host", "")), None)
-        if isinstance(effect, effects.Remind):
-            self.alarms[effect.alarm] = effect.event
-        elif isinstance(effect, effects.Dismiss):
-            self.alarms.pop(effect.alarm, None)
-        elif isinstance(effect, effects.Bury):
-            self.burials.append(effect.attempt)
-        elif host and isinstance(effect, effects.Launch):
-            assert effect.attempt not in host.agents
-            host.agents[effect.attempt] = Agent(effect.credential)
-        elif host and isinstance(effect, effects.Kill) and effect.attempt in host.agents:
-            host.agents[effect.attempt].doomed = True
-        elif host and isinstance(effect, effects.Acknowledge):
-            host.reports = {number: report for number, report in host.reports.items() if number > effect.number}
-
-    @rule(session=st.sampled_from(["", "s", "t"]), repeat=st.integers(0, 3), cancel=st.integers(0, 7))
-    def submit(self, session: str, repeat: int, cancel: int) -> None:
+    @rule(wish=SPECS, repeat=st.integers(0, 3), cancel=st.integers(0, 7))
+    def submit(self, wish: dict[str, Any], repeat: int, cancel: int) -> None:
         self.count += 1
         request_id = f"r{max(1, self.count - repeat)}"  # perhaps one that was never answered
         (found,) = self.store.get([keys.request(request_id)])
         stored = records_pb2.RequestRecord.FromString(found.value) if found else None
-        fields = {"task_id": f"{self.count:04}", "spec": task_pb2.TaskSpec(environment="default", session=session)}
-        fields |= {"request_id": request_id, "digest": b"d", "stored": stored, "reply": "client"}
-        answer = self.tell(events.Submitted, **fields)
+        task_id, spec = f"{self.count:04}", task_pb2.TaskSpec(environment="default", **wish)
+        before = self.before(spec)
+        refused = not stored and (self.is_full(spec) or (bool(before) and spec.session_policy == REJECT))
+        fields = {"request_id": request_id, "digest": b"d", "stored": stored, "reply": "client"}
+        answer = self.tell(events.Submitted, task_id=task_id, spec=spec, **fields)
+        if self.has(keys.task(task_id)) and spec.session_policy in (INTERRUPT, ROLLBACK):
+            self.overtake(before, spec.session_policy)
+        assert answer is None or isinstance(answer, effects.Refuse) == refused
         if isinstance(answer, effects.Reply):
             assert self.accepted.setdefault(request_id, str(answer.value)) == answer.value
             if not cancel:
                 self.cancel(Host("none"), (str(answer.value), 0), Agent(""))
+
+    def before(self, spec: task_pb2.TaskSpec) -> list[str]:
+        """Return the tasks that have the session of another one, or wait for it."""
+        live = [r.task for r in self.state.tasks.values() if r.task.state not in lifecycle.ENDED and spec.session]
+        return [t.id for t in live if (t.spec.session, t.spec.session_policy != CONCURRENT) == (spec.session, True)]
+
+    def is_full(self, spec: task_pb2.TaskSpec) -> bool:
+        """Whether there is no room for a task."""
+        queued = [r for r in self.state.tasks.values() if r.task.state == lifecycle.QUEUED]
+        tenant = sum(r.task.spec.tenant == spec.tenant for r in queued)
+        size = sum(r.input_bytes for r in queued) + spec.input.ByteSize()
+        full = len(queued) >= LIMITS.queue_limit or tenant >= LIMITS.tenant_queue_limit or size > LIMITS.queue_bytes
+        return full or self.state.draining
+
+    def overtake(self, before: list[str], policy: task_pb2.SessionPolicy.ValueType) -> None:
+        """Note that another task has taken the session of these."""
+        for task_id in before:
+            record = self.stored(task_id)
+            asked = record.end_request.cause == records_pb2.END_CAUSE_CANCEL
+            assert record.task.state == lifecycle.CANCELLED or (asked and record.alive)
+            self.overtaken[task_id] = max(policy, self.overtaken.get(task_id, policy))
+            if policy == ROLLBACK:
+                self.saved.discard(task_id)
 
     @precondition(lambda self: self.alarms)
     @rule(which=st.integers(0, 9))
@@ -143,15 +108,14 @@ class CoreMachine(RuleBasedStateMachine):
             self.tell(events.DeleteRequested, stored=[stored], reply="client")
             if self.store.get([keys.task(task_id)]) == [None]:
                 del self.ended[task_id]
+                self.saved.discard(task_id)
                 self.accepted = {name: known for name, known in self.accepted.items() if known != task_id}
             return
         self.tell(events.RetryRequested, task_id=task_id, stored=stored, reply="client")
         if self.stored(task_id).task.state not in lifecycle.ENDED:
             assert stored.task.state != lifecycle.SUCCEEDED
             del self.ended[task_id]
-
-    def all_agents(self) -> list[tuple[Host, AttemptId, Agent]]:
-        return [(host, key, agent) for host in self.hosts for key, agent in host.agents.items()]
+            self.overtaken.pop(task_id, None)
 
     @precondition(lambda self: self.all_agents() != [])
     @rule(which=st.integers(0, 9), what=st.sampled_from(ACTS))
@@ -159,7 +123,7 @@ class CoreMachine(RuleBasedStateMachine):
         getattr(self, what)(*self.all_agents()[which % len(self.all_agents())])
 
     @precondition(lambda self: self.all_agents() != [])
-    @rule(which=st.integers(0, 9), deliver=st.sampled_from(["complete", "fail", "emit"]), last=st.booleans())
+    @rule(which=st.integers(0, 9), deliver=st.sampled_from(["complete", "fail", "emit", "save"]), last=st.booleans())
     def work(self, which: int, deliver: str, last: bool) -> None:  # noqa: FBT001  # hypothesis gives it
         agent = self.all_agents()[which % len(self.all_agents())]
         for step in ("launched", "take", deliver, *["exit"] * last):
@@ -195,6 +159,11 @@ class CoreMachine(RuleBasedStateMachine):
             assert key == (before.id, len(before.attempts)), "a stale attempt has delivered"
             self.session_writes[before.spec.session] += 1
 
+    def save(self, _host: Host, key: AttemptId, _agent: Agent) -> None:
+        answer = self.tell(events.CheckpointSaved, attempt=key, checkpoint=payload_pb2.Payload(data=b"1"), reply="w")
+        if isinstance(answer, effects.Reply) and self.overtaken.get(key[0]) != ROLLBACK:
+            self.saved.add(key[0])
+
     def emit(self, _host: Host, key: AttemptId, _agent: Agent) -> None:
         self.tell(events.Emitted, attempt=key, emitted=[task_pb2.Emitted(worker_sequence=1)], reply="w")
 
@@ -205,10 +174,13 @@ class CoreMachine(RuleBasedStateMachine):
     def cancel(self, _host: Host, key: AttemptId, _agent: Agent) -> None:
         self.tell(events.CancelRequested, task_id=key[0], reason="", reply="client")
 
-    def exit(self, host: Host, key: AttemptId, agent: Agent) -> None:
+    def evict(self, host: Host, key: AttemptId, agent: Agent) -> None:
+        self.exit(host, key, agent, kill_cause=attempt_pb2.KILL_CAUSE_EVICTED, peak_pss_bytes=150 * MIB)
+
+    def exit(self, host: Host, key: AttemptId, agent: Agent, **receipt: Any) -> None:
         self.gone.append(key)
         del host.agents[key]
-        says = {"receipt": attempt_pb2.Receipt()} if agent.reported else {"reason": "no fork"}
+        says = {"receipt": attempt_pb2.Receipt(**receipt)} if agent.reported else {"reason": "no fork"}
         self.report(host, events.Exited if agent.reported else events.LaunchFailed, attempt=key, **says)
 
     def report(self, host: Host, kind: Callable[..., events.Event], **fields: Any) -> None:
@@ -216,6 +188,16 @@ class CoreMachine(RuleBasedStateMachine):
         host.reports[host.number] = kind, {"number": host.number, **fields}
         if host.attached:
             self.tell(kind, host=host.id, number=host.number, **fields)
+
+    @rule(which=st.integers(0, 1), free=st.sampled_from([50, 150, 300, 300, 1000]), used=st.integers(0, 3))
+    def measure(self, which: int, free: int, used: int) -> None:
+        """Let a while pass, and a host say what is free in MiB."""
+        self.now_ns += used * 500_000_000
+        for host in [host for host in self.hosts[which : which + 1] if host.attached]:
+            host.free = free
+            keys_there = [of(key).attempt for key in host.agents]
+            usages = [host_service_pb2.AttemptUsage(attempt=key, pss_bytes=used * 40 * MIB) for key in keys_there]
+            self.tell(events.MachineMeasured, host=host.id, machine=host.measured(), attempts=usages)
 
     @rule(what=st.sampled_from(["attach", "attach", "detach", "lose", "drain", "crash"]), which=st.integers(0, 2))
     def trouble(self, what: str, which: int) -> None:
@@ -232,8 +214,9 @@ class CoreMachine(RuleBasedStateMachine):
             self.launched(host, key, agent)
         host.attached = True
         attached = events.HostAttached, {"inventory": inventory}
+        measured = events.MachineMeasured, {"machine": host.measured()}
         ready = events.EnvironmentChanged, {"environment": "default", "ready": True}
-        for kind, fields in (*host.reports.values(), attached, ready):
+        for kind, fields in (*host.reports.values(), attached, measured, ready):
             if host.attached:  # until the coordinator crashes
                 self.tell(kind, host=host.id, **fields)
 
@@ -261,7 +244,10 @@ class CoreMachine(RuleBasedStateMachine):
     def memory_is_what_is_stored_and_what_runs_is_known(self) -> None:
         assert self.live() == sorted(self.state.tasks)
         for task_id, record in self.state.tasks.items():
-            assert self.stored(task_id).task == record.task
+            stored = self.stored(task_id).task
+            if not record.task.HasField("next_attempt_time"):
+                stored.ClearField("next_attempt_time")  # it came while nobody was there, and is not worth a commit
+            assert stored == record.task
         for host, key, agent in self.all_agents():
             assert not (host.attached and agent.reported) or key in self.state.alive or agent.doomed
 
@@ -280,18 +266,21 @@ class CoreMachine(RuleBasedStateMachine):
         for host in self.state.hosts.values():
             assert host.loads.keys() == {key for key, owner in alive.items() if owner == host.id}
         specs = [self.state.tasks[key[0]].task.spec for key in alive]
-        assert +self.state.shares.alive == Counter(spec.tenant for spec in specs)
-        assert +self.state.behaviours == Counter(spec.behaviour for spec in specs)
+        tenants, behaviours = Counter(spec.tenant for spec in specs), Counter(spec.behaviour for spec in specs)
+        assert (+self.state.shares.alive, +self.state.behaviours) == (tenants, behaviours)
+        assert all(tenants[name] <= most for name, most in LIMITS.tenant_limits.items())
+        assert all(behaviours[name] <= most for name, most in LIMITS.behaviour_limits.items())
 
     @invariant()
     def queue_and_sessions_are_in_order(self) -> None:
-        queued = [r.task.id for r in self.state.tasks.values() if r.task.state == lifecycle.QUEUED]
-        assert len(self.state.queue) == len(queued)
-        assert self.state.queue.counts == Counter(self.state.tasks[task_id].task.spec.tenant for task_id in queued)
-        assert all(task_id in self.state.queue for task_id in queued)
-        running = (lifecycle.LAUNCHING, lifecycle.RUNNING)
-        busy = Counter(r.task.spec.session for r in self.state.tasks.values() if r.task.state in running)
-        assert all(count == 1 for session, count in busy.items() if session)
+        queued = [r for r in self.state.tasks.values() if r.task.state == lifecycle.QUEUED]
+        assert (len(self.state.queue), self.state.queue.size) == (len(queued), sum(r.input_bytes for r in queued))
+        assert self.state.queue.counts == Counter(r.task.spec.tenant for r in queued)
+        assert all(r.task.id in self.state.queue for r in queued)
+        live = [r.task for r in self.state.tasks.values() if r.task.state in (lifecycle.LAUNCHING, lifecycle.RUNNING)]
+        alone = [task for task in live if task.spec.session and task.spec.session_policy != CONCURRENT]
+        assert max(Counter(task.spec.session for task in alone).values(), default=0) <= 1
+        assert all(self.state.queue.holder(task.spec.session) == task.id for task in alone)
         for session in ("s", "t"):
             assert self.session(session).version == self.session_writes[session]
             assert len(self.store.scan(keys.items_of(session))) == self.session_writes[session]
@@ -305,6 +294,10 @@ class CoreMachine(RuleBasedStateMachine):
             if task.state in lifecycle.ENDED:
                 end = int(task.state), result.value if result else None
                 assert self.ended.setdefault(task.id, end) == end
+                # Who delivers before it hears that it is to end has delivered.
+                assert task.id not in self.overtaken or task.state in (lifecycle.CANCELLED, lifecycle.SUCCEEDED)
+                self.saved -= {task.id} if task.state == lifecycle.SUCCEEDED else set()
+                assert self.has(keys.checkpoint_of(task.id)) == (task.id in self.saved)
             else:
                 assert task.id in self.state.tasks, "lost"
                 assert task.id not in self.ended
@@ -317,8 +310,9 @@ class CoreMachine(RuleBasedStateMachine):
             return
         self.start()
         for _ in range(200 if self.state.tasks else 0):
-            self.attach(0)
-            self.attach(1)
+            for which in (0, 1):
+                self.attach(which)
+                self.measure(which, 100_000, 0)
             for _ in range(len(self.burials)):
                 self.bury()
             for _ in range(len(self.alarms)):
@@ -330,25 +324,9 @@ class CoreMachine(RuleBasedStateMachine):
                 break
         assert self.state.tasks == {}
 
-    def stored(self, task_id: str) -> records_pb2.TaskRecord:
-        (found,) = self.store.get([keys.task(task_id)])
-        assert found
-        return records_pb2.TaskRecord.FromString(found.value)
-
-    def session(self, name: str) -> records_pb2.SessionRecord:
-        (found,) = self.store.get([keys.session(name)])
-        return records_pb2.SessionRecord.FromString(found.value) if found else records_pb2.SessionRecord()
-
-    def live(self) -> list[str]:
-        return [entry.key.removeprefix(keys.LIVE).decode() for entry in self.store.scan(keys.LIVE)]
-
-
-def of(key: AttemptId) -> host_service_pb2.Launched:
-    return host_service_pb2.Launched(attempt=host_service_pb2.AttemptKey(task_id=key[0], number=key[1]))
-
 
 @pytest.mark.timeout(600)  # a failure takes its time until it is as short as it can be
 def test_the_core_keeps_its_promises() -> None:
     print(f"HUNDREDFOLD_SEED={SEED}")
-    run = settings(max_examples=80, stateful_step_count=50, deadline=None, database=None, suppress_health_check=CHECKS)
+    run = settings(max_examples=160, stateful_step_count=50, deadline=None, database=None, suppress_health_check=CHECKS)
     run_state_machine_as_test(seed(SEED)(CoreMachine), settings=run)

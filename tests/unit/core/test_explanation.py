@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from hundredfold.errors import StoreUnreachable
+from hundredfold.internal.v1 import host_service_pb2
 from hundredfold.v1 import attempt_pb2, policy_pb2, task_pb2
 from hundredfold.v1 import coordinator_service_pb2 as pb
-from hundredfold_coordinator.core import effects, events, lifecycle
+from hundredfold_coordinator.core import events, lifecycle
 from hundredfold_coordinator.core.change import enqueue
 from hundredfold_coordinator.core.explanation import attempt_summary, explain
-from hundredfold_coordinator.core.fit import fit
+from hundredfold_coordinator.core.state import Limits, State
 
 if TYPE_CHECKING:
     from tests.unit.core.conftest import Core
@@ -108,6 +110,7 @@ def test_a_gate_is_explained(house: "Core", gate: str) -> None:
     [
         ("DRAINING", "the coordinator is stopping; the next one starts it"),
         ("STORE_FULL", "the store is full; the room that is left is kept for what runs"),
+        ("STORE_UNREACHABLE", "the store does not answer: refused"),
         ("SUSPECT", "it was there 2 times when its host was lost"),
     ],
 )
@@ -116,6 +119,8 @@ def test_a_gate_that_closes_behind_a_task_is_explained(core: "Core", gate: str, 
     record = core.state.tasks["t1"]
     if gate == "DRAINING":
         core.tell(events.DrainBegan, reply=None)
+    elif gate == "STORE_UNREACHABLE":
+        core.tell(events.StoreOutageChanged, error=StoreUnreachable("postgresql://h", "refused", 2))
     elif gate == "STORE_FULL":
         core.tell(events.StoreRoomChanged, full=True)
     else:
@@ -129,7 +134,7 @@ def test_a_gate_that_closes_behind_a_task_is_explained(core: "Core", gate: str, 
 
 def test_every_gate_has_its_sentence() -> None:
     gates = {name.removeprefix("GATE_KIND_") for name in task_pb2.GateKind.DESCRIPTOR.values_by_name} - {"UNSPECIFIED"}
-    assert gates == SENTENCES.keys() | {"DRAINING", "STORE_FULL", "SUSPECT"}
+    assert gates == SENTENCES.keys() | {"DRAINING", "STORE_FULL", "STORE_UNREACHABLE", "SUSPECT"}
 
 
 def test_who_waits_is_told_its_position_and_when_it_may_start(house: "Core") -> None:
@@ -144,6 +149,8 @@ def test_who_waits_is_told_its_position_and_when_it_may_start(house: "Core") -> 
     found = told(house, "t4")
     assert found.position == 1
     assert 0 < found.estimated_wait.ToNanoseconds() < 5 * SECOND
+    house.submit("t5")
+    assert told(house, "t5").estimated_wait.ToNanoseconds() == pytest.approx(2 * found.estimated_wait.ToNanoseconds())
     assert "It is number 1 of those that wait, and starts in about 1 s if" in found.summary
 
 
@@ -177,6 +184,28 @@ def test_other_tenants_have_their_shares_of_the_positions(house: "Core") -> None
     house.submit("b", tenant="B")
     assert told(house, "b").position == 2, "A's first one may come before"
     assert told(house, "a10").position == 11, "B's only one comes before"
+
+
+def test_the_shares_of_others_are_by_weight(core: "Core") -> None:
+    core.state = State(Limits(tenant_weights={"A": 3.0}), str, lambda: 1.0)
+    for number in range(11):
+        core.submit(f"a{number:02}", tenant="A")
+        core.submit(f"b{number:02}", tenant="B")
+    assert told(core, "b01").position == 8, "six of A for the two of B"
+    assert told(core, "a02").position == 4
+
+
+def test_who_is_gone_is_not_ahead(core: "Core") -> None:
+    for number in range(3):
+        core.submit(f"t{number}")
+    core.cancel("t1")
+    assert told(core, "t2").position == 2
+
+
+def test_who_waits_for_a_session_is_told_its_place_in_the_line(house: "Core") -> None:
+    for number in range(4):
+        house.submit(f"t{number}", session="s")
+    assert [told(house, f"t{number}").position for number in (1, 3)] == [1, 3]
 
 
 # Attempts -------------------------------------------------------------------------------------------------------------
@@ -231,6 +260,16 @@ def test_what_runs_is_explained(house: "Core") -> None:
         "Attempt 1 has run for 3.0 s on host-1, as process 77; 64 MiB were set aside for it."
     )
     assert told(house, "t1").attempts[0].summary == "Attempt 1 runs; 64 MiB were set aside for it."
+    usage = host_service_pb2.AttemptUsage(
+        attempt=host_service_pb2.AttemptKey(task_id="t1", number=1), pss_bytes=9 * MIB
+    )
+    house.tell(events.MachineMeasured, host=HOST, machine=pb.Machine(), attempts=[usage])
+    assert told(house, "t1").summary.endswith("it uses 9 MiB, and 64 MiB were set aside for it.")
+
+
+def test_what_is_being_started_is_explained(house: "Core") -> None:
+    house.submit("t1")
+    assert told(house, "t1").summary.startswith("Attempt 1 has been on its way for 0.0 s on host-1;")
 
 
 # Tasks ----------------------------------------------------------------------------------------------------------------
@@ -254,47 +293,6 @@ def test_a_cancelled_one_says_who_wanted_it(core: "Core") -> None:
     core.submit("t1")
     core.cancel("t1", "because")
     assert told(core, "t1").summary.endswith("after its submission: because.")
-
-
-# Fit ------------------------------------------------------------------------------------------------------------------
-
-
-def fits(core: "Core", **fields: Any) -> tuple[int, str, str]:
-    answer = fit(core.state, pb.FitRequest(**{"behaviour": "b", "environment": "default", **fields}))
-    return answer.count, task_pb2.GateKind.Name(answer.gate.kind).removeprefix("GATE_KIND_"), answer.gate.detail
-
-
-def test_what_fits_is_what_would_start(house: "Core") -> None:
-    house.limit(memory_reserve_bytes=1)
-    learn(house, 100, 0.0)
-    machine(house, 550)
-    count, gate, detail = fits(house)
-    assert (count, gate) == (4, "MEMORY")
-    assert detail == "450 MiB may still be set aside, and each needs 99.4 MiB"
-    started = [task_id for n in range(9) for task_id in house.submit(f"t{n}").all(effects.Launch)]
-    assert len(started) == count
-    assert fits(house)[:2] == (0, "MEMORY")
-
-
-def test_the_nearest_limit_is_named(house: "Core") -> None:
-    house.limit(concurrency=7, tenant_limits={"A": 5}, behaviour_limits={"b": 3})
-    assert fits(house)[:2] == (3, "BEHAVIOUR_LIMIT")
-    assert fits(house, behaviour="c", tenant="A")[:2] == (5, "TENANT_LIMIT")
-    assert fits(house, behaviour="c")[:2] == (7, "CONCURRENCY")
-    house.state.draining = True
-    assert fits(house)[:2] == (0, "DRAINING")
-
-
-def test_cpus_are_counted(house: "Core") -> None:
-    learn(house, 1, 1.0)
-    machine(house)
-    assert fits(house)[:2] == (4, "CPU")
-
-
-def test_without_a_host_nothing_fits(core: "Core") -> None:
-    assert fits(core)[:2] == (0, "NO_HOST")
-    core.attach(HOST, "other")
-    assert fits(core)[:2] == (0, "ENVIRONMENT")
 
 
 def test_the_most_that_anybody_saw_is_what_was_used() -> None:

@@ -116,3 +116,15 @@ def test_a_policy_sets_the_waits_and_a_rule_those_of_its_cause() -> None:
 
 def test_no_number_of_attempts_is_too_large_for_a_wait() -> None:
     assert waits("RAISED", 1200)[-1] == 60
+
+
+def test_the_last_one_that_would_be_tried_again_is_known() -> None:
+    assert retry.may_be_evicted(record(*["EVICTED"] * 8))
+    assert not retry.may_be_evicted(record(*["EVICTED"] * 9))
+    rules = [policy_pb2.RetryRule(cause=retry.EVICTED, max_attempts=2)]
+    assert retry.may_be_evicted(record("RAISED", rules=rules))
+    assert not retry.may_be_evicted(record("EVICTED", rules=rules))
+
+
+def test_who_is_evicted_again_and_again_waits_a_little_longer_each_time() -> None:
+    assert waits("EVICTED", 5) == [0, 1, 2, 4, 8]

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 import pytest
-from hundredfold.v1 import coordinator_service_pb2, task_pb2
+from hundredfold.v1 import coordinator_service_pb2, policy_pb2, task_pb2
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import effects, events, scheduler
 
@@ -147,6 +147,18 @@ def test_an_environment_that_is_not_ready_any_more_starts_nothing(house: "Core")
     assert starts(told) == ["t1"]
 
 
+def test_a_launch_says_what_eviction_must_know(house: "Core") -> None:
+    never = policy_pb2.RetryPolicy(rules=[policy_pb2.RetryRule(cause=policy_pb2.RETRY_CAUSE_EVICTED, max_attempts=1)])
+    launches = [
+        house.submit("t1", priority=7).one(effects.Launch),
+        house.submit("t2", retry=never).one(effects.Launch),
+    ]
+    assert [(one.priority, one.evictable, one.reservation_bytes // MIB) for one in launches] == [
+        (7, True, 64),
+        (0, False, 64),
+    ]
+
+
 # Gates ----------------------------------------------------------------------------------------------------------------
 
 
@@ -243,3 +255,17 @@ def test_it_is_started_where_its_behaviour_is(house: "Core") -> None:
     has(house)
     house.attach("host-2")
     assert house.submit("t1").one(effects.Launch).host == "host-2"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("retiring", True, "host host-1 is of another version and takes no more"),
+        ("silent", True, "host host-1 has not been heard of for some seconds"),
+        ("exhausted", "no pids", "host host-1 can make no process just now: no pids"),
+    ],
+)
+def test_gate_of_a_host_that_starts_nothing(house: "Core", field: str, value: object, sentence: str) -> None:
+    setattr(house.state.hosts["host-1"], field, value)
+    assert starts(house.submit("t1")) == []
+    assert gate(house, "t1") == ("NO_HOST", sentence)

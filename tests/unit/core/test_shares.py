@@ -52,3 +52,18 @@ def test_nothing_is_kept_of_those_that_are_gone() -> None:
     served(shares, "last", times=5)
     assert not shares.alive
     assert len(shares._served) <= 10
+
+
+def test_who_has_had_more_than_others_is_not_forgotten() -> None:
+    shares = Shares({"greedy": 0.1})
+    for tenant in ("greedy", *map(str, range(20))):
+        served(shares, tenant, times=1)
+    served(shares, "last", times=5)
+    assert shares.turn("greedy") > shares.turn("new")
+
+
+def test_those_that_come_back_are_equals() -> None:
+    shares = Shares()
+    served(shares, "early", times=1)
+    served(shares, "a", times=100)
+    assert shares.turn("early") == shares.turn("never")

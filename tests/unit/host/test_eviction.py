@@ -43,6 +43,11 @@ def test_nobody_grows_beyond_what_was_promised_as_long_as_all_keep_to_it() -> No
     assert growth_ahead(growing, [candidate("a", 900, 1000), candidate("b", 100, 64)]) == 500 * MIB
 
 
+def test_a_little_more_than_was_promised_is_no_breach() -> None:
+    growing = machine(500, growth=1000)
+    assert growth_ahead(growing, [candidate("a", 1100, 1000), candidate("b", 900, 1000)]) == 100 * MIB
+
+
 def test_those_that_are_dying_already_count() -> None:
     assert shortage_bytes(machine(10), 200 * MIB, 0) == 0
     assert shortage_bytes(machine(10), 20 * MIB, 0) == 70 * MIB
@@ -64,6 +69,11 @@ def test_as_many_as_it_takes_and_no_more() -> None:
 
 def test_who_uses_more_than_was_set_aside_goes_first() -> None:
     assert chosen(1, candidate("within", 500, 600, -100, 9), candidate("over", 150, 49, 100, 1)) == ["over"]
+
+
+def test_of_those_who_can_be_tried_again_goes_before_who_cannot() -> None:
+    last = replace(candidate("last", 500, 64, -100, 9), retriable=False)
+    assert chosen(1, last, candidate("other", 500, 64)) == ["other"]
 
 
 def test_then_who_matters_least_then_who_has_lost_least() -> None:

@@ -1,11 +1,13 @@
 """Shows what is said of a machine: what is free in the tightest of its cgroups, how fast that goes, who stalls."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 from hundredfold.v1 import coordinator_service_pb2 as pb
 from hundredfold_host import machine as machines
+from hundredfold_host import memory
 from hundredfold_host import pressure as pressures
 from hundredfold_host.containment.hierarchies import UNIFIED
 from hundredfold_host.machine import MachineMonitor, News
@@ -71,6 +73,40 @@ def test_headroom_is_what_was_asked_for_at_least_and_a_quarter_at_most(tmp_path:
     assert MachineMonitor({}, 1 << 30).headroom_bytes >= 1 << 30
 
 
+def test_headroom_is_what_could_be_used_up_within_a_tenth_of_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machines, "fault_rate", lambda: 500.0 * MIB)
+    own = {UNIFIED: cgroup_v2(tmp_path, str(400 * MIB), 0)}
+    assert MachineMonitor(own, 1).headroom_bytes == 50 * MIB
+    assert MachineMonitor(own, 70 * MIB).headroom_bytes == 70 * MIB
+
+
+def test_it_is_looked_twice_within_the_time_of_reaction() -> None:
+    assert machines.SAMPLE_SECONDS <= machines.REACTION_SECONDS / 2
+
+
+def test_all_cpus_can_fault_in_pages_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([1.0, 2.0])
+    monkeypatch.setattr(memory.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(memory.psutil, "cpu_count", lambda: 3)
+    assert fault_rate() == 3 * 16 * MIB
+
+
+@pytest.mark.parametrize(("available", "free"), [(300, 300), (800, 600)])
+def test_free_is_the_smaller_of_what_machine_and_cgroup_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, available: int, free: int
+) -> None:
+    monitor = MachineMonitor({UNIFIED: cgroup_v2(tmp_path, str(1000 * MIB), 400 * MIB)}, 1)
+    figures = SimpleNamespace(total=TOTAL, available=available * MIB)
+    monkeypatch.setattr(machines.psutil, "virtual_memory", lambda: figures)
+    assert monitor.sample().memory_free_bytes == free * MIB
+
+
+def test_who_uses_more_than_it_may_has_nothing_free(tmp_path: Path) -> None:
+    assert MemoryCgroup({UNIFIED: cgroup_v2(tmp_path, "1000", 1100)}, TOTAL).free_bytes() == 0
+
+
 def test_it_is_calm_while_nothing_could_use_up_what_is_free_in_time(tmp_path: Path) -> None:
     monitor = MachineMonitor({UNIFIED: cgroup_v2(tmp_path, str(400 * MIB), 0)}, 1)
     monitor._fault_rate = 100 * MIB
@@ -109,6 +145,24 @@ def test_pressure_of_the_own_cgroup_comes_first(tmp_path: Path, monkeypatch: pyt
     pressure_files(tmp_path, 300_000)
     assert monitor.sample().memory_full == pytest.approx(0.3)
     assert monitor.sample().memory_full == 0
+
+
+def test_each_pressure_is_read_from_its_own_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([10.0, 11.0])
+    monkeypatch.setattr(pressures.time, "monotonic", lambda: next(clock))
+    path = pressure_files(tmp_path, 0)
+    monitor = PressureMonitor({UNIFIED: path})
+    monitor.sample()
+    for name, some, full in (("memory", 100_000, 200_000), ("cpu", 300_000, 0), ("io", 0, 400_000)):
+        (path / f"{name}.pressure").write_text(f"some avg10=0.00 total={some}\nfull avg10=0.00 total={full}\n")
+    found = monitor.sample()
+    shares = [found.memory_some, found.memory_full, found.cpu_some, found.io_full]
+    assert shares == pytest.approx([0.1, 0.2, 0.3, 0.4])
+
+
+def test_that_of_the_root_is_the_machines(tmp_path: Path) -> None:
+    (pressure_files(tmp_path, 0) / "cgroup.type").unlink()
+    assert PressureMonitor({UNIFIED: tmp_path}).sample().scope != pb.PRESSURE_SCOPE_CGROUP
 
 
 def test_else_that_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -233,7 +233,7 @@ def test_a_process_that_is_gone_has_none() -> None:
 
 
 def test_a_real_tree_is_measured() -> None:
-    script = "/bin/cat & wait"
+    script = "exec 3<&0; /bin/cat <&3 & wait"  # a job in the background would find its input at an end, and be gone
     with subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True) as process:
         worker = FakeWorker(process.pid, host_service_pb2.AttemptKey(task_id="t", number=1))
         watch = Monitor(cast("dict[AttemptId, Worker]", {("t", 1): worker}), 0.25)

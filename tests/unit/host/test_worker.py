@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hundredfold.internal.v1 import host_service_pb2
@@ -22,7 +23,7 @@ class KernelGroup(SessionGroup):
     """A group whose memory the kernel holds; `kills` is what it counts."""
 
     def __init__(self, limits: policy_pb2.Limits) -> None:
-        super().__init__(limits)
+        super().__init__(policy_pb2.Limits(memory_bytes=limits.memory_bytes))
         self.memory_enforcer = attempt_pb2.ENFORCER_CGROUP
         self.kills = 0
         self.released = False
@@ -47,9 +48,9 @@ class Run:
         self._exited = asyncio.Event()
         self.worker = Worker(launch, pid, pipes, group(limits), lambda _: self._exited.set())
 
-    async def receipt(self, survivors: int = 0) -> attempt_pb2.Receipt:
+    async def receipt(self, survivors: int = 0, max_rss_bytes: int = 0) -> attempt_pb2.Receipt:
         await asyncio.wait_for(self._exited.wait(), 10)
-        self.worker.reaped(_reap(self.worker.pid))
+        self.worker.reaped(replace(_reap(self.worker.pid), max_rss_bytes=max_rss_bytes))
         return receipt.write(self.worker, survivors)
 
 
@@ -61,10 +62,14 @@ def _reap(pid: int) -> Exit:
 def run() -> Callable[..., Run]:
     """Start a worker; options are those of `Limits`, in milliseconds where they are times."""
 
-    def start(group: type[SessionGroup] = SessionGroup, grace: int = 0, wall: int = 0, **limits: int) -> Run:
+    def start(
+        group: type[SessionGroup] = SessionGroup, grace: int = 0, wall: int = 0, cpu: int = 0, **limits: int
+    ) -> Run:
         wanted = policy_pb2.Limits(**limits)
         if wall:
             wanted.wall_time.FromMilliseconds(wall)
+        if cpu:
+            wanted.cpu_time.FromMilliseconds(cpu)
         return Run(wanted, group, grace)
 
     return start
@@ -155,3 +160,75 @@ async def test_children_are_those_seen_or_those_left(run: Callable[..., Run]) ->
         one.worker.end(REQUESTED, 0)
         told = await one.receipt(survivors=5)
         assert (told.children_seen, told.leftovers_killed, told.survivors) == (wanted, len(left), 5)
+
+
+async def test_who_is_evicted_is_ended_at_once_and_told_why(run: Callable[..., Run]) -> None:
+    one = run(grace=60_000)
+    one.worker.evict("the machine ran short")
+    assert one.worker.ending
+    told = await one.receipt()
+    assert (told.kill_cause, list(told.kill_signals)) == (attempt_pb2.KILL_CAUSE_EVICTED, ["KILL"])
+    assert told.eviction == "the machine ran short"
+
+
+async def test_what_is_seen_above_a_ceiling_is_ended(run: Callable[..., Run]) -> None:
+    one = run(cpu=300)
+    one.worker.use.cpu_seconds = 0.3
+    one.worker.enforce_use()
+    assert not one.worker.cause, "a limit may be reached"
+    one.worker.use.cpu_seconds = 0.31
+    one.worker.enforce_use()
+    assert (await one.receipt()).kill_cause == attempt_pb2.KILL_CAUSE_CPU_LIMIT
+    one = run(output_bytes=100)
+    one.worker.pipes[0].total, one.worker.pipes[1].total = 60, 40
+    one.worker.enforce_use()
+    assert not one.worker.cause
+    one.worker.pipes[1].total = 41
+    one.worker.enforce_use()
+    assert (await one.receipt()).kill_cause == attempt_pb2.KILL_CAUSE_OUTPUT_LIMIT
+
+
+async def test_what_has_no_ceiling_may_go_on(run: Callable[..., Run]) -> None:
+    one = run()
+    one.worker.use.cpu_seconds = one.worker.pipes[0].total = 1 << 40
+    one.worker.enforce_use()
+    assert not one.worker.cause
+    one.worker.end(REQUESTED, 0)
+    await one.receipt()
+
+
+async def test_a_receipt_names_what_holds_each_limit(run: Callable[..., Run]) -> None:
+    polling, rlimit, nothing = (
+        attempt_pb2.ENFORCER_POLLING,
+        attempt_pb2.ENFORCER_RLIMIT,
+        attempt_pb2.ENFORCER_UNSPECIFIED,
+    )
+    limits = {"memory_bytes": 100, "processes": 9, "cpu": 300, "output_bytes": 7, "descriptors": 32}
+    cgroup = attempt_pb2.ENFORCER_CGROUP
+    for group, wanted, enforcers in (
+        (SessionGroup, limits, [polling] * 4 + [rlimit]),
+        (SessionGroup, {}, [nothing] * 5),
+        (KernelGroup, limits, [cgroup, nothing, polling, polling, rlimit]),
+    ):
+        one = run(group, **wanted)
+        one.worker.end(REQUESTED, 0)
+        told = await one.receipt()
+        assert [
+            told.memory_enforcer,
+            told.process_enforcer,
+            told.cpu_enforcer,
+            told.output_enforcer,
+            told.descriptor_enforcer,
+        ] == enforcers
+        effective = told.effective_limits
+        assert (effective.cpu_time.ToMilliseconds(), effective.output_bytes, effective.descriptors) == tuple(
+            wanted.get(field, 0) for field in ("cpu", "output_bytes", "descriptors")
+        )
+
+
+async def test_what_it_has_inherited_is_not_its_own(run: Callable[..., Run]) -> None:
+    for inherited, private in ((30, 70), (200, 0)):
+        one = run()
+        one.worker.inherited_bytes = inherited
+        one.worker.end(REQUESTED, 0)
+        assert (await one.receipt(max_rss_bytes=100)).max_private_bytes == private

@@ -1,0 +1,115 @@
+"""`hundredfold memory`: collections of vectors."""
+
+import json
+from typing import Any
+
+import click
+from hundredfold import Client
+from hundredfold.memory import Match
+from hundredfold.v1 import memory_pb2
+
+from hundredfold_coordinator.cli import options, output
+from hundredfold_coordinator.cli.naming import SuggestingGroup
+
+
+@click.group("memory", cls=SuggestingGroup)
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """Make, list, search and delete collections of vectors."""
+    # The settings of this command are those of what is below it.
+    ctx.default_map = dict.fromkeys(command.commands, ctx.default_map or {})
+
+
+@command.command("create")
+@click.argument("name")
+@click.option("--dimension", type=click.IntRange(1, 4096), required=True, help="Number of figures of a vector.")
+@click.option("--distance", type=click.Choice(["cosine", "euclidean", "dot"]), default="cosine", show_default=True)
+@click.option("--embedder", default="", help="What agents make vectors of texts with.")
+@click.option("--tenant", default="", help="Whose tasks may use it.  [default: everybody's]")
+@options.client_options
+@options.output_format
+@options.asynchronous
+async def create(*, name: str, output_format: str, **fields: Any) -> None:
+    """Make the collection NAME; one that is the same already is left alone."""
+    wishes = {key: fields.pop(key) for key in ("dimension", "distance", "embedder", "tenant")}
+    async with Client(**options.target(fields)) as client:
+        made = await client.memory.create(name, wishes.pop("dimension"), **wishes)
+    if output_format == "json":
+        output.write_json(output.as_dict(made))
+    else:
+        output.note(f"collection {made.name} is there")
+
+
+@command.command("list")
+@options.client_options
+@options.output_format
+@options.asynchronous
+async def list_collections(*, output_format: str, **where: Any) -> None:
+    """List the collections."""
+    async with Client(**options.target(where)) as client:
+        collections = await client.memory.list()
+    if output_format == "json":
+        for collection in collections:
+            output.write_json(output.as_dict(collection))
+    else:
+        columns = ("collection", "dimension", "distance", "embedder", "tenant", "made")
+        output.write_table(columns, map(_row, collections))
+
+
+@command.command("search")
+@click.argument("name")
+@click.argument("vector")
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=10, show_default=True, help="Most records.")
+@options.client_options
+@options.output_format
+@options.asynchronous
+async def search(*, name: str, vector: str, limit: int, output_format: str, **where: Any) -> None:
+    """Show the records of the collection NAME nearest to VECTOR, a JSON list of numbers."""
+    figures = _vector(vector)
+    async with Client(**options.target(where)) as client:
+        matches = await client.memory.search(name, figures, limit)
+    if output_format == "json":
+        for match in matches:
+            output.write_json(_as_dict(match))
+    else:
+        rows = [(match.id, f"{match.distance:.4f}", json.dumps(match.content)) for match in matches]
+        output.write_table(("id", "distance", "content"), rows)
+
+
+@command.command("delete")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@options.client_options
+@options.asynchronous
+async def delete(*, names: tuple[str, ...], **where: Any) -> None:
+    """Delete collections with all of their records."""
+    async with Client(**options.target(where)) as client:
+        for name in names:
+            await client.memory.delete(name)
+    output.note(f"deleted {output.counted(len(names), 'collection')}")
+
+
+def _vector(text: str) -> list[float]:
+    try:
+        return [float(figure) for figure in json.loads(text)]
+    except (ValueError, TypeError) as error:
+        raise click.BadParameter(f"is no JSON list of numbers: {error}", param_hint="VECTOR") from error
+
+
+def _row(collection: memory_pb2.Collection) -> tuple[str, ...]:
+    return (
+        collection.name,
+        str(collection.dimension),
+        memory_pb2.Distance.Name(collection.distance).removeprefix("DISTANCE_").lower(),
+        collection.embedder or "-",
+        collection.tenant or "-",
+        output.clock(collection.create_time),
+    )
+
+
+def _as_dict(match: Match) -> dict[str, Any]:
+    return {
+        "id": match.id,
+        "distance": match.distance,
+        "content": match.content,
+        "metadata": dict(match.metadata),
+    }

@@ -1,0 +1,97 @@
+"""`hundredfold session`: the memory that tasks share."""
+
+from typing import Any
+
+import click
+from hundredfold import Client
+from hundredfold.v1 import session_pb2
+
+from hundredfold_coordinator.cli import options, output
+from hundredfold_coordinator.cli.naming import SuggestingGroup
+
+
+@click.group("session", cls=SuggestingGroup)
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """List, show, search and delete sessions."""
+    # The settings of this command are those of what is below it.
+    ctx.default_map = dict.fromkeys(command.commands, ctx.default_map or {})
+
+
+@command.command("list")
+@click.argument("prefix", default="")
+@options.client_options
+@options.output_format
+@options.asynchronous
+async def list_sessions(*, prefix: str, output_format: str, **where: Any) -> None:
+    """List the sessions whose names begin with PREFIX; all, if there is none."""
+    async with Client(**options.target(where)) as client:
+        sessions = [session async for session in client.sessions.list(prefix)]
+    if output_format == "json":
+        for session in sessions:
+            output.write_json(output.as_dict(session))
+    else:
+        output.write_table(("session", "items", "version", "written"), map(_row, sessions))
+
+
+@command.command("get")
+@click.argument("session_id", metavar="SESSION")
+@click.option("--after", type=click.IntRange(min=0), default=0, help="Only items with a higher number.")
+@click.option("-n", "--limit", type=click.IntRange(0, 10_000), default=0, help="Most items to show.  [default: 1000]")
+@options.client_options
+@options.output_format
+@options.asynchronous
+async def get(*, session_id: str, after: int, limit: int, output_format: str, **where: Any) -> None:
+    """Show a session: its state, and its items, oldest first."""
+    async with Client(**options.target(where)) as client:
+        session = await client.sessions.get(session_id, after=after, limit=limit)
+    if output_format == "json":
+        output.write_json(output.as_dict(session))
+        return
+    click.echo(f"session      {session.id}, version {session.version}, {output.counted(session.item_count, 'item')}")
+    for key, value in sorted(session.state.items()):
+        click.echo(f"state        {key} = {value.decode()}")
+    for item in session.items:
+        click.echo(_line(item))
+    shown_until = session.items[-1].number if session.items else after
+    if shown_until < session.item_count:
+        output.note(f"there are later items; --after {shown_until} shows them")
+
+
+@command.command("search")
+@click.argument("session_id", metavar="SESSION")
+@click.argument("query")
+@click.option("-n", "--limit", type=click.IntRange(0, 1000), default=0, help="Most items to show.  [default: 20]")
+@click.option("--role", default="", help="Only items of this role.")
+@options.client_options
+@options.output_format
+@options.asynchronous
+async def search(*, session_id: str, query: str, limit: int, role: str, output_format: str, **where: Any) -> None:
+    """Show the items of SESSION that have every word of QUERY, newest first."""
+    async with Client(**options.target(where)) as client:
+        items = await client.sessions.search(session_id, query, limit=limit, role=role)
+    for item in items:
+        if output_format == "json":
+            output.write_json(output.as_dict(item))
+        else:
+            click.echo(_line(item))
+
+
+@command.command("delete")
+@click.argument("session_ids", metavar="SESSION...", nargs=-1, required=True)
+@options.client_options
+@options.asynchronous
+async def delete(*, session_ids: tuple[str, ...], **where: Any) -> None:
+    """Delete sessions with everything in them."""
+    async with Client(**options.target(where)) as client:
+        for session_id in session_ids:
+            await client.sessions.delete(session_id)
+    output.note(f"deleted {output.counted(len(session_ids), 'session')}")
+
+
+def _row(session: session_pb2.Session) -> tuple[str, ...]:
+    return session.id, str(session.item_count), str(session.version), output.clock(session.update_time)
+
+
+def _line(item: session_pb2.SessionItem) -> str:
+    return f"{item.number:>6}  {output.clock(item.create_time)}  {item.role:<8} {item.content.decode(errors='replace')}"

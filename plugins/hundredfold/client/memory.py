@@ -1,0 +1,114 @@
+"""Vector memory, for clients: `client.memory`."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hundredfold.client.sessions import Caller
+from hundredfold.errors import InvalidArgument
+from hundredfold.memory import Match, Remembered, Vector
+from hundredfold.session import Json, copy_of
+from hundredfold.v1 import memory_pb2, memory_service_pb2_grpc
+from hundredfold.v1 import memory_service_pb2 as pb
+
+_BATCH = 1000
+
+
+class MemoryCalls:
+    """The calls of `MemoryService`."""
+
+    def __init__(self, channel: Any, call: Caller) -> None:
+        self._stub: Any = memory_service_pb2_grpc.MemoryServiceStub(channel)
+        self._call = call
+
+    async def create(
+        self, name: str, dimension: int, *, distance: str = "cosine", embedder: str = "", tenant: str = ""
+    ) -> memory_pb2.Collection:
+        """Make a collection; one that is the same already is returned.
+
+        Args:
+            name: its name.
+            dimension: number of figures of its vectors, from 1 to 4,096.
+            distance: `cosine`, `euclidean` or `dot`.
+            embedder: what agents make its vectors of texts with.
+            tenant: whose tasks may use it; empty for those of all.
+
+        Raises:
+            CollectionExists: there is another one of that name.
+
+        """
+        collection = memory_pb2.Collection(
+            name=name, dimension=dimension, distance=_distance(distance), embedder=embedder, tenant=tenant
+        )
+        request = pb.CreateCollectionRequest(collection=collection)
+        response: pb.CreateCollectionResponse = await self._call(self._stub.CreateCollection, request)
+        return response.collection
+
+    async def list(self) -> Sequence[memory_pb2.Collection]:
+        """Return the collections, by name."""
+        response: pb.ListCollectionsResponse = await self._call(self._stub.ListCollections, pb.ListCollectionsRequest())
+        return response.collections
+
+    async def delete(self, name: str) -> None:
+        """Delete a collection with all of its records."""
+        await self._call(self._stub.DeleteCollection, pb.DeleteCollectionRequest(name=name))
+
+    async def write(self, collection: str, records: Iterable[Remembered] = (), *, delete: Sequence[str] = ()) -> None:
+        """Write and delete records, a thousand in one commit.
+
+        Raises:
+            UnknownCollection: there is no such collection.
+            InvalidArgument: a record does not fit it.
+            TypeError, ValueError: a value is no JSON.
+
+        """
+        changes: list[memory_pb2.MemoryRecord | str] = [*map(_record, records), *delete]
+        for begin in range(0, len(changes), _BATCH):
+            some = changes[begin : begin + _BATCH]
+            writes = memory_pb2.MemoryWrites(
+                collection=collection,
+                upsert=[one for one in some if not isinstance(one, str)],
+                delete=[one for one in some if isinstance(one, str)],
+            )
+            await self._call(self._stub.WriteMemory, pb.WriteMemoryRequest(writes=writes))
+
+    async def search(
+        self, collection: str, vector: Vector, limit: int = 10, *, where: Mapping[str, Json] | None = None
+    ) -> Sequence[Match]:
+        """Return the records nearest to a vector, the nearest first; only those with all metadata of `where`.
+
+        Raises:
+            UnknownCollection: there is no such collection.
+            InvalidArgument: the vector does not fit it.
+
+        """
+        query = memory_pb2.MemoryQuery(collection=collection, vector=vector, limit=limit, where=_texts(where or {}))
+        response: pb.SearchMemoryResponse = await self._call(
+            self._stub.SearchMemory, pb.SearchMemoryRequest(query=query)
+        )
+        return [_match(match) for match in response.matches]
+
+
+def _distance(name: str) -> memory_pb2.Distance.ValueType:
+    names = {one.removeprefix("DISTANCE_").lower(): one for one in memory_pb2.Distance.keys()}  # noqa: SIM118  # no mapping
+    del names["unspecified"]
+    if name not in names:
+        raise InvalidArgument("distance", f"is {name!r} and must be one of: {', '.join(names)}")
+    return memory_pb2.Distance.Value(names[name])
+
+
+def _record(record: Remembered) -> memory_pb2.MemoryRecord:
+    content = json.dumps(copy_of(record.content)).encode()
+    return memory_pb2.MemoryRecord(
+        id=record.id, vector=record.vector, content=content, metadata=_texts(record.metadata)
+    )
+
+
+def _texts(values: Mapping[str, Json]) -> dict[str, bytes]:
+    return {name: json.dumps(copy_of(value)).encode() for name, value in values.items()}
+
+
+def _match(match: memory_pb2.MemoryMatch) -> Match:
+    record = match.record
+    metadata = {name: json.loads(text) for name, text in record.metadata.items()}
+    return Match(record.id, match.distance, json.loads(record.content) if record.content else None, metadata)

@@ -1,0 +1,187 @@
+"""Takes the server away under a coordinator whose store it is, and the coordinator under its agents.
+
+S6, S7 and C5 of the fault list, and two coordinators on one store. Seen red: without `Outage.commit` a killed server
+ends the coordinator; without the guard a coordinator that was stopped writes over its successor.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+from uuid import uuid4
+
+import pytest
+from hundredfold import Submission, SyncClient
+from hundredfold.client import result_of
+from hundredfold.errors import HundredfoldError, StoreInUse, StoreUnreachable
+from hundredfold.testing.coordinator import CoordinatorProcess, eventually
+from hundredfold.v1 import task_pb2
+from servers.redis import redis_server
+from world import AGENTS
+
+SUCCEEDED = task_pb2.TASK_STATE_SUCCEEDED
+TERM = 1.0
+
+
+class Server(Protocol):
+    def url(self, namespace: str = ...) -> str: ...
+    def kill(self) -> None: ...
+    def start(self) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
+SERVERS = {"redis": redis_server}
+
+
+@pytest.fixture(params=list(SERVERS))
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server of each kind, for one test."""
+    with SERVERS[request.param]() as server:
+        yield server
+
+
+@pytest.fixture
+def start(tmp_path: Path, server: Server) -> Iterator[Callable[..., CoordinatorProcess]]:
+    """Start coordinators on the server, with one data directory; all are stopped at the end."""
+    started: list[CoordinatorProcess] = []
+    url = server.url(f"n{uuid4().hex[:8]}")
+
+    def start(*arguments: str, wait: bool = True) -> CoordinatorProcess:
+        options = ["--plugin", str(AGENTS), "--store", url, "--lease-seconds", str(TERM), *arguments]
+        started.append(CoordinatorProcess(tmp_path / "data", options, wait=wait))
+        return started[-1]
+
+    yield start
+    for process in reversed(started):
+        process.signal(signal.SIGCONT)
+        process.stop()
+
+
+def test_a_server_that_is_killed_in_the_middle_costs_nothing(
+    start: Callable[..., CoordinatorProcess], server: Server, tmp_path: Path
+) -> None:
+    names = [f"t{number}" for number in range(60)]
+    with start("--concurrency", "10").client() as client:
+        wishes = [
+            Submission("count", {"ledger": str(tmp_path / "ledger"), "name": name, "seconds": 0.3}) for name in names
+        ]
+        ids = [task.id for task in client.submit_many(wishes)]
+        eventually(lambda: ended(client) >= 10, what="some of them")
+        server.kill()
+        eventually(lambda: _gate(client) == task_pb2.GATE_KIND_STORE_UNREACHABLE, what="the gate")
+        before = time.monotonic()
+        with pytest.raises(StoreUnreachable) as refused:
+            client.submit("count", {"ledger": str(tmp_path / "ledger"), "name": "late"})
+        with pytest.raises(StoreUnreachable):
+            client.get(ids[0])
+        assert client.status().pid
+        assert client.hosts()
+        assert client.workers()
+        assert time.monotonic() - before < 1, "they must not wait for the store"
+        assert refused.value.retry_seconds >= 1
+        time.sleep(2)
+        server.start()
+        tasks = list(client.as_ended(ids, timeout_seconds=60))
+    assert {task.state for task in tasks} == {SUCCEEDED}
+    assert {len(task.attempts) for task in tasks} == {1}, "none was made twice"
+    assert sorted(result_of(task) for task in tasks) == sorted(names)
+
+
+def ended(client: SyncClient) -> int:
+    return sum(count.count for count in client.status().task_counts if count.state == SUCCEEDED)
+
+
+def _gate(client: SyncClient) -> int:
+    return next((count.gate for count in client.status().gate_counts), 0)
+
+
+def test_a_server_that_is_away_at_the_start_is_waited_for(
+    start: Callable[..., CoordinatorProcess], server: Server, tmp_path: Path
+) -> None:
+    server.kill()
+    process = start(wait=False)
+    eventually(lambda: "does not answer" in process.log, what="the word about it")
+    server.start()
+    eventually(lambda: "hundredfold serves at" in process.log, what="serving")
+    with process.client() as client:
+        wish = {"ledger": str(tmp_path / "ledger"), "name": "one"}
+        assert result_of(client.wait(client.submit("count", wish).id)) == "one"
+
+
+def test_patience_ends(start: Callable[..., CoordinatorProcess], server: Server) -> None:
+    server.kill()
+    process = start("--store-patience-seconds", "0.5", wait=False)
+    assert process.wait() != 0
+    assert "has not answered for" in process.log
+    server.start()
+
+
+# Two coordinators -----------------------------------------------------------------------------------------------------
+
+
+def test_a_second_coordinator_names_the_first(start: Callable[..., CoordinatorProcess], tmp_path: Path) -> None:
+    first = start()
+    other = start("--data-dir", str(tmp_path / "other"), wait=False)
+    assert other.wait() != 0
+    assert StoreInUse.reason in other.log
+    assert f"pid {first.pid}" in other.log
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+def test_a_standby_takes_over_what_runs(
+    start: Callable[..., CoordinatorProcess], tmp_path: Path, how: signal.Signals
+) -> None:
+    first = start("--concurrency", "60")
+    wish = {"ledger": str(tmp_path / "ledger"), "seconds": 4.0}
+    with first.client() as client:
+        names = [f"t{number}" for number in range(50)]
+        ids = [task.id for task in client.submit_many([Submission("count", {**wish, "name": name}) for name in names])]
+        eventually(lambda: sum(one.pid > 0 for one in client.workers()) == 50, what="50 of them")
+    standby = start("--concurrency", "60", "--standby", wait=False)
+    eventually(lambda: "standing by" in standby.log, what="standing by")
+    begin = time.monotonic()
+    os.kill(first.pid, how)
+    eventually(lambda: "hundredfold serves at" in standby.log, seconds=20, what="the takeover")
+    assert time.monotonic() - begin < 2 * TERM + 1.5, "two terms, and the time it takes to start"
+    with standby.client() as client:
+        tasks = list(client.as_ended(ids, timeout_seconds=60))
+        assert {task.state for task in tasks} == {SUCCEEDED}
+        assert {len(task.attempts) for task in tasks} == {1}, "agents were taken up, not begun again"
+        if how == signal.SIGSTOP:
+            first.signal(signal.SIGCONT)
+            assert first.wait() == 3
+            assert "Another coordinator has taken over this store" in first.log
+            assert client.status().pid == standby.pid, "its sockets are still there"
+            assert result_of(client.wait(client.submit("count", {**wish, "seconds": 0, "name": "after"}).id))
+
+
+def test_a_coordinator_that_ends_in_order_is_followed_at_once(start: Callable[..., CoordinatorProcess]) -> None:
+    first = start("--lease-seconds", "60")
+    standby = start("--lease-seconds", "60", "--standby", wait=False)
+    time.sleep(1)
+    with first.client() as client:
+        client.drain(drain_seconds=0)
+    assert first.wait() == 0
+    eventually(lambda: "hundredfold serves at" in standby.log, seconds=10, what="the next one")
+
+
+def test_a_standby_ends_when_it_is_told(start: Callable[..., CoordinatorProcess]) -> None:
+    start()
+    standby = start("--standby", wait=False)
+    eventually(lambda: "standing by" in standby.log, what="standing by")
+    standby.signal(signal.SIGTERM)
+    assert standby.wait(5) == 0
+
+
+def test_clients_are_told_in_words_that_help(start: Callable[..., CoordinatorProcess], server: Server) -> None:
+    with start().client() as client:
+        server.kill()
+        with pytest.raises(HundredfoldError) as refused:
+            client.get("nobody")
+        assert refused.value.reason == "STORE_UNREACHABLE"
+        assert "does not answer" in str(refused.value)
+        assert "Tasks that run go on" in str(refused.value)
+        server.start()

@@ -1,0 +1,147 @@
+"""The far end of a context: where what a behaviour reads comes from, and where what it writes goes.
+
+Sizes are checked here, where the behaviour can see the error.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from hundredfold.embedder import Embedder
+from hundredfold.errors import PayloadTooLarge, UnknownEmbedder
+from hundredfold.memory import Match, Vector
+from hundredfold.session import Item, Json
+from hundredfold.v1 import memory_pb2, payload_pb2, session_pb2
+from hundredfold.v1 import worker_service_pb2 as pb
+
+from hundredfold_worker.outbox import Outbox
+
+_JSON: Final = "application/json"
+_ITEMS: Final = 10_000
+
+
+class Coordinator(Protocol):
+    """The coordinator, as an attempt sees it; `hundredfold_worker.channel.Channel` is the real one."""
+
+    def next_attempt(self) -> pb.NextAttemptResponse:
+        """Take the attempt."""
+
+    def emit(self, request: pb.EmitEventsRequest) -> pb.EmitEventsResponse:
+        """Record events."""
+
+    def save_checkpoint(self, request: pb.SaveCheckpointRequest) -> None:
+        """Save a checkpoint."""
+
+    def read_session(self, request: pb.ReadSessionRequest) -> pb.ReadSessionResponse:
+        """Return items of the session."""
+
+    def find_items(self, request: pb.FindItemsRequest) -> pb.FindItemsResponse:
+        """Return the items of the session that have every word of a query."""
+
+    def collection(self, request: pb.GetCollectionRequest) -> pb.GetCollectionResponse:
+        """Return a collection."""
+
+    def find_memory(self, request: pb.FindMemoryRequest) -> pb.FindMemoryResponse:
+        """Return the records of a collection nearest to a vector."""
+
+    def complete(self, request: pb.CompleteAttemptRequest) -> None:
+        """Record the result."""
+
+    def fail(self, request: pb.FailAttemptRequest) -> None:
+        """Record a failure."""
+
+
+class ContextPort:
+    """The far end of the context of one attempt."""
+
+    def __init__(
+        self, channel: Coordinator, assignment: pb.NextAttemptResponse, embedders: Mapping[str, Embedder]
+    ) -> None:
+        self._channel = channel
+        self._limit = assignment.max_payload_bytes
+        self._embedders = embedders
+        self._collections: dict[str, memory_pb2.Collection] = {}
+        self.outbox = Outbox(channel.emit, assignment.event_quota)
+
+    def emit(self, value: object) -> None:
+        """See `hundredfold.context.Port`."""
+        data = json_of(value)
+        self.check_size("event", len(data))
+        self.outbox.add(data)
+
+    def save_checkpoint(self, value: object) -> None:
+        """See `hundredfold.context.Port`."""
+        data = json_of(value)
+        self.check_size("checkpoint", len(data))
+        self._channel.save_checkpoint(pb.SaveCheckpointRequest(checkpoint=payload_of(data)))
+
+    def read_items(self, after: int, limit: int) -> list[Item]:
+        """See `hundredfold.session.SessionReader`."""
+        request = pb.ReadSessionRequest(after=after, limit=min(limit, _ITEMS))
+        return [item_of(item) for item in self._channel.read_session(request).items]
+
+    def find_items(self, query: str, limit: int, role: str) -> list[Item]:
+        """See `hundredfold.session.SessionReader`."""
+        request = pb.FindItemsRequest(query=query, limit=limit, role=role)
+        return [item_of(item) for item in self._channel.find_items(request).items]
+
+    def embed(self, collection: str, text: str) -> Vector:
+        """See `hundredfold.memory.MemoryPort`."""
+        name = self._collection(collection).embedder
+        if name not in self._embedders:
+            raise UnknownEmbedder(name, ", ".join(sorted(self._embedders)) or "none")
+        (vector,) = self._embedders[name].embed([text])
+        return vector
+
+    def search_memory(self, collection: str, vector: Vector, limit: int, where: Mapping[str, Json]) -> list[Match]:
+        """See `hundredfold.memory.MemoryPort`."""
+        query = memory_pb2.MemoryQuery(collection=collection, vector=vector, limit=limit, where=metadata_of(where))
+        found = self._channel.find_memory(pb.FindMemoryRequest(query=query)).matches
+        return [_match(match) for match in found]
+
+    def check_size(self, field: str, size: int) -> None:
+        """Refuse what the coordinator would not take.
+
+        Raises:
+            PayloadTooLarge: it is too large.
+
+        """
+        if size > self._limit:
+            raise PayloadTooLarge(field, size, self._limit)
+
+    def _collection(self, name: str) -> memory_pb2.Collection:
+        if name not in self._collections:
+            self._collections[name] = self._channel.collection(pb.GetCollectionRequest(name=name)).collection
+        return self._collections[name]
+
+
+def item_of(item: session_pb2.SessionItem) -> Item:
+    """Return an item as behaviours have it."""
+    metadata = {name: json.loads(text) for name, text in item.metadata.items()}
+    return Item(item.role, json.loads(item.content), metadata, item.number, item.task_id)
+
+
+def json_of(value: Json) -> bytes:
+    """Return a JSON value as it travels.
+
+    Raises:
+        TypeError, ValueError: it is none.
+
+    """
+    return json.dumps(value, allow_nan=False).encode()
+
+
+def metadata_of(values: Mapping[str, Json]) -> dict[str, bytes]:
+    """Return JSON values as they travel, by name."""
+    return {name: json_of(value) for name, value in values.items()}
+
+
+def payload_of(data: bytes) -> payload_pb2.Payload:
+    """Return JSON text as a payload."""
+    return payload_pb2.Payload(content_type=_JSON, data=data)
+
+
+def _match(match: memory_pb2.MemoryMatch) -> Match:
+    record = match.record
+    metadata = {name: json.loads(text) for name, text in record.metadata.items()}
+    return Match(record.id, match.distance, json.loads(record.content) if record.content else None, metadata)
