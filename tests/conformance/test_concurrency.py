@@ -22,8 +22,10 @@ from hundredfold.stores.contract import (
     Store,
 )
 from hundredfold.stores.memory import MemoryStore
+from hundredfold.stores.redis import open_redis
 from hundredfold.stores.sqlite import SqliteStore
 from hundredfold.testing.concurrency import ConcurrentStoreConformance
+from servers.redis import RedisServer
 
 Results = list[Committed | Conflict]
 Check = Callable[..., None]
@@ -76,6 +78,15 @@ class TestMemoryStore(ConcurrentStoreConformance):
 class TestSqliteStore(ConcurrentStoreConformance):
     def open(self, directory: Path) -> Store:
         return SqliteStore(directory / "state.db")
+
+
+class TestRedisStore(ConcurrentStoreConformance):
+    @pytest.fixture(autouse=True)
+    def _server(self, redis: RedisServer, tmp_path: Path) -> None:
+        self.url = redis.url(namespace=tmp_path.name)
+
+    def open(self, directory: Path) -> Store:  # noqa: ARG002  # the server knows where
+        return open_redis(self.url)
 
 
 class TestSharedStore(ConcurrentStoreConformance):
