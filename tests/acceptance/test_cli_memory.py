@@ -45,3 +45,16 @@ def test_a_store_moves_to_a_server_and_back(tmp_path: Path, redis: RedisServer) 
     assert there["records"] > 5
     with running_coordinator(tmp_path / "data", plugins=[AGENTS], arguments=["--store", f"sqlite:{tmp_path}/back.db"]):
         assert '"again"' in cli("session", "get", "talk").stdout
+
+
+def test_collections_are_made_listed_and_deleted(cli: Cli) -> None:
+    assert cli("memory", "create", "facts", "--dimension", "2").stderr == "collection facts is there\n"
+    assert cli("memory", "create", "facts", "--dimension", "2").returncode == 0
+    other = cli("memory", "create", "facts", "--dimension", "3")
+    assert (other.returncode, "COLLECTION_EXISTS" in other.stderr) == (5, True)
+    assert "cosine" in cli("memory", "list").stdout
+    assert cli("memory", "search", "facts", "[1, 2]").stdout.split() == ["ID", "DISTANCE", "CONTENT"]
+    wrong = cli("memory", "search", "facts", "1, 2")
+    assert (wrong.returncode, "is no JSON list of numbers" in wrong.stderr) == (2, True)
+    assert cli("memory", "search", "nobody", "[1, 2]").returncode == 4
+    assert cli("memory", "delete", "facts").stderr == "deleted 1 collection\n"

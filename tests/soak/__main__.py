@@ -9,6 +9,7 @@ overload    an open loop of ten times what can be done: goodput, refusals, and h
 stampede    the same with agents of a tenth of a second
 monitoring  what it costs to watch a thousand idle agents
 storm       20 agents that leak until they are ended, beside 200 innocent ones
+vectors     100,000 vectors of 256 dimensions: recall, searches, commits beside them
 postgresql  searching 100,000 vectors in PostgreSQL: recall, time, and what building the index takes
 drift       tasks 5,001 to 105,000 in a row: descriptors, threads, memory, the store's file
 """
@@ -25,11 +26,10 @@ from memory import hogs, storm
 from monitoring import monitoring
 from overload import overload, stampede
 from postgresql_vectors import postgresql
+from vectors import vectors
 
-_MEASURES = {
-    one.__name__: one
-    for one in (deaths, restarts, zygotes, neighbours, drift, hogs, storm, overload, stampede, monitoring, postgresql)
-}
+_LOAD = (hogs, storm, overload, stampede, monitoring)
+_MEASURES = {one.__name__: one for one in (deaths, restarts, zygotes, neighbours, drift, *_LOAD, vectors, postgresql)}
 
 
 def main() -> None:

@@ -72,10 +72,10 @@ class MemoryStore:
             return []
         wanted, narrowed = array("f", vector), (where or {}).items()
         hits = []
-        for entry in self.scan(self._prefix, limit=len(self._keys)):
-            found = self._extract(entry.record.value)
-            if found.collection == collection and narrowed <= found.metadata.items():
-                hits.append(Hit(entry.key, _apart(found, wanted)))
+        for key, record in list(self._records.items()):  # a copy, for another thread may commit meanwhile
+            found = self._extract(record.value) if key.startswith(self._prefix) else None
+            if found and found.collection == collection and narrowed <= found.metadata.items():
+                hits.append(Hit(key, _apart(found, wanted)))
         return heapq.nsmallest(limit, hits, key=lambda hit: (hit.distance, hit.key))
 
     def close(self) -> None:

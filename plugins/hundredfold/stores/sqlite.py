@@ -35,6 +35,9 @@ from hundredfold.stores.contract import (
 )
 from hundredfold.stores.mark import HighWaterMark, sync_directory
 from hundredfold.stores.plan import asked_keys, plan_commit
+from hundredfold.stores.search import Extract, Hit
+from hundredfold.stores.sqlite_changes import ChangeLog
+from hundredfold.stores.sqlite_index import VectorIndex, throw_away
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -112,12 +115,14 @@ class SqliteStore:
 
     """
 
-    capabilities = Capabilities(durable=True, shared=False)
+    capabilities = Capabilities(durable=True, shared=False, vectors=True)
 
     def __init__(self, path: Path) -> None:
         self.url = f"sqlite:{path}"
+        self._path = path
         self._closed = False
         self._mark: HighWaterMark | None = None
+        self._index: VectorIndex | None = None
         self._version = 0
         self._log_pages = 0
         self._checkpoint_pages = _CHECKPOINT_PAGES
@@ -163,12 +168,26 @@ class SqliteStore:
                 raise Fenced
             plan = plan_commit(batches, versions, self._version)
             self._write(plan.changes)
+            self._changes.note(plan.changes, plan.version, self._index.durable if self._index else 0)
             self._connection.execute("UPDATE clock SET version = ?", (plan.version,))
         self._version = plan.version
         self._note(plan.version)
+        if self._index:
+            self._index.change(plan.changes, plan.version)
         if self._log_pages >= self._checkpoint_pages:
             self._checkpoint()
         return plan.results
+
+    @_typed
+    def index(self, prefix: bytes, extract: Extract) -> None:
+        """See `Searching.index`."""
+        self._changes.begin(prefix, self._version)
+        self._index = VectorIndex(self._path, self._changes, extract)
+        self._index.catch_up(self, self._version)
+
+    def search(self, collection: str, vector: bytes, limit: int, where: Mapping[str, str] | None = None) -> list[Hit]:
+        """See `Searching.search`."""
+        return self._index.search(collection, vector, limit, where or {}) if self._index else []
 
     def check(self) -> list[str]:
         """See `SelfChecking.check`."""
@@ -191,6 +210,8 @@ class SqliteStore:
         """See `Store.close`."""
         if not self._closed:
             self._closed = True
+            if self._index:
+                self._index.close()
             self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
             self._connection.close()
             if self._mark:
@@ -199,6 +220,8 @@ class SqliteStore:
     def abandon(self) -> None:
         """Close without writing anything: not the log into the file, and no sync of any kind. Idempotent."""
         self._closed = True
+        if self._index:
+            self._index.close(quietly=True)
         self._connection.close()
         if self._mark:
             self._mark.abandon()
@@ -230,6 +253,7 @@ class SqliteStore:
             raise StoreDamaged(str(path), self._mark.version - self._version)
         self._connection.setwalhook(self._count_log_pages)  # which also ends SQLite's own checkpoints
         self._connection.execute(_SCHEMA).fetchall()
+        self._changes = ChangeLog(self._connection)
 
     def _note(self, version: int) -> None:
         try:
@@ -327,5 +351,6 @@ def accept_loss(path: Path) -> int:
         with closing(apsw.Connection(str(path))) as connection:
             connection.execute(_SCHEMA).fetchall()  # even that may be what was lost
             connection.execute("UPDATE clock SET version = ?", (mark.version,))
+        throw_away(path)  # what it was made from may never have been
         SqliteStore(path).close()
         return damage.missing

@@ -4,7 +4,8 @@
         def open(self, directory: Path) -> Store:
             return MyStore(directory / "x.db")
 
-It does not cover the loss of power, two openers at once, and what a store raises when it cannot be reached.
+It does not cover the loss of power, several callers at once (see `hundredfold.testing.concurrency`), and what a store
+raises when it cannot be reached.
 """
 
 import inspect
@@ -22,6 +23,8 @@ import pytest
 
 from hundredfold.errors import Fenced
 from hundredfold.stores.contract import ABSENT, ANY, Batch, Committed, Conflict, Entry, Guard, Store, Write
+from hundredfold.testing.rules import same as _same
+from hundredfold.testing.rules import true as _true
 
 _ACKNOWLEDGED: Final = 25
 """Commits a child makes before it is killed."""
@@ -328,16 +331,6 @@ def _acknowledged_before_kill(kit: type[StoreConformance], directory: Path) -> s
         lines += child.stdout or ()  # it went on until the signal came
     _true(len(lines) >= _ACKNOWLEDGED, f"the child ended after {len(lines)} commits; its standard error says why")
     return {int(line) for line in lines}
-
-
-def _same(found: object, wanted: object, rule: str) -> None:
-    if found != wanted:
-        raise AssertionError(f"{rule}\n  wanted: {wanted!r:.1000}\n  found:  {found!r:.1000}")
-
-
-def _true(holds: bool, rule: str) -> None:  # noqa: FBT001  # it is what the function is about
-    if not holds:
-        raise AssertionError(rule)
 
 
 def _scans(store: Store, prefix: bytes, wanted: list[bytes]) -> None:

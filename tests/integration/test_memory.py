@@ -1,0 +1,121 @@
+"""Vector memory: collections that clients and tasks write and search."""
+
+from typing import Any
+
+import pytest
+from hundredfold import Remembered, SyncClient
+from hundredfold.client import result_of
+from hundredfold.errors import CollectionExists, InvalidArgument, UnknownCollection
+from hundredfold.v1 import task_pb2
+
+
+def fill(client: SyncClient, name: str, **fields: Any) -> None:
+    """Make a collection of four points of a plane."""
+    client.memory.create(name, 2, distance="euclidean", **fields)
+    points = {"a": (0, 0), "b": (1, 0), "c": (0, 3), "d": (5, 5)}
+    records = [
+        Remembered(key, point, {"at": list(point)}, {"even": sum(point) % 2 == 0}) for key, point in points.items()
+    ]
+    client.memory.write(name, records)
+
+
+def ids(client: SyncClient, name: str, *arguments: Any, **fields: Any) -> list[str]:
+    return [match.id for match in client.memory.search(name, *arguments, **fields)]
+
+
+def test_the_nearest_come_first(client: SyncClient) -> None:
+    fill(client, "plane")
+    found = client.memory.search("plane", (0.2, 0), 3)
+    assert [match.id for match in found] == ["a", "b", "c"]
+    assert [match.distance for match in found] == pytest.approx([0.2, 0.8, 3.00666], rel=1e-4)
+    assert found[0].content == {"at": [0, 0]}
+    assert ids(client, "plane", (0.2, 0), where={"even": True}) == ["a", "d"]
+
+
+def test_what_is_written_is_found_at_once_and_what_is_deleted_is_not(client: SyncClient) -> None:
+    fill(client, "changing")
+    client.memory.write("changing", [Remembered("a", (9, 9)), Remembered("e", (0, 0))], delete=["b"])
+    assert ids(client, "changing", (0, 0)) == ["e", "c", "d", "a"]
+
+
+def test_collections_are_made_once_listed_and_deleted(client: SyncClient) -> None:
+    made = client.memory.create("kept", 3, embedder="mine", tenant="t")
+    assert client.memory.create("kept", 3, embedder="mine", tenant="t") == made
+    with pytest.raises(CollectionExists, match="3 figures, cosine"):
+        client.memory.create("kept", 4)
+    assert made in client.memory.list()
+    client.memory.write("kept", [Remembered("a", (1, 2, 3))])
+    client.memory.delete("kept")
+    client.memory.delete("kept")
+    assert "kept" not in {collection.name for collection in client.memory.list()}
+    with pytest.raises(UnknownCollection):
+        client.memory.search("kept", (1, 2, 3))
+    client.memory.create("kept", 3)
+    assert ids(client, "kept", (1, 2, 3)) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "field"),
+    [
+        (lambda memory: memory.create("", 2), "collection.name"),
+        (lambda memory: memory.create("x", 0), "collection.dimension"),
+        (lambda memory: memory.create("x", 2, distance="far"), "distance"),
+        (lambda memory: memory.write("misfit", [Remembered("a", (1,))]), "writes.upsert[0].vector"),
+        (lambda memory: memory.write("misfit", [Remembered("", (1, 2))]), "writes.upsert[0].id"),
+        (lambda memory: memory.write("misfit", [Remembered("a", (1, float("nan")))]), "writes.upsert[0].vector"),
+        (lambda memory: memory.search("misfit", (1, 2, 3)), "query.vector"),
+        (lambda memory: memory.search("misfit", (1, 2), 1001), "query.limit"),
+    ],
+    ids=["name", "dimension", "distance", "short vector", "no id", "no number", "long query", "limit"],
+)
+def test_what_does_not_fit_is_named(client: SyncClient, call: Any, field: str) -> None:
+    client.memory.create("misfit", 2)
+    with pytest.raises(InvalidArgument) as refused:
+        call(client.memory)
+    assert refused.value.field == field
+
+
+# Behaviours -----------------------------------------------------------------------------------------------------------
+
+
+def test_agents_search_by_text_and_remember_with_their_results(client: SyncClient) -> None:
+    client.memory.create("facts", 256, embedder="wordllama")
+    client.memory.delete("facts")
+    client.memory.create("facts", 256, embedder="wordllama")
+    learned = [learn(client, text) for text in ("cats are animals", "stocks fell sharply", "dogs are pets")]
+    assert learned[:2] == [[], ["cats are animals"]]
+    assert learned[2] == ["cats are animals", "stocks fell sharply"], "the nearer one first"
+    assert learn(client, "kittens are young cats")[0] in ("cats are animals", "dogs are pets")
+
+
+def learn(client: SyncClient, text: str) -> Any:
+    return result_of(client.wait(client.submit("learn", {"collection": "facts", "text": text}).id))
+
+
+def test_an_attempt_that_fails_has_remembered_nothing(client: SyncClient) -> None:
+    client.memory.create("careful", 256, embedder="wordllama")
+    task = client.wait(client.submit("learn", {"collection": "careful", "text": "lost", "fail": True}).id)
+    assert task.state == task_pb2.TASK_STATE_FAILED
+    assert ids(client, "careful", [0.1] * 256) == []
+
+
+def test_a_missing_embedder_is_named_with_its_cure(client: SyncClient) -> None:
+    client.memory.create("other", 4, embedder="nobodys")
+    task = client.wait(client.submit("learn", {"collection": "other", "text": "x"}).id)
+    assert (task.failure.type, "has: wordllama" in task.failure.message) == ("UnknownEmbedder", True)
+    assert "a plugin can bring others" in task.failure.message
+
+
+def test_a_collection_of_another_tenant_is_not_there(client: SyncClient) -> None:
+    client.memory.create("theirs", 256, embedder="wordllama", tenant="them")
+    wish = {"collection": "theirs", "text": "x"}
+    ours = client.wait(client.submit("learn", wish, tenant="us").id)
+    assert ours.failure.type == "UnknownCollection"
+    theirs = client.wait(client.submit("learn", wish, tenant="them").id)
+    assert theirs.state == task_pb2.TASK_STATE_SUCCEEDED
+
+
+def test_what_does_not_fit_its_collection_fails_the_attempt(client: SyncClient) -> None:
+    client.memory.create("small", 3, embedder="wordllama")
+    task = client.wait(client.submit("learn", {"collection": "small", "text": "x"}).id)
+    assert (task.failure.type, "has 256 figures and must have 3" in task.failure.message) == ("InvalidArgument", True)
