@@ -22,9 +22,11 @@ from hundredfold.stores.contract import (
     Store,
 )
 from hundredfold.stores.memory import MemoryStore
+from hundredfold.stores.postgresql import open_store
 from hundredfold.stores.redis import open_redis
 from hundredfold.stores.sqlite import SqliteStore
 from hundredfold.testing.concurrency import ConcurrentStoreConformance
+from servers.postgresql import PostgresqlServer
 from servers.redis import RedisServer
 
 Results = list[Committed | Conflict]
@@ -78,6 +80,15 @@ class TestMemoryStore(ConcurrentStoreConformance):
 class TestSqliteStore(ConcurrentStoreConformance):
     def open(self, directory: Path) -> Store:
         return SqliteStore(directory / "state.db")
+
+
+class TestPostgresqlStore(ConcurrentStoreConformance):
+    @pytest.fixture(autouse=True)
+    def _database(self, postgresql: PostgresqlServer, tmp_path: Path) -> None:
+        (tmp_path / "url").write_text(postgresql.new_database())
+
+    def open(self, directory: Path) -> Store:
+        return open_store((directory / "url").read_text())
 
 
 class TestRedisStore(ConcurrentStoreConformance):
