@@ -49,6 +49,11 @@ class Candidate:
         """Whether it uses so much more than was set aside for it that this says nothing any more."""
         return self.used_bytes > max(_OVER * self.reservation_bytes, self.reservation_bytes + _SLACK_BYTES)
 
+    @property
+    def spared(self) -> bool:
+        """Whether its end would be the last resort: it keeps to its reservation, and nobody would try again."""
+        return not (self.over or self.retriable)
+
 
 def growth_ahead(machine: pb.Machine, attempts: Iterable[Candidate]) -> int:
     """Return how much more will be used soon: what is promised to attempts at most, if all keep to that."""
@@ -72,17 +77,25 @@ def shortage_bytes(machine: pb.Machine, dying_bytes: int, ahead_bytes: int) -> i
     return machine.headroom_bytes - left if left < machine.headroom_bytes * _LOW_SHARE else 0
 
 
-def choose(candidates: Iterable[Candidate], needed_bytes: int) -> list[Candidate]:
+def choose(candidates: Iterable[Candidate], needed_bytes: int, needed_now_bytes: int = 0) -> list[Candidate]:
     """Return as many as it takes: first those that use more than was set aside, then low priorities, then the young.
 
-    Who keeps to its reservation and would not be tried again is never chosen.
+    Who keeps to its reservation and would not be tried again is spared, unless nobody else is left and memory is short
+    already: then the kernel would choose, and it might choose a daemon.
+
+    Args:
+        candidates: those that could be ended.
+        needed_bytes: what has to be given back.
+        needed_now_bytes: how much of that is not only foreseen.
+
     """
     chosen = []
-    for candidate in sorted((one for one in candidates if one.over or one.retriable), key=_order):
-        if needed_bytes <= 0:
+    for candidate in sorted(candidates, key=_order):
+        if (needed_now_bytes if candidate.spared else needed_bytes) <= 0:
             break
         chosen.append(candidate)
         needed_bytes -= candidate.used_bytes
+        needed_now_bytes -= candidate.used_bytes
     return chosen
 
 
@@ -96,6 +109,6 @@ def sentence(machine: pb.Machine, victim: Candidate) -> str:
     )
 
 
-def _order(candidate: Candidate) -> tuple[bool, bool, int, int]:
+def _order(candidate: Candidate) -> tuple[bool, bool, bool, int, int]:
     within = candidate.used_bytes <= candidate.reservation_bytes + _SLACK_BYTES
-    return within, not candidate.retriable, candidate.priority, -candidate.forked_ns
+    return candidate.spared, within, not candidate.retriable, candidate.priority, -candidate.forked_ns

@@ -294,7 +294,8 @@ class Host:
         candidates = self._candidates()
         dying = sum(proc.private_bytes(worker.pid) for worker in self._workers.values() if worker.ending)
         needed = eviction.shortage_bytes(machine, dying, eviction.growth_ahead(machine, candidates))
-        for victim in eviction.choose(candidates, needed):
+        now = eviction.shortage_bytes(machine, dying, 0)
+        for victim in eviction.choose(candidates, needed, now):
             self._workers[victim.key].evict(eviction.sentence(machine, victim))
 
     def _candidates(self) -> list[eviction.Candidate]:

@@ -41,6 +41,9 @@ def reservation(state: State, behaviour: str, limits: policy_pb2.Limits, floor_b
     found = _learned(state, behaviour, limits.memory_bytes)
     if floor_bytes > found.size:
         found = Reservation(floor_bytes, "an attempt that had less was ended for it", found.runs, found.known)
+    most = _most_bytes(state)
+    if most and found.size > most:
+        found = found._replace(size=most, source="all that may be given away here")
     if limits.memory_bytes and found.size > limits.memory_bytes:
         found = found._replace(size=limits.memory_bytes, source="its limit: it may not have more")
     return found
@@ -55,6 +58,12 @@ def expected_seconds(state: State, behaviour: str) -> float:
 def expected_cores(state: State, behaviour: str) -> float:
     """Return how many CPUs an attempt is expected to keep busy; 0 if nobody knows."""
     return footprint.cores(state.footprints.get(behaviour, _NOTHING))
+
+
+def _most_bytes(state: State) -> int:
+    """Return how much one attempt can have at all, on any of the hosts; 0 if nobody knows."""
+    machines = [host.machine for host in state.hosts.values() if host.machine]
+    return max(((one.memory_limit_bytes or one.memory_total_bytes) - one.headroom_bytes for one in machines), default=0)
 
 
 def _learned(state: State, behaviour: str, declared: int) -> Reservation:

@@ -18,7 +18,7 @@ from hundredfold.stores.contract import (
     Record,
     end_of_prefix,
 )
-from hundredfold.stores.plan import asked_keys, plan_commit
+from hundredfold.stores.plan import Plan, asked_keys, plan_commit
 from hundredfold.stores.search import Distance, Embedding, Extract, Hit
 
 
@@ -52,15 +52,27 @@ class MemoryStore:
 
     def commit(self, batches: Iterable[Batch], guard: Guard | None = None) -> list[Committed | Conflict]:
         """See `Store.commit`."""
+        plan = self.plan(list(batches), guard)
+        self.apply(plan)
+        return plan.results
+
+    def plan(self, batches: Sequence[Batch], guard: Guard | None = None) -> Plan:
+        """Return what a commit comes to; for stores that write it down somewhere before it is made.
+
+        Raises:
+            Fenced: the guard does not hold.
+
+        """
         if guard and self._version_of(guard.key) != guard.version:
             raise Fenced
-        batches = list(batches)
         versions = {key: self._version_of(key) for key in asked_keys(batches)}
-        plan = plan_commit(batches, versions, self._version)
+        return plan_commit(batches, versions, self._version)
+
+    def apply(self, plan: Plan) -> None:
+        """Make a commit that was planned, when nothing else was made since."""
         self._version = plan.version
         for key, record in plan.changes.items():
             self._write(key, record)
-        return plan.results
 
     def index(self, prefix: bytes, extract: Extract) -> None:
         """See `Searching.index`."""

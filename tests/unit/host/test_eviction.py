@@ -56,7 +56,16 @@ def test_those_that_are_dying_already_count() -> None:
 def test_who_would_not_be_tried_again_is_spared_if_it_keeps_to_its_reservation() -> None:
     assert chosen(10, replace(candidate("last", 50), retriable=False), candidate("other", 50)) == ["other"]
     assert chosen(10, replace(candidate("last", 50), retriable=False)) == []
+    assert chosen(60, replace(candidate("last", 50), retriable=False), candidate("other", 50)) == ["other"]
     assert chosen(10, replace(candidate("leak", 500, 64), retriable=False), candidate("other", 50)) == ["leak"]
+
+
+def test_when_nobody_else_is_left_and_memory_is_short_already_nobody_is_spared() -> None:
+    """Or the kernel chooses: seen with one that leaks, for the last time, with all of the memory set aside for it."""
+    last, other = replace(candidate("last", 50), retriable=False), candidate("other", 50)
+    both = [one.key[0] for one in choose([last, other], 60 * MIB, 60 * MIB)]
+    assert both == ["other", "last"]
+    assert [one.key[0] for one in choose([last, other], 60 * MIB, 40 * MIB)] == ["other"]
 
 
 def test_as_many_as_it_takes_and_no_more() -> None:
