@@ -5,7 +5,6 @@ import logging
 import os
 import random
 import secrets
-import signal
 import time
 from collections.abc import Callable, Coroutine
 from importlib import metadata
@@ -24,7 +23,7 @@ from hundredfold.v1 import behaviour_pb2
 from hundredfold_coordinator import keys, systemd
 from hundredfold_coordinator.ballast import Ballast
 from hundredfold_coordinator.burials import Burials
-from hundredfold_coordinator.config import DONE, Config
+from hundredfold_coordinator.config import Config
 from hundredfold_coordinator.contexts import Contexts
 from hundredfold_coordinator.copying import is_unfinished
 from hundredfold_coordinator.core import events
@@ -49,7 +48,7 @@ from hundredfold_coordinator.performer import Performer
 from hundredfold_coordinator.retention import Retention, RetentionPolicy
 from hundredfold_coordinator.room import Room
 from hundredfold_coordinator.servers import ApiServer, ClientServices, WorkerServer, tcp_token
-from hundredfold_coordinator.services.coordinator_service import CoordinatorService, DrainOrder
+from hundredfold_coordinator.services.coordinator_service import CoordinatorService
 from hundredfold_coordinator.services.host_service import HostService
 from hundredfold_coordinator.services.memory_service import MemoryService
 from hundredfold_coordinator.services.session_service import SessionService
@@ -57,14 +56,13 @@ from hundredfold_coordinator.services.store_service import StoreService
 from hundredfold_coordinator.services.task_service import TaskService
 from hundredfold_coordinator.services.worker_service import WorkerService
 from hundredfold_coordinator.sessions import Sessions
+from hundredfold_coordinator.stopping import END_SIGNALS, Stopping
 from hundredfold_coordinator.storage import Storage
 from hundredfold_coordinator.task_ids import take_up_ids
 
 OnReady = Callable[[list[str]], None]
 _log: Final = logging.getLogger(__name__)
-_END_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _POLL_SECONDS: Final = 0.02
-_IDLE_POLLS: Final = 10
 _HOST_END_SECONDS: Final = 5.0
 
 
@@ -74,8 +72,6 @@ class Daemon:
     def __init__(self, config: Config, on_ready: OnReady) -> None:
         self._config = config
         self._on_ready = on_ready
-        self._order: DrainOrder | None = None
-        self._ordered = asyncio.Event()
 
     async def run(self) -> None:
         """Serve until told to stop.
@@ -92,14 +88,14 @@ class Daemon:
         # Before anything is bound: a second server would steal the sockets of the first.
         if not self._config.standby:
             lock.acquire()
-        elif not shared and not await stand_by(lock.wait(), _END_SIGNALS):
+        elif not shared and not await stand_by(lock.wait(), END_SIGNALS):
             return
         self._room = _room(self._config)
         self._outage = Outage(self._config.store_patience_seconds, fail_stop)
         storage = Storage(self._room, self._outage, fail_stop)
         try:
             await self._open_store(storage, plugins)
-            if await stand_by(self._claim(storage, lock), _END_SIGNALS):
+            if await stand_by(self._claim(storage, lock), END_SIGNALS):
                 await self._serve(storage)
                 if shared:
                     await give_lease_up(storage)
@@ -107,19 +103,13 @@ class Daemon:
             await storage.close()
             lock.release()
 
-    def stop(self, order: DrainOrder) -> None:
-        """Begin to stop. A second call can change how."""
-        if not self._ordered.is_set():
-            _log.info("stopping; %d task(s) run, for at most %g s more", len(self._state.alive), order.drain_seconds)
-        self._order = order
-        self._ordered.set()
-
     # Starting ---------------------------------------------------------------------------------------------------------
 
     async def _serve(self, storage: Storage) -> None:
         self._storage = storage
         await storage.index(keys.VECTOR, extract)
         self._state = State(limits_of(self._config), lambda: secrets.token_urlsafe(32), random.random)
+        self._stopping = Stopping(self._config, lambda: len(self._state.alive), lambda: len(self._state.tasks))
         self._journal = Journal(self._state, storage, self._perform)
         self._room.watch(self._room_changed)
         self._outage.watch(self._outage_changed)
@@ -255,7 +245,7 @@ class Daemon:
             self._environments,
             self._processes.all,
             self._version,
-            self.stop,
+            self._stopping.stop,
         )
         sessions = SessionService(self._storage, self._journal, self._sessions, limit)
         memory = MemoryService(self._storage, self._memory, limit)
@@ -275,11 +265,11 @@ class Daemon:
     # Serving and stopping ---------------------------------------------------------------------------------------------
 
     async def _until_stopped(self, writer: "asyncio.Future[None]") -> None:
-        self._listen_for_signals()
+        self._stopping.listen()
         _log.info("serving, epoch %d, store %s", self._epoch, self._storage.url)
         systemd.notify("READY=1")
         self._on_ready(self._api_server.addresses)
-        ordered = asyncio.ensure_future(self._ordered.wait())
+        ordered = asyncio.ensure_future(self._stopping.wait())
         ends: set[asyncio.Future[Any]] = {writer, ordered}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         ordered.cancel()
@@ -298,7 +288,7 @@ class Daemon:
         self._journal.post(events.DrainBegan(now_ns=time.time_ns(), reply=None))
         began, killed = time.monotonic(), False
         while self._state.alive and not writer.done():
-            order = self._order
+            order = self._stopping.order
             if order is None or order.keep_agents:
                 break
             overdue = time.monotonic() - began - order.drain_seconds
@@ -311,7 +301,7 @@ class Daemon:
             elif overdue >= order.grace_seconds + _HOST_END_SECONDS:
                 self._processes.kill_all()  # a host that does not do its work: its death ends its workers, too
             await asyncio.sleep(_POLL_SECONDS)
-        if self._order and not self._order.keep_agents:
+        if self._stopping.order and not self._stopping.order.keep_agents:
             await self._end_hosts()
 
     async def _end_hosts(self) -> None:
@@ -322,33 +312,6 @@ class Daemon:
             if time.monotonic() > deadline:
                 self._processes.kill_all()
             await asyncio.sleep(_POLL_SECONDS)
-
-    def _listen_for_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        order = DrainOrder(self._config.drain_seconds, self._config.grace_seconds)
-        for number in _END_SIGNALS:
-            loop.add_signal_handler(number, self._stop_or_hurry, order)
-        if self._config.owner_fd >= 0:
-            loop.add_reader(self._config.owner_fd, self._owner_gone)
-
-    def _stop_or_hurry(self, order: DrainOrder) -> None:
-        """Stop on the first signal; on a second one, without waiting for what runs."""
-        self.stop(DrainOrder(0, order.grace_seconds) if self._ordered.is_set() else order)
-
-    def _owner_gone(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._config.owner_fd)
-        if os.read(self._config.owner_fd, 1) == DONE:
-            self._leaving = asyncio.ensure_future(self._stop_when_idle())
-        else:
-            self.stop(DrainOrder(0, self._config.grace_seconds))
-
-    async def _stop_when_idle(self) -> None:
-        """Stop when there has been no task for a moment: who submits one after the other has none in between."""
-        idle = 0
-        while idle < _IDLE_POLLS:
-            idle = 0 if self._state.tasks else idle + 1
-            await asyncio.sleep(_POLL_SECONDS)
-        self.stop(DrainOrder(0, self._config.grace_seconds))
 
     # Small wires ------------------------------------------------------------------------------------------------------
 

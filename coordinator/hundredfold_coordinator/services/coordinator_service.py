@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from hundredfold import bounds
@@ -25,16 +24,8 @@ from hundredfold_coordinator.hosts import Hosts
 from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.services.durations import seconds_of
 from hundredfold_coordinator.services.host_view import host_view
+from hundredfold_coordinator.stopping import DrainOrder
 from hundredfold_coordinator.storage import Storage
-
-
-@dataclass(frozen=True, slots=True)
-class DrainOrder:
-    """How the coordinator is to stop: times in seconds."""
-
-    drain_seconds: float
-    grace_seconds: float
-    keep_agents: bool = False
 
 
 class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer):
