@@ -129,7 +129,7 @@ class Storage:
         """Make records searchable, if the store can search; see `Searching.index`."""
         if self.capabilities.vectors and isinstance(self._store, Searching):
             store = self._store
-            await self._run(lambda: store.index(prefix, extract))
+            await self._outage.commit(lambda: self._run(lambda: store.index(prefix, extract)))  # waits for its server
 
     async def search(self, collection: str, vector: bytes, limit: int, where: Mapping[str, str]) -> list[Hit]:
         """See `Searching.search`: in a thread of its own, so that nothing waits for it.
