@@ -13,13 +13,13 @@ from hundredfold_host.memory import MemoryCgroup, fault_rate
 from hundredfold_host.pressure import PressureMonitor
 
 SAMPLE_SECONDS: Final = 0.05
-CALM_SECONDS: Final = 0.25
+CALM_SECONDS: Final = 0.5
 """How often it is looked while nothing could use up what is free in twice that time."""
 REACTION_SECONDS: Final = 0.1
 """From the moment that memory runs short until something is ended for it: a sample and a kill. What could be used up
 meanwhile is never given away."""
 _GROWTH_SECONDS: Final = 0.25
-_SLOW_SECONDS: Final = 0.25
+_SLOW_SECONDS: Final = 0.5
 """What costs more, and changes less, is looked at only so often."""
 _LARGEST_SHARE: Final = 0.25
 _MOVED_SHARE: Final = 0.002

@@ -66,7 +66,10 @@ def from_status(status: status_pb2.Status) -> HundredfoldError:
 
 def from_code(code: str, message: str, address: str) -> HundredfoldError:
     """Return what a call to `address` means that ended with a code, such as `NOT_FOUND`, and no status."""
-    if code in ("UNAVAILABLE", "CANCELLED"):  # a server that stops cancels what is under way
+    if code == "CANCELLED":  # without a status, by gRPC itself
+        problem = "it has dropped the call: it is ending, or has more calls waiting than it can take"
+        return Unreachable(address=address, problem=problem)
+    if code == "UNAVAILABLE":
         # gRPC wraps the reason, which comes last, in several layers of its own.
         return Unreachable(address=address, problem=_short(message.rsplit("error: ", 1)[-1]))
     too_large = _TOO_LARGE.search(message)

@@ -153,11 +153,11 @@ def learn(ctx: SyncContext, collection: str, text: str, fail: bool = False) -> l
 
 
 @behaviour
-def note(ctx: SyncContext, text: str, merge: bool) -> None:  # noqa: FBT001
+def note(ctx: SyncContext, text: str, merge: bool, pause: float = 0.2) -> None:  # noqa: FBT001
     """Append to the session, a moment after it was read."""
     ctx.session.append("user", text)
     ctx.session.merge = merge
-    time.sleep(0.2)
+    time.sleep(pause)
 
 
 @behaviour

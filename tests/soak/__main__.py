@@ -10,6 +10,8 @@ stampede    the same with agents of a tenth of a second
 monitoring  what it costs to watch a thousand idle agents
 storm       20 agents that leak until they are ended, beside 200 innocent ones
 vectors     100,000 vectors of 256 dimensions: recall, searches, commits beside them
+backends    100 agents on PostgreSQL and Redis beside the default store; what a context adds to a start
+outages     a server killed in the middle of 200 tasks, and back after ten seconds
 postgresql  searching 100,000 vectors in PostgreSQL: recall, time, and what building the index takes
 drift       tasks 5,001 to 105,000 in a row: descriptors, threads, memory, the store's file
 """
@@ -26,10 +28,12 @@ from memory import hogs, storm
 from monitoring import monitoring
 from overload import overload, stampede
 from postgresql_vectors import postgresql
+from stores import backends, outages
 from vectors import vectors
 
 _LOAD = (hogs, storm, overload, stampede, monitoring)
-_MEASURES = {one.__name__: one for one in (deaths, restarts, zygotes, neighbours, drift, *_LOAD, vectors, postgresql)}
+_STORES = (vectors, postgresql, backends, outages)
+_MEASURES = {one.__name__: one for one in (deaths, restarts, zygotes, neighbours, drift, *_LOAD, *_STORES)}
 
 
 def main() -> None:

@@ -110,7 +110,7 @@ def test_who_uses_more_than_it_may_has_nothing_free(tmp_path: Path) -> None:
 def test_it_is_calm_while_nothing_could_use_up_what_is_free_in_time(tmp_path: Path) -> None:
     monitor = MachineMonitor({UNIFIED: cgroup_v2(tmp_path, str(400 * MIB), 0)}, 1)
     monitor._fault_rate = 100 * MIB
-    free = monitor.headroom_bytes + 50 * MIB
+    free = monitor.headroom_bytes + 100 * MIB
     assert not monitor.is_calm(pb.Machine(memory_free_bytes=free))
     assert monitor.is_calm(pb.Machine(memory_free_bytes=free + 1))
 
