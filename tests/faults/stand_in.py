@@ -19,7 +19,8 @@ from hundredfold.v1 import worker_service_pb2 as pb
 AGENTS = Path(__file__).parent / "stand_in_agents.py"
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "worker_v1.json").read_text())
 NEXT_ATTEMPT: Mapping[str, int] = RECORDED["answers"]["NextAttempt"]
-METHODS = ("NextAttempt", "EmitEvents", "SaveCheckpoint", "CompleteAttempt", "FailAttempt")
+READS = ("ReadSession", "FindItems", "GetCollection", "FindMemory")
+METHODS = ("NextAttempt", "EmitEvents", "SaveCheckpoint", "CompleteAttempt", "FailAttempt", *READS)
 
 
 def fields(data: bytes) -> dict[int, list[Any]]:

@@ -9,7 +9,7 @@ from hundredfold import behaviour
 from hundredfold_worker import bootstrap
 
 
-def stand_aside(channel: Any, _behaviours: Any) -> bool:
+def stand_aside(channel: Any, *_given: Any) -> bool:
     """Write the credential next to the worker socket, as `credential-PID`, and never say a word."""
     path = Path(channel._address.removeprefix("unix:")).with_name(f"credential-{os.getpid()}")
     path.with_suffix(".new").write_text(channel._secret)

@@ -16,9 +16,9 @@ from hundredfold import Retry
 from hundredfold.client import result_of
 from hundredfold.errors import InvalidArgument, PayloadTooLarge, StaleAttempt, Unauthenticated
 from hundredfold.testing.coordinator import CoordinatorProcess, eventually
-from hundredfold.v1 import attempt_pb2, payload_pb2, session_pb2, task_pb2
+from hundredfold.v1 import attempt_pb2, memory_pb2, payload_pb2, session_pb2, task_pb2
 from hundredfold.v1 import worker_service_pb2 as pb
-from stand_in import METHODS, Stage, StandIn, fields, stage
+from stand_in import METHODS, READS, Stage, StandIn, fields, stage
 from world import build
 
 Start = Callable[..., CoordinatorProcess]
@@ -209,7 +209,7 @@ def test_a_secret_opens_what_it_was_made_for_and_nothing_else(start: Start) -> N
     with stage(start) as here:
         ours, theirs = here.submit(), here.submit()
         stand_in, other = here.stand_in(ours).take(), here.stand_in(theirs)
-        for method, data in LATE.items():
+        for method, data in (*LATE.items(), *((method, b"") for method in READS)):
             for secret in ("", "unknown", "0" * 64, stand_in.credential, other.credential):
                 with pytest.raises(Unauthenticated):
                     stand_in.say(method, data, secret)
@@ -227,11 +227,14 @@ def test_no_worker_can_name_a_task() -> None:
     service = pb.DESCRIPTOR.services_by_name["WorkerService"]
     assert sorted(method.name for method in service.methods) == sorted(METHODS)
     named = {name for method in service.methods for name in names(method.input_type)}
-    # A session's item says who wrote it; the test below shows that this is not taken from a worker.
+    # What is remembered says who wrote it; the tests below show that this is not taken from a worker.
     assert {name for name in named if "task" in name or name.endswith("attempt")} == {
         "append.task_id",
         "append.attempt",
+        "upsert.task_id",
+        "upsert.attempt",
     }
+    assert not {name for name in named if "session_id" in name or "tenant" in name}, "nor another session or tenant"
 
 
 def names(message: Descriptor) -> Iterator[str]:
@@ -252,3 +255,16 @@ def test_who_wrote_to_a_session_is_not_for_a_worker_to_say(start: Start) -> None
         reader: StandIn = here.stand_in(here.submit(session="s")).take()
         session = session_pb2.Session.FromString(reader.answered("session"))
         assert [(one.task_id, one.attempt) for one in session.items] == [(task_id, 1)]
+
+
+def test_nor_is_it_for_a_worker_to_say_who_remembered_something(start: Start) -> None:
+    with stage(start) as here:
+        here.client.memory.create("c", 1)
+        task_id = here.submit()
+        record = memory_pb2.MemoryRecord(id="a", vector=[1.0], task_id="0" * 26, attempt=7)
+        writes = memory_pb2.MemoryWrites(collection="c", upsert=[record])
+        here.stand_in(task_id).take().say("CompleteAttempt", completion(memory_writes=[writes]))
+        query = pb.FindMemoryRequest(query=memory_pb2.MemoryQuery(collection="c", vector=[1.0]))
+        found = here.stand_in(here.submit()).take().say("FindMemory", query.SerializeToString())
+        (match,) = pb.FindMemoryResponse.FromString(found).matches
+        assert (match.record.task_id, match.record.attempt) == (task_id, 1)
