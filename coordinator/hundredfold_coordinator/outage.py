@@ -43,6 +43,7 @@ class Outage:
         self._answers = asyncio.Event()
         self._answers.set()
         self._began = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     @property
     def stuck(self) -> bool:
@@ -95,20 +96,23 @@ class Outage:
             raise
 
     async def commit(self, call: Callable[[], Awaitable[_T]]) -> _T:
-        """Return what `call` does, which is called again until the server answers.
+        """Return what `call` does, which is called again until the server answers; one after the other.
 
         Raises:
             StoreUnreachable: it does not, and it shall not be waited for any more.
 
         """
-        while True:
-            await self._answers.wait()
-            try:
-                return await call()
-            except StoreUnreachable as error:
-                if self._given_up:
-                    raise
-                self._begin(error)
+        # One at a time: what became of one that was not answered is known when the very same is sent again, and only
+        # if nothing else was sent in between.
+        async with self._turn:
+            while True:
+                await self._answers.wait()
+                try:
+                    return await call()
+                except StoreUnreachable as error:
+                    if self._given_up:
+                        raise
+                    self._begin(error)
 
     def give_up(self) -> None:
         """Let no commit wait any more: this process stops, and the server may stay away for ever."""

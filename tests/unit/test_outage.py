@@ -95,6 +95,28 @@ async def test_commits_wait_and_are_made_when_it_answers_again() -> None:
     await world.close()
 
 
+async def test_the_one_that_was_not_answered_is_sent_again_before_any_other() -> None:
+    """Or nobody could tell whether it had been made: seen red without the turn."""
+    world, sent = World(), []
+    await world.open()
+    commit = world.server.commit
+
+    def remember(batches: Iterable[Batch], guard: Guard | None = None) -> list[Committed | Conflict]:
+        batches = list(batches)
+        sent.append(batches[0].writes[0].key)
+        return commit(batches, guard)
+
+    world.server.commit = remember  # type: ignore[method-assign]  # that is how it remembers
+    world.server.away = True
+    first = world.write(b"a")
+    await eventually(lambda: world.outage.stuck)
+    others = [world.write(b"b"), world.write(b"c")]
+    world.server.away = False
+    await asyncio.gather(first, *others)
+    assert sent == [b"a", b"a", b"b", b"c"]
+    await world.close()
+
+
 async def test_reads_are_refused_at_once_and_do_not_even_ask() -> None:
     world = World()
     await world.open()

@@ -131,8 +131,9 @@ class Store(Protocol):
         Raises:
             Fenced: the guard's key has another version; nothing at all was written.
             StoreFull: there is no room; nothing at all was written, and the same commit can be tried again.
-            StoreUnreachable: the answer is lost, and it may or may not be written. The same commit has to be repeated;
-                if it was written, the repetition answers what the first time would have answered, and writes nothing.
+            StoreUnreachable: the answer is lost, and it may or may not be written. The same commit has to be repeated
+                before any other; if it was written, the repetition answers what the first time would have answered, and
+                writes nothing.
             StoreUnavailable: what is written is unknown. Nothing may be done with this store any more, not even
                 `close`: a sync that succeeds after one that failed says nothing (https://lwn.net/Articles/752063).
 
