@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +41,12 @@ class Server(Protocol):
     def start(self) -> None:
         """Start it again."""
 
+    def pause(self) -> None:
+        """Stop it where it is."""
+
+    def resume(self) -> None:
+        """Let it go on."""
+
 
 class Valkey(RedisServer):
     """One that keeps a store for each namespace."""
@@ -53,6 +60,8 @@ class Postgres(PostgresqlServer):
 
     def store(self) -> str:
         return self.new_database()
+
+    pause, resume = PostgresqlServer.stop_for_now, PostgresqlServer.go_on
 
 
 @pytest.fixture(params=["redis", "postgresql"])
@@ -120,6 +129,30 @@ def ended(client: SyncClient) -> int:
 
 def _gate(client: SyncClient) -> int:
     return next((count.gate for count in client.status().gate_counts), 0)
+
+
+def test_a_slow_server_slows_nobody_down_who_does_not_need_it(
+    start: Callable[..., CoordinatorProcess], server: Server, tmp_path: Path
+) -> None:
+    wish = {"ledger": str(tmp_path / "ledger")}
+    with start().client() as client:
+        ids = [client.submit("count", {**wish, "name": f"t{number}"}).id for number in range(5)]
+        list(client.as_ended(ids, timeout_seconds=20))
+        server.pause()
+        slow = threading.Thread(target=client.submit, args=("count", {**wish, "name": "slow"}))
+        slow.start()
+        answered = []
+        for _ in range(20):
+            begin = time.monotonic()
+            client.status()
+            client.workers()
+            answered.append(time.monotonic() - begin)
+            time.sleep(0.05)
+        assert slow.is_alive(), "it has to wait for the store"
+        server.resume()
+        slow.join(10)
+        eventually(lambda: ended(client) == 6, what="the one that had to wait")
+    assert max(answered) < 0.5
 
 
 def test_a_server_that_is_away_at_the_start_is_waited_for(
