@@ -93,13 +93,19 @@ class Daemon:
         self._room = _room(self._config)
         self._outage = Outage(self._config.store_patience_seconds, fail_stop)
         storage = Storage(self._room, self._outage, fail_stop)
+        keepers = [asyncio.ensure_future(self._outage.run(storage.probe))]
         try:
             await self._open_store(storage, plugins)
             if await stand_by(self._claim(storage, lock), END_SIGNALS):
+                if shared:
+                    keepers.append(asyncio.ensure_future(keep_lease(storage, self._config.lease_seconds)))
                 await self._serve(storage)
                 if shared:
                     await give_lease_up(storage)
         finally:
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
             await storage.close()
             lock.release()
 
@@ -152,12 +158,9 @@ class Daemon:
         """Return what goes on beside the servers, for as long as they serve."""
         config = self._config
         policy = RetentionPolicy(config.retention_tasks, config.retention_seconds, config.dead_letter_retention_seconds)
-        beats = [keep_lease(self._journal.post, config.lease_seconds)] * self._storage.capabilities.shared
         return [
-            *beats,
             Retention(policy, self._state, self._storage, self._ended).run(),
             self._room.run(),
-            self._outage.run(self._storage.probe),
             HostWatch(self._hosts, self._journal.post, self._processes.kill).run(),
         ]
 

@@ -6,20 +6,18 @@ clock, though: whoever has lost the lease is refused by the store.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
 from typing import Final
 
-from hundredfold.errors import Fenced, StoreInUse, StoreUnreachable
+from hundredfold.errors import Fenced, StoreFull, StoreInUse, StoreUnreachable
 from hundredfold.identity import identity
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.stores.contract import ABSENT, Batch, Committed, Guard, Record, Write
 
 from hundredfold_coordinator import keys
-from hundredfold_coordinator.core import events
-from hundredfold_coordinator.core.events import Event
 from hundredfold_coordinator.storage import Storage
 
 _log: Final = logging.getLogger(__name__)
@@ -48,16 +46,20 @@ async def take_lease(storage: Storage, holder: records_pb2.ProcessIdentity) -> i
     return lease.epoch
 
 
-async def keep_lease(post: Callable[[Event], None], term_seconds: float) -> None:
-    """Show that the holder lives, several times a term. Never returns; whoever has lost the lease ends of it."""
+async def keep_lease(storage: Storage, term_seconds: float) -> None:
+    """Show that the holder lives, several times a term. Never returns; whoever has lost the lease ends of it.
+
+    Not through the journal: the holder has to be heard of before there is one.
+    """
     while True:
         await asyncio.sleep(term_seconds / _BEATS_PER_TERM)
-        post(events.HeartBeat(now_ns=time.time_ns()))
+        await storage.commit([Batch([Write(keys.HEARTBEAT, b"")])])
 
 
 async def give_lease_up(storage: Storage) -> None:
-    """Say that nobody has it: whoever stands by need not wait for a term."""
-    await storage.commit([Batch([Write(keys.HEARTBEAT, None)])])
+    """Say that nobody has it: whoever stands by need not wait for a term. If that cannot be said, it has to."""
+    with contextlib.suppress(StoreUnreachable, StoreFull):
+        await storage.commit([Batch([Write(keys.HEARTBEAT, None)])])
 
 
 async def await_vacancy(storage: Storage, term_seconds: float, *, standby: bool) -> None:
@@ -72,12 +74,16 @@ async def await_vacancy(storage: Storage, term_seconds: float, *, standby: bool)
         StoreInUse: somebody has it, and it is not to be waited for.
 
     """
+    pause = term_seconds / _LOOKS_PER_TERM
     seen, since, told = None, time.monotonic(), False
     while True:
-        lease, beat = await _look(storage)
+        asked = time.monotonic()
+        lease, beat = await storage.get([keys.LEASE, keys.HEARTBEAT])
+        now = time.monotonic()
         if lease is None or beat is None or _is_dead(lease):
             return
-        now = time.monotonic()
+        if now - asked > pause:
+            since = now  # while the store did not answer, nobody could be heard of
         if seen is not None and seen != (lease.version, beat.version):
             if not standby:
                 raise StoreInUse(storage.url, _name(lease))
@@ -89,17 +95,7 @@ async def await_vacancy(storage: Storage, term_seconds: float, *, standby: bool)
         elif now - since > term_seconds:
             _log.warning("%s has not been heard of for %g s: taking over", _name(lease), now - since)
             return
-        await asyncio.sleep(term_seconds / _LOOKS_PER_TERM)
-
-
-async def _look(storage: Storage) -> tuple[Record | None, Record | None]:
-    while True:
-        try:
-            lease, beat = await storage.get([keys.LEASE, keys.HEARTBEAT])
-        except StoreUnreachable:
-            await asyncio.sleep(1)  # nobody can be heard of now; what stood still meanwhile goes on from there
-        else:
-            return lease, beat
+        await asyncio.sleep(pause)
 
 
 def _is_dead(lease: Record) -> bool:

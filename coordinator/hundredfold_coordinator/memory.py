@@ -16,12 +16,14 @@ from hundredfold.stores.search import Distance, Embedding
 from hundredfold.v1 import memory_pb2
 
 from hundredfold_coordinator import keys
+from hundredfold_coordinator.json_text import parsed
 from hundredfold_coordinator.storage import Storage
 
 MOST_RECORDS: Final = 1000
 _MOST_DIMENSIONS: Final = 4096
 _MOST_HITS: Final = 1000
 _DEFAULT_HITS: Final = 10
+_MOST_METADATA: Final = 64
 _DISTANCES: Final[Mapping[int, Distance]] = MappingProxyType(
     {
         memory_pb2.DISTANCE_COSINE: Distance.COSINE,
@@ -158,7 +160,7 @@ def _check_record(path: str, record: memory_pb2.MemoryRecord) -> None:
     if not record.id:
         raise InvalidArgument(f"{path}.id", "is empty")
     if record.content:
-        _parse(f"{path}.content", record.content)
+        parsed(f"{path}.content", record.content)
     for name, text in _canonical(f"{path}.metadata", record.metadata).items():
         record.metadata[name] = text.encode()
 
@@ -173,15 +175,10 @@ def _check_vector(path: str, vector: Iterable[float], dimension: int) -> None:
 
 def _canonical(path: str, metadata: Mapping[str, bytes]) -> dict[str, str]:
     """Return metadata with every value in one way of writing it, so that equal values are equal text."""
-    return {name: _text(_parse(f"{path}[{name!r}]", text)) for name, text in metadata.items()}
+    if len(metadata) > _MOST_METADATA:
+        raise InvalidArgument(path, f"has {len(metadata)} entries and may have {_MOST_METADATA}")
+    return {name: _text(parsed(f"{path}[{name!r}]", text)) for name, text in metadata.items()}
 
 
 def _text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-
-def _parse(path: str, text: bytes) -> object:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InvalidArgument(path, f"is no JSON: {error}") from error
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

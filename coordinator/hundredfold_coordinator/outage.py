@@ -88,7 +88,7 @@ class Outage:
         if self._starting:
             return await self.commit(call)
         if self._error:
-            raise self._error
+            raise again(self._error)
         try:
             return await call()
         except StoreUnreachable as error:
@@ -136,6 +136,10 @@ class Outage:
                 await probe()
             except StoreUnreachable as error:
                 self._lose_patience(error)
+            except StoreUnavailable as error:  # it answers, and is not what it was
+                self._on_failure(error)
+                self.give_up()
+                return
             else:
                 self._end()
 
@@ -158,6 +162,11 @@ class Outage:
         away = time.monotonic() - self._since
         if self._patience_seconds and away > self._patience_seconds:
             self._on_failure(_failure(error, away))
+
+
+def again(error: StoreUnreachable) -> StoreUnreachable:
+    """Return the same error for another caller: one that is raised keeps all of those alive that it went through."""
+    return StoreUnreachable(error.url, error.problem, error.retry_seconds)
 
 
 def _failure(error: StoreUnreachable, seconds: float) -> StoreUnavailable:

@@ -5,9 +5,11 @@ Dead letters are counted apart and kept longer: somebody has yet to look at them
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from hundredfold.errors import StoreUnreachable, UnknownTask
 from hundredfold.internal.v1 import records_pb2
 
 from hundredfold_coordinator import keys
@@ -41,14 +43,14 @@ class Retention:
 
     async def run(self) -> None:
         """Count what there is, then look again and again: for too many often, for too old ones now and then."""
-        # What is submitted meanwhile comes after what has been counted, and so is counted, too.
-        kept, dead = await self._count(keys.TASK), await self._count(keys.DEAD)
-        self._state.kept, self._state.dead = kept, dead
-        looks = 0
+        counted, looks = False, 0
         while True:
-            if looks % _AGE_LOOKS == 0 or self.excess > 0 or self._dead_excess > 0:
-                await self.sweep()
-            looks += 1
+            # What is away now, or was deleted by somebody else meanwhile, is looked for again.
+            with suppress(StoreUnreachable, UnknownTask):
+                counted = counted or await self._count_all()
+                if looks % _AGE_LOOKS == 0 or self.excess > 0 or self._dead_excess > 0:
+                    await self.sweep()
+                looks += 1
             await asyncio.sleep(_LOOK_SECONDS)
 
     @property
@@ -92,6 +94,12 @@ class Retention:
         """Whether this task, and so every later one, was submitted so late that it cannot be too old yet."""
         age = time.time() - record.task.create_time.ToNanoseconds() / 1e9
         return age < min(self._policy.seconds, self._policy.dead_seconds)
+
+    async def _count_all(self) -> bool:
+        # What is submitted meanwhile comes after what has been counted, and so is counted, too.
+        kept, dead = await self._count(keys.TASK), await self._count(keys.DEAD)
+        self._state.kept, self._state.dead = kept, dead
+        return True
 
     async def _count(self, prefix: bytes) -> int:
         count, after = 0, b""

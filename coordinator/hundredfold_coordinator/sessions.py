@@ -2,20 +2,24 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
+from hundredfold.bounds import check_name
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import session_pb2
 
 from hundredfold_coordinator import keys
+from hundredfold_coordinator.json_text import parsed
 from hundredfold_coordinator.storage import Storage
 
 CONTEXT_ITEMS: Final = 1000
 _CONTEXT_BYTES: Final = 1 << 20
 """How much of a session comes along with an attempt, the newest of it; the rest is there for the asking."""
-_PAGE: Final = 500
+_READ_BYTES: Final = 8 << 20
+_PAGE: Final = 100
+"""Items read at once; each can be megabytes."""
 
 _T = TypeVar("_T")
 
@@ -41,10 +45,13 @@ class Sessions:
         return session
 
     async def items(self, session_id: str, after: int, limit: int) -> list[session_pb2.SessionItem]:
-        """Return the items behind number `after`, oldest first, at most `limit` of them."""
-        first = keys.item(session_id, after)
-        entries = await self._storage.scan(keys.items_of(session_id), after=first, limit=limit)
-        return [session_pb2.SessionItem.FromString(entry.record.value) for entry in entries]
+        """Return the items behind number `after`, oldest first, at most `limit` of them, and about 8 MiB."""
+        found: list[session_pb2.SessionItem] = []
+        async for value in self._values(session_id, keys.item(session_id, after), _READ_BYTES):
+            found.append(session_pb2.SessionItem.FromString(value))
+            if len(found) == limit:
+                break
+        return found
 
     async def context(self, session_id: str) -> session_pb2.Session:
         """Return what an attempt is given of a session: all of it, or the newest items of a long one."""
@@ -52,16 +59,29 @@ class Sessions:
         session = view(session_id, record)
         if not record.item_count:
             return session
-        entries = await self._storage.scan(keys.items_of(session_id), limit=CONTEXT_ITEMS, reverse=True)
-        size = 0
         newest: list[session_pb2.SessionItem] = []
-        for entry in entries:
-            size += len(entry.record.value)
-            if newest and size > _CONTEXT_BYTES:
+        async for value in self._values(session_id, b"", _CONTEXT_BYTES, reverse=True):
+            newest.append(session_pb2.SessionItem.FromString(value))
+            if len(newest) == CONTEXT_ITEMS:
                 break
-            newest.append(session_pb2.SessionItem.FromString(entry.record.value))
         session.items.extend(reversed(newest))
         return session
+
+    async def _values(
+        self, session_id: str, after: bytes, most_bytes: int, *, reverse: bool = False
+    ) -> AsyncIterator[bytes]:
+        """Yield items as they are stored, at least one, until they are too many bytes; never many pages ahead."""
+        size = 0
+        while True:
+            entries = await self._storage.scan(keys.items_of(session_id), after=after, limit=_PAGE, reverse=reverse)
+            for entry in entries:
+                if size and size + len(entry.record.value) > most_bytes:
+                    return
+                size += len(entry.record.value)
+                yield entry.record.value
+            if len(entries) < _PAGE:
+                return
+            after = entries[-1].key
 
     async def find(self, session_id: str, query: str, role: str, limit: int) -> list[session_pb2.SessionItem]:
         """Return the items that have every word of a query, newest first."""
@@ -104,6 +124,23 @@ def view(session_id: str, record: records_pb2.SessionRecord) -> session_pb2.Sess
     if record.HasField("update_time"):
         session.update_time.CopyFrom(record.update_time)
     return session
+
+
+def check_writes(field: str, writes: session_pb2.SessionWrites) -> None:
+    """Check what is to be written: whoever reads it relies on it.
+
+    Raises:
+        InvalidArgument: names the field that does not fit.
+
+    """
+    for index, item in enumerate(writes.append):
+        path = f"{field}.append[{index}]"
+        check_name(f"{path}.role", item.role)
+        parsed(f"{path}.content", item.content)
+        for name, text in item.metadata.items():
+            parsed(f"{path}.metadata[{name!r}]", text)
+    for key, value in writes.set.items():
+        parsed(f"{field}.set[{key!r}]", value)
 
 
 def _has(item: session_pb2.SessionItem, words: list[str]) -> bool:

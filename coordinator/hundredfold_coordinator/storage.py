@@ -21,7 +21,8 @@ from hundredfold_coordinator.room import Room
 
 _T = TypeVar("_T")
 _DONE: Final = object()
-_Job = tuple[Callable[[], Any], asyncio.Future[Any]]
+_Job = tuple[Callable[[], Any], asyncio.Future[Any], bool]
+"""What is to be called, whoever wants to know, and whether it is called even if nobody does any more."""
 
 
 class Storage:
@@ -74,15 +75,11 @@ class Storage:
 
     async def get(self, keys: Sequence[bytes]) -> list[Record | None]:
         """See `Store.get`."""
-        return await self._outage.read(lambda: self._run(lambda: self._store.get(keys)))
+        return await self._read(lambda: self._store.get(keys))
 
     async def scan(self, prefix: bytes, *, after: bytes = b"", limit: int = 1000, reverse: bool = False) -> list[Entry]:
         """See `Store.scan`."""
-
-        def scan() -> list[Entry]:
-            return self._store.scan(prefix, after=after, limit=limit, reverse=reverse)
-
-        return await self._outage.read(lambda: self._run(scan))
+        return await self._read(lambda: self._store.scan(prefix, after=after, limit=limit, reverse=reverse))
 
     async def scan_all(self, prefix: bytes, *, after: bytes = b"", page: int = 1000) -> list[Entry]:
         """Return every record whose key starts with `prefix`, page by page, so that commits can come in between."""
@@ -113,7 +110,7 @@ class Storage:
 
     async def look(self, looker: Callable[[Store], _T]) -> _T:
         """Return what `looker` finds, which reads the store at one moment: no commit comes in between."""
-        return await self._outage.read(lambda: self._run(lambda: looker(self._store)))
+        return await self._read(lambda: looker(self._store))
 
     def require_vectors(self) -> None:
         """Refuse what needs a store that can search.
@@ -181,14 +178,19 @@ class Storage:
         self._on_failure = lambda _error: None  # what comes too late is no failure of the store
         self._store.close()
 
-    def _run(self, call: Callable[[], _T]) -> asyncio.Future[_T]:
+    def _run(self, call: Callable[[], _T], *, in_any_case: bool = True) -> asyncio.Future[_T]:
         future: asyncio.Future[_T] = self._loop.create_future()
-        self._jobs.put((call, future))
+        self._jobs.put((call, future, in_any_case))
         return future
+
+    async def _read(self, call: Callable[[], _T]) -> _T:
+        return await self._outage.read(lambda: self._run(call, in_any_case=False))
 
     def _work(self) -> None:
         while job := self._jobs.get():
-            call, future = job
+            call, future, in_any_case = job
+            if future.cancelled() and not in_any_case:
+                continue
             try:
                 result = call()
             except BaseException as error:  # noqa: BLE001  # it belongs to whoever asked

@@ -222,6 +222,20 @@ def test_a_secret_opens_what_it_was_made_for_and_nothing_else(start: Start) -> N
         assert other.take().token != stand_in.token
 
 
+def test_what_is_written_to_a_session_has_to_be_json(start: Start) -> None:
+    """Or every later attempt of the session would fail of it: seen red without `check_writes`."""
+    with stage(start) as here:
+        task_id = here.submit(session="s", retry=Retry(max_attempts=1))
+        item = session_pb2.SessionItem(role="agent", content=b"{no json")
+        with pytest.raises(InvalidArgument) as caught:
+            here.stand_in(task_id).take().say(
+                "CompleteAttempt", completion(session_writes=session_pb2.SessionWrites(append=[item]))
+            )
+        assert caught.value.field == "session_writes.append[0].content"
+        task = here.client.wait(task_id, timeout_seconds=20)
+        assert task.failure.outcome == attempt_pb2.ATTEMPT_OUTCOME_PROTOCOL_VIOLATION
+
+
 def test_no_worker_can_name_a_task() -> None:
     """A token of one task cannot be used for another: no request says which task it is about, only the token does."""
     service = pb.DESCRIPTOR.services_by_name["WorkerService"]

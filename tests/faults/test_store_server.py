@@ -215,6 +215,21 @@ def test_a_standby_takes_over_what_runs(
             assert result_of(client.wait(client.submit("count", {**wish, "seconds": 0, "name": "after"}).id))
 
 
+def test_a_standby_outlives_its_server_being_away(start: Callable[..., CoordinatorProcess], server: Server) -> None:
+    """Seen red when nobody asked the server again before a coordinator served."""
+    first = start()
+    standby = start("--standby", wait=False)
+    eventually(lambda: "standing by" in standby.log, what="standing by")
+    server.kill()
+    eventually(lambda: "does not answer" in standby.log, what="the word about it")
+    server.start()
+    eventually(lambda: "answers again" in standby.log and "answers again" in first.log, what="both back")
+    time.sleep(2 * TERM)
+    assert "hundredfold serves at" not in standby.log, "the first one lives"
+    first.signal(signal.SIGKILL)
+    eventually(lambda: "hundredfold serves at" in standby.log, seconds=10, what="the takeover")
+
+
 def test_a_coordinator_that_ends_in_order_is_followed_at_once(start: Callable[..., CoordinatorProcess]) -> None:
     first = start("--lease-seconds", "60")
     standby = start("--lease-seconds", "60", "--standby", wait=False)

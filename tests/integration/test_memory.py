@@ -65,14 +65,28 @@ def test_collections_are_made_once_listed_and_deleted(client: SyncClient) -> Non
         (lambda memory: memory.write("misfit", [Remembered("a", (1, float("nan")))]), "writes.upsert[0].vector"),
         (lambda memory: memory.search("misfit", (1, 2, 3)), "query.vector"),
         (lambda memory: memory.search("misfit", (1, 2), 1001), "query.limit"),
+        (lambda memory: memory.search("misfit", (1, 2), where={str(n): n for n in range(65)}), "query.where"),
     ],
-    ids=["name", "dimension", "distance", "short vector", "no id", "no number", "long query", "limit"],
+    ids=["name", "dimension", "distance", "short vector", "no id", "no number", "long query", "limit", "metadata"],
 )
 def test_what_does_not_fit_is_named(client: SyncClient, call: Any, field: str) -> None:
     client.memory.create("misfit", 2)
     with pytest.raises(InvalidArgument) as refused:
         call(client.memory)
     assert refused.value.field == field
+
+
+def test_as_many_records_as_one_likes_are_written_in_portions_that_fit(client: SyncClient) -> None:
+    client.memory.create("wide", 1536)
+    client.memory.write("wide", [Remembered(str(n), [float(n % 7)] * 1535 + [1.0]) for n in range(1000)])
+    assert len(client.memory.search("wide", [1.0] * 1536, 1000)) == 1000
+
+
+def test_odd_text_is_metadata_like_any_other(client: SyncClient) -> None:
+    client.memory.create("odd", 1)
+    client.memory.write("odd", [Remembered("a", [1.0], metadata={"x": "\ud800", "y": "é\u0000"})])
+    assert ids(client, "odd", [1.0], where={"x": "\ud800", "y": "é\u0000"}) == ["a"]
+    assert ids(client, "odd", [1.0], where={"x": "?"}) == []
 
 
 # Behaviours -----------------------------------------------------------------------------------------------------------

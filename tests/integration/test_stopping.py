@@ -11,7 +11,7 @@ import psutil
 import pytest
 from google.protobuf import duration_pb2
 from hundredfold.client import result_of
-from hundredfold.errors import Draining, HundredfoldError
+from hundredfold.errors import Draining, HundredfoldError, QueueFull
 from hundredfold.testing.coordinator import CoordinatorProcess, eventually
 from hundredfold.v1 import attempt_pb2, coordinator_service_pb2, coordinator_service_pb2_grpc, task_pb2
 
@@ -160,6 +160,25 @@ def test_a_dead_zygote_is_replaced_and_its_workers_go_on(start: Start, tmp_path:
         assert result_of(client.wait(task_id)) == pid
         eventually(lambda: client.get(task_id).attempts[0].HasField("receipt"), what="the receipt")
         assert client.get(task_id).attempts[0].receipt.exit_code == 0
+
+
+def test_a_request_is_recognised_after_a_restart_whatever_waits_for_others(start: Start, tmp_path: Path) -> None:
+    """Seen red when it was not looked up because the queue of those without a tenant was full: the store refused it."""
+    first = start("--concurrency", "2", "--tenant-queue-limit", "1")
+    with first.client() as client:
+        wish = {"path": str(tmp_path / "go")}
+        done = client.wait(client.submit("square", {"number": 3}, tenant="acme", request_id="r").id)
+        for _ in range(3):  # two run, one waits
+            client.submit("hold", wish)
+            eventually(lambda: not client.status().gate_counts or len(client.workers()) == 2, what="a start")
+    first.signal(signal.SIGKILL)
+    first.wait()
+    with start("--concurrency", "2", "--tenant-queue-limit", "1").client() as client:
+        with pytest.raises(QueueFull):
+            client.submit("hold", wish)
+        again = client.submit("square", {"number": 3}, tenant="acme", request_id="r")
+        assert again.id == done.id
+        (tmp_path / "go").touch()
 
 
 def test_a_second_coordinator_names_the_first(start: Start) -> None:

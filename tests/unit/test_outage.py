@@ -171,3 +171,50 @@ async def test_what_is_wrong_for_good_is_not_waited_for() -> None:
         await world.write(b"a")
     assert world.told == []
     await world.close()
+
+
+async def test_a_server_that_is_not_what_it_was_ends_the_waiting() -> None:
+    """Emptied, say, or with another password: seen red when the keeper ended of it without a word."""
+    world = World()
+    await world.open()
+    world.server.away = True
+    waiting = world.write(b"a")
+    await eventually(lambda: world.outage.stuck)
+
+    def emptied(*_given: object) -> list[Record | None]:
+        raise StoreUnavailable(url="server:", problem="it has lost what it had")
+
+    world.server.get = world.server.commit = emptied  # type: ignore[assignment,method-assign]  # it is another one
+    await eventually(lambda: world.failures)
+    with pytest.raises(StoreUnavailable, match="lost what it had"):
+        await asyncio.wait_for(waiting, 5)
+    await world.close()
+
+
+async def test_every_caller_is_told_by_an_error_of_its_own() -> None:
+    """One for all would keep every caller's request alive as long as the outage lasts."""
+    world = World()
+    await world.open()
+    world.server.away = True
+    errors = []
+    for _ in range(3):
+        with pytest.raises(StoreUnreachable) as caught:
+            await world.storage.get([b"a"])
+        errors.append(caught.value)
+    assert len({id(error) for error in errors}) == 3
+    await world.close()
+
+
+async def test_while_a_coordinator_starts_reads_wait() -> None:
+    world = World()
+    await world.storage.open(lambda: world.server)
+    keeper = asyncio.ensure_future(world.outage.run(world.storage.probe))
+    world.server.away = True
+    reading = asyncio.ensure_future(world.storage.get([b"a"]))
+    await eventually(lambda: world.server.asked.count("get") >= 3)
+    assert not reading.done()
+    world.server.away = False
+    assert await asyncio.wait_for(reading, 5) == [None]
+    keeper.cancel()
+    await asyncio.gather(keeper, return_exceptions=True)
+    await world.storage.close()

@@ -6,7 +6,7 @@ Cheap, and asked before anything else is done about a submission, so that refusi
 import math
 from typing import Final
 
-from hundredfold.errors import Draining, HundredfoldError, QueueFull, StoreFull
+from hundredfold.errors import Draining, HundredfoldError, QueueFull, StoreFull, StoreUnreachable
 
 from hundredfold_coordinator.core.state import State
 
@@ -22,8 +22,10 @@ def refusal(state: State, tenant: str, size: int, now_ns: int) -> HundredfoldErr
     """Return why a task of a tenant with an input of `size` bytes is not accepted now; None if it is."""
     if state.draining:
         return Draining()
-    if state.store_outage or state.store_full:
-        return state.store_outage or StoreFull(ROOM_SECONDS)
+    outage = state.store_outage
+    if outage or state.store_full:
+        # A new one for every caller: an error that is raised keeps those alive that it went through.
+        return StoreUnreachable(outage.url, outage.problem, outage.retry_seconds) if outage else StoreFull(ROOM_SECONDS)
     return _full_queue(state, tenant, size, now_ns)
 
 

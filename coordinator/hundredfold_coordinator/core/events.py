@@ -43,11 +43,6 @@ class CancelRequested(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeartBeat(Event):
-    """Time to show whoever stands by that this coordinator lives."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreOutageChanged(Event):
     """The store does not answer, for this reason; or it does again, if that is None."""
 

@@ -123,6 +123,7 @@ def _lose_race(state: State, tx: Transaction, record: records_pb2.TaskRecord, ev
     session, expected = record.task.spec.session, event.session_writes.expected_version
     error = SessionConflict(session, event.session.version, expected)
     tx.refuse(event.reply, error)
+    _tell_emitted(state, tx, record, event.emitted)
     if record.HasField("end_request"):
         return
     _expect_exit(tx, event.attempt)

@@ -63,7 +63,7 @@ def write(_state: State, tx: Transaction, event: SessionWritten) -> None:
         tx.refuse(event.reply, error)
     else:
         if request.request_id:
-            del session.requests[: len(session.requests) - REQUESTS_KEPT + 1]
+            del session.requests[: max(0, len(session.requests) - REQUESTS_KEPT + 1)]
             session.requests.add(request_id=request.request_id, digest=request.digest, version=session.version + 1)
         write_session(tx, event.session_id, session, event.writes)
         tx.reply(event.reply, session.version)

@@ -13,7 +13,6 @@ from hundredfold_coordinator.core.conclusion import cancelled
 from hundredfold_coordinator.core.door import refusal
 from hundredfold_coordinator.core.events import (
     CancelRequested,
-    HeartBeat,
     StoreOutageChanged,
     StoreRoomChanged,
     Submitted,
@@ -60,11 +59,6 @@ def _cancel(state: State, tx: Transaction, record: records_pb2.TaskRecord, reaso
 def change_room(state: State, tx: Transaction, event: StoreRoomChanged) -> None:  # noqa: ARG001  # as all handlers
     """Accept nothing while the store is full."""
     state.store_full = event.full
-
-
-def beat(state: State, tx: Transaction, event: HeartBeat) -> None:  # noqa: ARG001  # as all handlers
-    """Write nothing at all, to a key whose version whoever stands by looks at."""
-    tx.put(keys.HEARTBEAT)
 
 
 def change_outage(state: State, tx: Transaction, event: StoreOutageChanged) -> None:  # noqa: ARG001  # as all handlers

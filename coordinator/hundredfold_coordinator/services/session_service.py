@@ -2,21 +2,20 @@
 
 import base64
 import binascii
-import json
 from hashlib import sha256
 from typing import Any, Final
 
 from hundredfold.bounds import check_name
 from hundredfold.errors import InvalidArgument, PayloadTooLarge
 from hundredfold.internal.v1 import records_pb2
-from hundredfold.v1 import session_pb2, session_service_pb2_grpc
 from hundredfold.v1 import session_service_pb2 as pb
+from hundredfold.v1 import session_service_pb2_grpc
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import events
 from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.services.numbers import within
-from hundredfold_coordinator.sessions import Sessions, view
+from hundredfold_coordinator.sessions import Sessions, check_writes, view
 from hundredfold_coordinator.storage import Storage
 
 MOST_ITEMS: Final = 10_000
@@ -62,9 +61,9 @@ class SessionService(session_service_pb2_grpc.SessionServiceServicer):
         """See the proto."""
         _check_id(request.session_id)
         check_name("request_id", request.request_id)
-        _check_writes(request.writes)
         if request.writes.ByteSize() > self._max_payload_bytes:
             raise PayloadTooLarge("writes", request.writes.ByteSize(), self._max_payload_bytes)
+        check_writes("writes", request.writes)
         digest = sha256(request.writes.SerializeToString(deterministic=True)).digest()
 
         async def write(session: records_pb2.SessionRecord) -> int:
@@ -101,23 +100,6 @@ def _check_id(session_id: str) -> None:
     check_name("session_id", session_id)
     if not session_id:
         raise InvalidArgument("session_id", "is empty")
-
-
-def _check_writes(writes: session_pb2.SessionWrites) -> None:
-    for index, item in enumerate(writes.append):
-        check_name(f"writes.append[{index}].role", item.role)
-        _check_json(f"writes.append[{index}].content", item.content)
-        for name, text in item.metadata.items():
-            _check_json(f"writes.append[{index}].metadata[{name!r}]", text)
-    for key, value in writes.set.items():
-        _check_json(f"writes.set[{key!r}]", value)
-
-
-def _check_json(field: str, text: bytes) -> None:
-    try:
-        json.loads(text)
-    except ValueError as error:
-        raise InvalidArgument(field, f"is no JSON: {error}") from error
 
 
 def _page(token: str, prefix: bytes) -> bytes:

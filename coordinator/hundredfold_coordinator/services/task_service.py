@@ -123,26 +123,33 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
     # Submitting -------------------------------------------------------------------------------------------------------
 
     async def _submit(self, requests: "list[pb.SubmitTaskRequest] | Any") -> list[task_pb2.Task | HundredfoldError]:
-        full = refusal(self._state, "", 0, time.time_ns())
-        stored = await self._stored_requests(requests) if full is None else {}
+        # What is refused for want of room must cost as little as possible, and is not looked up.
+        stored = await self._stored_requests([one for one in requests if not self._refusal(one)])
         # All of them are on their way before the first is waited for, so they share a commit.
-        asked = [await self._ask(request, stored.get(request.request_id)) for request in requests]
+        asked = [await self._ask(request, stored) for request in requests]
         pairs = zip(requests, asked, strict=True)
-        return [await self._outcome(request, answer, known=request.request_id in stored) for request, answer in pairs]
+        known = {name for name, record in stored.items() if record}
+        return [await self._outcome(request, answer, known=request.request_id in known) for request, answer in pairs]
 
-    async def _stored_requests(self, requests: Any) -> dict[str, records_pb2.RequestRecord]:
+    def _refusal(self, request: pb.SubmitTaskRequest) -> HundredfoldError | None:
+        return refusal(self._state, request.spec.tenant, request.spec.input.ByteSize(), time.time_ns())
+
+    async def _stored_requests(self, requests: Any) -> dict[str, records_pb2.RequestRecord | None]:
+        """Return what the store has of requests with an id; None where it has nothing."""
         ids = [request.request_id for request in requests if request.request_id]
         found = await self._storage.get(list(map(keys.request, ids))) if ids else []
-        pairs = zip(ids, found, strict=True)
-        return {name: records_pb2.RequestRecord.FromString(record.value) for name, record in pairs if record}
+        return {
+            name: records_pb2.RequestRecord.FromString(record.value) if record else None
+            for name, record in zip(ids, found, strict=True)
+        }
 
     async def _ask(
-        self, request: pb.SubmitTaskRequest, stored: records_pb2.RequestRecord | None
+        self, request: pb.SubmitTaskRequest, stored: dict[str, records_pb2.RequestRecord | None]
     ) -> "asyncio.Future[str] | HundredfoldError":
-        # First of all: what is refused for want of room must cost as little as possible. Who asks again for what is
-        # there already is never refused; what only the store remembers is found when there is room.
-        refused = refusal(self._state, request.spec.tenant, request.spec.input.ByteSize(), time.time_ns())
-        if refused and not stored and request.request_id not in self._state.requests:
+        # Who asks again for what is there already is never refused; what only the store remembers is found when there
+        # is room.
+        refused = self._refusal(request)
+        if refused and not stored.get(request.request_id) and request.request_id not in self._state.requests:
             return refused
         try:
             self._check(request)
@@ -150,6 +157,8 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
             digest = sha256(request.spec.SerializeToString(deterministic=True)).digest()
             behaviour = await self._environments.check(request.spec)
             policy.fill_in(request.spec, behaviour, self._state.limits)
+            if request.request_id and request.request_id not in stored:  # there was no room a moment ago
+                stored.update(await self._stored_requests([request]))
         except HundredfoldError as error:
             return error
         return self._journal.ask(
@@ -158,7 +167,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
             spec=request.spec,
             request_id=request.request_id,
             digest=digest,
-            stored=stored,
+            stored=stored.get(request.request_id),
         )
 
     async def _outcome(

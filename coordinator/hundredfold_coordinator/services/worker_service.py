@@ -22,7 +22,7 @@ from hundredfold_coordinator.memory import Memory, Records
 from hundredfold_coordinator.services.edge import bearer
 from hundredfold_coordinator.services.numbers import within
 from hundredfold_coordinator.services.session_service import DEFAULT_FOUND, DEFAULT_ITEMS, MOST_FOUND, MOST_ITEMS
-from hundredfold_coordinator.sessions import Sessions
+from hundredfold_coordinator.sessions import Sessions, check_writes
 
 PROTOCOL_VERSION: Final = 1
 
@@ -111,7 +111,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         key = self._authenticate(context)
         await self._fail_if_oversized(key, request)
         spec = self._state.tasks[key[0]].task.spec
-        memory = await self._records(key, request, spec.tenant)
+        memory = await self._checked(key, request, spec.tenant)
         digest = sha256(request.result.SerializeToString(deterministic=True))
         for writes in (request.session_writes, *request.memory_writes):
             digest.update(writes.SerializeToString(deterministic=True))
@@ -194,10 +194,11 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         fitting = [event for event in request.events if len(event.payload.data) <= self._max_payload_bytes]
         await self._journal.ask(events.Failed, attempt=key, failure=failure, emitted=fitting)
 
-    async def _records(self, key: AttemptId, request: pb.CompleteAttemptRequest, tenant: str) -> Records:
+    async def _checked(self, key: AttemptId, request: pb.CompleteAttemptRequest, tenant: str) -> Records:
         """Return what is to be written to collections; an attempt whose writes do not fit has failed with that."""
         records: Records = []
         try:
+            check_writes("session_writes", request.session_writes)
             for index, writes in enumerate(request.memory_writes):
                 records += await self._memory.records(f"memory_writes[{index}]", writes, tenant)
         except (InvalidArgument, UnknownCollection) as error:

@@ -1,8 +1,8 @@
 """Vector memory, for clients: `client.memory`."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from hundredfold.client.sessions import Caller
 from hundredfold.errors import InvalidArgument
@@ -11,7 +11,9 @@ from hundredfold.session import Json, copy_of
 from hundredfold.v1 import memory_pb2, memory_service_pb2_grpc
 from hundredfold.v1 import memory_service_pb2 as pb
 
-_BATCH = 1000
+_BATCH: Final = 1000
+_BATCH_BYTES: Final = 2 << 20
+_Changes = list[memory_pb2.MemoryRecord | str]
 
 
 class MemoryCalls:
@@ -62,9 +64,7 @@ class MemoryCalls:
             TypeError, ValueError: a value is no JSON.
 
         """
-        changes: list[memory_pb2.MemoryRecord | str] = [*map(_record, records), *delete]
-        for begin in range(0, len(changes), _BATCH):
-            some = changes[begin : begin + _BATCH]
+        for some in _portions([*map(_record, records), *delete]):
             writes = memory_pb2.MemoryWrites(
                 collection=collection,
                 upsert=[one for one in some if not isinstance(one, str)],
@@ -87,6 +87,21 @@ class MemoryCalls:
             self._stub.SearchMemory, pb.SearchMemoryRequest(query=query)
         )
         return [_match(match) for match in response.matches]
+
+
+def _portions(changes: "_Changes") -> "Iterator[_Changes]":
+    """Yield changes in lists of at most a thousand and about 2 MiB, so that each is accepted."""
+    some: _Changes = []
+    size = 0
+    for change in changes:
+        weight = len(change) if isinstance(change, str) else change.ByteSize()
+        if some and (len(some) == _BATCH or size + weight > _BATCH_BYTES):
+            yield some
+            some, size = [], 0
+        some.append(change)
+        size += weight
+    if some:
+        yield some
 
 
 def _distance(name: str) -> memory_pb2.Distance.ValueType:

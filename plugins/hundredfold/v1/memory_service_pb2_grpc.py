@@ -29,8 +29,7 @@ class MemoryServiceStub:
     """Vector memory: what agents find by likeness, in collections that all tasks of
     a tenant share.
 
-    Errors as for `TaskService`, and from every call: `UNIMPLEMENTED`: the store
-    cannot search.
+    Errors as for `TaskService`.
     """
 
     def __init__(self, channel):
@@ -70,15 +69,14 @@ class MemoryServiceServicer:
     """Vector memory: what agents find by likeness, in collections that all tasks of
     a tenant share.
 
-    Errors as for `TaskService`, and from every call: `UNIMPLEMENTED`: the store
-    cannot search.
+    Errors as for `TaskService`.
     """
 
     def CreateCollection(self, request, context):
         """Makes a collection. Idempotent: one that is the same already is returned.
 
         `INVALID_ARGUMENT`: the field is named. `ALREADY_EXISTS`: there is one of
-        that name that is another one.
+        that name that is another one. `UNIMPLEMENTED`: the store cannot search.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -93,7 +91,8 @@ class MemoryServiceServicer:
 
     def DeleteCollection(self, request, context):
         """Deletes a collection with all of its records. One that is not there is
-        deleted. Idempotent.
+        deleted. Idempotent; not atomic: what is written meanwhile may be left, and
+        if it is interrupted, it can be repeated.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -161,8 +160,7 @@ class MemoryService:
     """Vector memory: what agents find by likeness, in collections that all tasks of
     a tenant share.
 
-    Errors as for `TaskService`, and from every call: `UNIMPLEMENTED`: the store
-    cannot search.
+    Errors as for `TaskService`.
     """
 
     @staticmethod

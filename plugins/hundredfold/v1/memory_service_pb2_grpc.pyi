@@ -30,8 +30,7 @@ class MemoryServiceStub:
     """Vector memory: what agents find by likeness, in collections that all tasks of
     a tenant share.
 
-    Errors as for `TaskService`, and from every call: `UNIMPLEMENTED`: the store
-    cannot search.
+    Errors as for `TaskService`.
     """
 
     @_typing.overload
@@ -42,13 +41,14 @@ class MemoryServiceStub:
     """Makes a collection. Idempotent: one that is the same already is returned.
 
     `INVALID_ARGUMENT`: the field is named. `ALREADY_EXISTS`: there is one of
-    that name that is another one.
+    that name that is another one. `UNIMPLEMENTED`: the store cannot search.
     """
     ListCollections: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListCollectionsRequest, _memory_service_pb2.ListCollectionsResponse]
     """Lists the collections, by name. Idempotent."""
     DeleteCollection: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteCollectionRequest, _memory_service_pb2.DeleteCollectionResponse]
     """Deletes a collection with all of its records. One that is not there is
-    deleted. Idempotent.
+    deleted. Idempotent; not atomic: what is written meanwhile may be left, and
+    if it is interrupted, it can be repeated.
     """
     WriteMemory: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.WriteMemoryRequest, _memory_service_pb2.WriteMemoryResponse]
     """Writes records, in one commit. Idempotent.
@@ -70,8 +70,7 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """Vector memory: what agents find by likeness, in collections that all tasks of
     a tenant share.
 
-    Errors as for `TaskService`, and from every call: `UNIMPLEMENTED`: the store
-    cannot search.
+    Errors as for `TaskService`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -79,13 +78,14 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """Makes a collection. Idempotent: one that is the same already is returned.
 
     `INVALID_ARGUMENT`: the field is named. `ALREADY_EXISTS`: there is one of
-    that name that is another one.
+    that name that is another one. `UNIMPLEMENTED`: the store cannot search.
     """
     ListCollections: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListCollectionsRequest, _memory_service_pb2.ListCollectionsResponse]  # type: ignore[assignment]
     """Lists the collections, by name. Idempotent."""
     DeleteCollection: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteCollectionRequest, _memory_service_pb2.DeleteCollectionResponse]  # type: ignore[assignment]
     """Deletes a collection with all of its records. One that is not there is
-    deleted. Idempotent.
+    deleted. Idempotent; not atomic: what is written meanwhile may be left, and
+    if it is interrupted, it can be repeated.
     """
     WriteMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.WriteMemoryRequest, _memory_service_pb2.WriteMemoryResponse]  # type: ignore[assignment]
     """Writes records, in one commit. Idempotent.
@@ -106,8 +106,7 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Vector memory: what agents find by likeness, in collections that all tasks of
     a tenant share.
 
-    Errors as for `TaskService`, and from every call: `UNIMPLEMENTED`: the store
-    cannot search.
+    Errors as for `TaskService`.
     """
 
     @_abc_1.abstractmethod
@@ -119,7 +118,7 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Makes a collection. Idempotent: one that is the same already is returned.
 
         `INVALID_ARGUMENT`: the field is named. `ALREADY_EXISTS`: there is one of
-        that name that is another one.
+        that name that is another one. `UNIMPLEMENTED`: the store cannot search.
         """
 
     @_abc_1.abstractmethod
@@ -137,7 +136,8 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.DeleteCollectionResponse, _abc.Awaitable[_memory_service_pb2.DeleteCollectionResponse]]:
         """Deletes a collection with all of its records. One that is not there is
-        deleted. Idempotent.
+        deleted. Idempotent; not atomic: what is written meanwhile may be left, and
+        if it is interrupted, it can be repeated.
         """
 
     @_abc_1.abstractmethod

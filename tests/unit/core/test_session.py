@@ -1,0 +1,61 @@
+"""Shows what clients write to sessions, and what is recognised when it comes again."""
+
+from typing import TYPE_CHECKING, Any
+
+from hundredfold.errors import SessionBusy, SessionConflict, SessionRequestReused
+from hundredfold.internal.v1 import records_pb2
+from hundredfold.v1 import session_pb2
+from hundredfold_coordinator import keys
+from hundredfold_coordinator.core import events
+from hundredfold_coordinator.core.session import REQUESTS_KEPT
+
+if TYPE_CHECKING:
+    from tests.unit.core.conftest import Core, Told
+
+
+def write(core: "Core", request_id: str = "", digest: bytes = b"d", **writes: Any) -> "Told":
+    said = session_pb2.SessionWrites(**{"expected_version": core.session("s").version, **writes})
+    request = records_pb2.SessionRequest(request_id=request_id, digest=digest)
+    fields = {"session_id": "s", "session": core.session("s"), "writes": said, "request": request, "reply": "client"}
+    return core.tell(events.SessionWritten, **fields)
+
+
+def item(text: str) -> session_pb2.SessionItem:
+    return session_pb2.SessionItem(role="user", content=text.encode())
+
+
+def test_items_are_numbered_and_belong_to_no_task(core: "Core") -> None:
+    assert write(core, append=[item("1"), item("2")]).reply == 1
+    assert write(core, append=[item("3")], set={"a": b"1"}).reply == 2
+    found = core.store.scan(keys.items_of("s"))
+    items = [session_pb2.SessionItem.FromString(entry.record.value) for entry in found]
+    assert [(one.number, one.content, one.task_id) for one in items] == [(1, b"1", ""), (2, b"2", ""), (3, b"3", "")]
+    assert core.session("s").HasField("update_time")
+
+
+def test_an_older_version_is_refused_unless_it_is_to_be_merged(core: "Core") -> None:
+    write(core, append=[item("1")])
+    assert isinstance(write(core, expected_version=0, append=[item("2")]).error, SessionConflict)
+    assert write(core, expected_version=0, append=[item("2")], merge=True).reply == 2
+
+
+def test_the_last_hundred_requests_are_recognised(core: "Core") -> None:
+    for number in range(REQUESTS_KEPT + 30):
+        assert write(core, f"r{number}", set={"n": b"%d" % number}).reply == number + 1
+    assert len(core.session("s").requests) == REQUESTS_KEPT
+    assert write(core, "r30", set={"n": b"30"}).reply == 31, "the oldest of them"
+    assert isinstance(write(core, "r31", digest=b"other").error, SessionRequestReused)
+    assert core.session("s").version == REQUESTS_KEPT + 30
+
+
+def test_a_session_is_deleted_when_no_task_has_it(house: "Core") -> None:
+    write(house, append=[item("1"), item("2")])
+    attempt = house.run("t1", session="s")
+    gone = {"session_id": "s", "session": house.session("s"), "reply": "client"}
+    refused = house.tell(events.SessionDeleted, **gone)
+    assert isinstance(refused.error, SessionBusy)
+    assert refused.error.task_id == "t1"
+    house.complete(attempt)
+    house.exited("t1")
+    assert house.tell(events.SessionDeleted, **gone).reply is None
+    assert (house.has(keys.session("s")), house.store.scan(keys.items_of("s"))) == (False, [])
