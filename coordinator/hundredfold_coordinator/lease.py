@@ -23,6 +23,7 @@ from hundredfold_coordinator.storage import Storage
 _log: Final = logging.getLogger(__name__)
 _BEATS_PER_TERM: Final = 3
 _LOOKS_PER_TERM: Final = 10
+_LONGEST_PAUSE_SECONDS: Final = 1.0
 
 
 async def take_lease(storage: Storage, holder: records_pb2.ProcessIdentity) -> int:
@@ -74,7 +75,7 @@ async def await_vacancy(storage: Storage, term_seconds: float, *, standby: bool)
         StoreInUse: somebody has it, and it is not to be waited for.
 
     """
-    pause = term_seconds / _LOOKS_PER_TERM
+    pause = min(_LONGEST_PAUSE_SECONDS, term_seconds / _LOOKS_PER_TERM)
     seen, since, told = None, time.monotonic(), False
     while True:
         asked = time.monotonic()

@@ -150,7 +150,7 @@ def test_get_shows_whose_a_task_is_and_what_it_may_use(cli: Cli) -> None:
     lines = dict(line.split(maxsplit=1) for line in shown.splitlines())
     assert (lines["tenant"], lines["session"], lines["priority"]) == ("acme", "s (interrupt)", "-5")
     assert lines["limits"] == (
-        "1 h 0 min wall, 1 min 30 s CPU, 1.0 GiB of memory, 1000 processes, 100 descriptors, 2.0 KiB of output"
+        "1 h 0 min wall, 1 min 30 s CPU, 1 GiB of memory, 1000 processes, 100 descriptors, 2 KiB of output"
     )
     plain = cli("get", cli("submit", "square", '{"number": 2}').stdout.strip()).stdout
     assert not [line for line in plain.splitlines() if line.startswith(("tenant", "session", "priority"))]

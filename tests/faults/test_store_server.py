@@ -64,7 +64,10 @@ class Postgres(PostgresqlServer):
     pause, resume = PostgresqlServer.stop_for_now, PostgresqlServer.go_on
 
 
-@pytest.fixture(params=["redis", "postgresql"])
+BOTH = pytest.mark.parametrize("server", ["redis", "postgresql"], indirect=True)
+
+
+@pytest.fixture(params=["redis", pytest.param("postgresql", marks=pytest.mark.soak)])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server of each kind, for one test."""
     directory = Path(tempfile.mkdtemp(prefix="hf-redis-"))
@@ -93,6 +96,7 @@ def start(tmp_path: Path, server: Server) -> Iterator[Callable[..., CoordinatorP
         process.stop()
 
 
+@BOTH
 def test_a_server_that_is_killed_in_the_middle_costs_nothing(
     start: Callable[..., CoordinatorProcess], server: Server, tmp_path: Path
 ) -> None:
@@ -187,7 +191,12 @@ def test_a_second_coordinator_names_the_first(start: Callable[..., CoordinatorPr
     assert f"pid {first.pid}" in other.log
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+@BOTH
+@pytest.mark.parametrize(
+    "how",
+    [pytest.param(signal.SIGKILL, marks=pytest.mark.soak), signal.SIGSTOP],
+    ids=["killed", "stopped"],
+)
 def test_a_standby_takes_over_what_runs(
     start: Callable[..., CoordinatorProcess], tmp_path: Path, how: signal.Signals
 ) -> None:
@@ -223,7 +232,7 @@ def test_a_standby_outlives_its_server_being_away(start: Callable[..., Coordinat
     server.kill()
     eventually(lambda: "does not answer" in standby.log, what="the word about it")
     server.start()
-    eventually(lambda: "answers again" in standby.log and "answers again" in first.log, what="both back")
+    eventually(lambda: "answers again" in standby.log, what="it back")
     time.sleep(2 * TERM)
     assert "hundredfold serves at" not in standby.log, "the first one lives"
     first.signal(signal.SIGKILL)
