@@ -34,12 +34,14 @@ class Burials:
 
     async def _dig(self) -> None:
         await asyncio.sleep(0)  # whatever else died with the same host comes along
-        while self._waiting:
-            burials, self._waiting = self._waiting, []
-            receipts = await asyncio.to_thread(_bury, burials)
-            for burial, receipt in zip(burials, receipts, strict=True):
-                self._post(Buried(now_ns=time.time_ns(), attempt=burial.attempt, receipt=receipt))
-        self._digging = None
+        try:
+            while self._waiting:
+                burials, self._waiting = self._waiting, []
+                receipts = await asyncio.to_thread(_bury, burials)
+                for burial, receipt in zip(burials, receipts, strict=True):
+                    self._post(Buried(now_ns=time.time_ns(), attempt=burial.attempt, receipt=receipt))
+        finally:
+            self._digging = None  # or nobody would be buried any more
 
 
 def _bury(burials: Sequence[Bury]) -> list[attempt_pb2.Receipt]:

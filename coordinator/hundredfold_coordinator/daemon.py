@@ -334,6 +334,7 @@ class Daemon:
 
     def _host_lost(self, host_id: str) -> None:
         self._journal.post(events.HostLost(now_ns=time.time_ns(), host=host_id))
+        self._hosts.keep_only(self._state.alive)
 
 
 def serve(config: Config, on_ready: OnReady) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 
 from hundredfold.internal.v1 import host_service_pb2 as pb
 from hundredfold.v1 import coordinator_service_pb2
@@ -100,6 +100,10 @@ class Hosts:
             self._hosts[host_id].machine.CopyFrom(usage.machine)
         for attempt in usage.attempts:
             self.usage[attempt.attempt.task_id, attempt.attempt.number] = attempt
+
+    def keep_only(self, alive: Container[AttemptId]) -> None:
+        """Forget what was measured of attempts that are not alive: their host was lost with them."""
+        self.usage = {key: usage for key, usage in self.usage.items() if key in alive}
 
     def gone(self, attempt: AttemptId) -> None:
         """Forget what an attempt used."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
-from hundredfold.errors import EventQuotaExceeded, SessionConflict, StaleAttempt, Unauthenticated
+from hundredfold.errors import EventQuotaExceeded, HundredfoldError, SessionConflict, StaleAttempt, Unauthenticated
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, task_pb2
 
@@ -14,7 +14,7 @@ from hundredfold_coordinator.core.change import end_attempt, end_task, move, not
 from hundredfold_coordinator.core.conclusion import conclude
 from hundredfold_coordinator.core.effects import Remind
 from hundredfold_coordinator.core.events import CheckpointSaved, Completed, Emitted, Failed, Overstayed, Taken
-from hundredfold_coordinator.core.session import comes_too_late, has_writes, write_session
+from hundredfold_coordinator.core.session import comes_too_late, has_writes, overflow, write_session
 from hundredfold_coordinator.core.state import AttemptId, State, attempt_id, current_attempt
 from hundredfold_coordinator.core.timing import kill
 from hundredfold_coordinator.core.transaction import Transaction
@@ -73,6 +73,12 @@ def complete(state: State, tx: Transaction, event: Completed) -> None:
     if writes and comes_too_late(event.session, event.session_writes):
         _lose_race(state, tx, record, event)
         return
+    too_large = overflow(event.session, event.session_writes) if writes else None
+    if too_large:
+        failure = attempt_pb2.Failure(type="PayloadTooLarge", message=str(too_large))
+        failure.outcome = attempt_pb2.ATTEMPT_OUTCOME_PROTOCOL_VIOLATION
+        _refuse_result(state, tx, record, event, too_large, failure)
+        return
     _tell_emitted(state, tx, record, event.emitted)
     if writes:
         write_session(tx, record.task.spec.session, event.session, event.session_writes, event.attempt)
@@ -121,15 +127,26 @@ def _write_memory(tx: Transaction, key: bytes, vector: records_pb2.VectorRecord 
 def _lose_race(state: State, tx: Transaction, record: records_pb2.TaskRecord, event: Completed) -> None:
     """End an attempt that comes too late for its session: the task is tried again with what is there by now."""
     session, expected = record.task.spec.session, event.session_writes.expected_version
-    error = SessionConflict(session, event.session.version, expected)
-    tx.refuse(event.reply, error)
-    _tell_emitted(state, tx, record, event.emitted)
-    if record.HasField("end_request"):
-        return
-    _expect_exit(tx, event.attempt)
     message = f"session {session!r} was written by another task while it ran"
     conflict = attempt_pb2.ATTEMPT_OUTCOME_CONFLICT
-    conclude(state, tx, record, attempt_pb2.Failure(outcome=conflict, type="SessionConflict", message=message))
+    failure = attempt_pb2.Failure(outcome=conflict, type="SessionConflict", message=message)
+    _refuse_result(state, tx, record, event, SessionConflict(session, event.session.version, expected), failure)
+
+
+def _refuse_result(
+    state: State,
+    tx: Transaction,
+    record: records_pb2.TaskRecord,
+    event: Completed,
+    error: HundredfoldError,
+    failure: attempt_pb2.Failure,
+) -> None:
+    """End an attempt whose result cannot be recorded; what it has emitted is."""
+    tx.refuse(event.reply, error)
+    _tell_emitted(state, tx, record, event.emitted)
+    if not record.HasField("end_request"):
+        _expect_exit(tx, event.attempt)
+        conclude(state, tx, record, failure)
 
 
 def _expect_exit(tx: Transaction, key: AttemptId) -> None:

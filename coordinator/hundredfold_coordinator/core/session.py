@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from hundredfold.errors import SessionBusy, SessionConflict, SessionRequestReused
+from hundredfold.errors import PayloadTooLarge, SessionBusy, SessionConflict, SessionRequestReused
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import session_pb2
 
@@ -13,6 +13,8 @@ from hundredfold_coordinator.core.transaction import Transaction
 
 REQUESTS_KEPT: Final = 100
 """How many requests of clients are recognised when they come again."""
+STATE_BYTES: Final = 16 << 20
+"""Most that the key-value state of a session may hold."""
 _CLIENT: Final[AttemptId] = ("", 0)
 
 
@@ -24,6 +26,12 @@ def has_writes(writes: session_pb2.SessionWrites) -> bool:
 def comes_too_late(session: records_pb2.SessionRecord, writes: session_pb2.SessionWrites) -> bool:
     """Whether somebody else has written since the session was read, and that matters."""
     return session.version != writes.expected_version and not writes.merge
+
+
+def overflow(session: records_pb2.SessionRecord, writes: session_pb2.SessionWrites) -> PayloadTooLarge | None:
+    """Return why writes are too much for the state of a session, which every attempt is given whole; None if not."""
+    size = session.ByteSize() + sum(len(key) + len(value) for key, value in writes.set.items())
+    return PayloadTooLarge("session.state", size, STATE_BYTES) if writes.set and size > STATE_BYTES else None
 
 
 def write_session(
@@ -61,6 +69,8 @@ def write(_state: State, tx: Transaction, event: SessionWritten) -> None:
     elif comes_too_late(session, event.writes):
         error = SessionConflict(event.session_id, session.version, event.writes.expected_version)
         tx.refuse(event.reply, error)
+    elif too_large := overflow(session, event.writes):
+        tx.refuse(event.reply, too_large)
     else:
         if request.request_id:
             del session.requests[: max(0, len(session.requests) - REQUESTS_KEPT + 1)]

@@ -22,6 +22,7 @@ from hundredfold_coordinator.core.state import State
 from hundredfold_coordinator.environments import DEFAULT, Environments, broken_plugin, name_for
 from hundredfold_coordinator.hosts import Hosts
 from hundredfold_coordinator.journal import Journal
+from hundredfold_coordinator.outage import again
 from hundredfold_coordinator.services.durations import seconds_of
 from hundredfold_coordinator.services.host_view import host_view
 from hundredfold_coordinator.stopping import DrainOrder
@@ -107,6 +108,8 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
         """See the proto."""
         if not context.peer().startswith("unix:"):
             raise PermissionDenied("environments are opened over the local socket only")
+        if self._state.store_outage:  # or it would be known here, and to no host, until somebody asks again
+            raise again(self._state.store_outage)
         name = name_for(request.spec)
         environment = self._environments.add(name, request.spec)
         # Recorded first: a task of this environment may outlive this coordinator.

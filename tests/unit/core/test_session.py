@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from hundredfold.errors import SessionBusy, SessionConflict, SessionRequestReused
+import pytest
+from hundredfold.errors import PayloadTooLarge, SessionBusy, SessionConflict, SessionRequestReused
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import session_pb2
 from hundredfold_coordinator import keys
-from hundredfold_coordinator.core import events
+from hundredfold_coordinator.core import events, session
 from hundredfold_coordinator.core.session import REQUESTS_KEPT
 
 if TYPE_CHECKING:
@@ -46,6 +47,26 @@ def test_the_last_hundred_requests_are_recognised(core: "Core") -> None:
     assert write(core, "r30", set={"n": b"30"}).reply == 31, "the oldest of them"
     assert isinstance(write(core, "r31", digest=b"other").error, SessionRequestReused)
     assert core.session("s").version == REQUESTS_KEPT + 30
+
+
+def test_the_state_cannot_grow_for_ever(core: "Core", monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given to every attempt as a whole."""
+    monkeypatch.setattr(session, "STATE_BYTES", 1000)
+    assert write(core, set={"a": b"1" * 600}).reply == 1
+    error = write(core, set={"b": b"1" * 600}).error
+    assert isinstance(error, PayloadTooLarge)
+    assert (error.field, error.limit) == ("session.state", 1000)
+    assert write(core, delete=["a"]).reply == 2
+    assert write(core, set={"b": b"1" * 600}).reply == 3
+
+
+def test_an_attempt_that_makes_it_grow_too_far_has_failed(house: "Core", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "STATE_BYTES", 1000)
+    attempt = house.run("t1", session="s")
+    writes = session_pb2.SessionWrites(set={"a": b"1" * 2000})
+    assert isinstance(house.complete(attempt, session_writes=writes).error, PayloadTooLarge)
+    assert house.states()[-1] == "FAILED"
+    assert not house.has(keys.session("s"))
 
 
 def test_a_session_is_deleted_when_no_task_has_it(house: "Core") -> None:
