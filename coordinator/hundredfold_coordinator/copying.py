@@ -41,12 +41,11 @@ def copy(source: Store, target: Store, on_progress: Callable[[int], None] = lamb
 
     Raises:
         StoreNotEmpty: the target has something in it.
-        StoreInUse: a coordinator uses one of them.
+        StoreInUse: a coordinator uses the target; that none uses the source is for the caller to see first.
         CopyFailed: they differ afterwards: somebody has written to one of them.
 
     """
-    for store in (source, target):
-        _refuse_if_used(store)
+    refuse_if_used(target)
     if target.scan(b"", limit=1):
         raise StoreNotEmpty(target.url)
     _write(target, [Write(keys.UNFINISHED, b"")])
@@ -104,7 +103,13 @@ def _digest(store: Store) -> Copied:
     return Copied(records, size, digest.hexdigest())
 
 
-def _refuse_if_used(store: Store) -> None:
+def refuse_if_used(store: Store) -> None:
+    """Listen whether a coordinator lives that has the lease of a shared store.
+
+    Raises:
+        StoreInUse: one does.
+
+    """
     (first,) = store.get([keys.HEARTBEAT])
     if first is None or not store.capabilities.shared:
         return

@@ -50,6 +50,11 @@ class Outage:
         """Whether there is one."""
         return self._error is not None
 
+    @property
+    def error(self) -> StoreUnreachable | None:
+        """What is wrong, if there is one and reads are refused."""
+        return None if self._starting else self._error
+
     def watch(self, on_change: Callable[[StoreUnreachable | None], None]) -> None:
         """Call `on_change` with what is wrong when an outage begins, and with None when it is over."""
         self._on_change = on_change

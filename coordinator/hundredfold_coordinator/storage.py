@@ -16,7 +16,7 @@ from hundredfold.errors import Fenced, HundredfoldError, StoreCannot, StoreUnava
 from hundredfold.stores.contract import Batch, Capabilities, Committed, Conflict, Copying, Entry, Guard, Record, Store
 from hundredfold.stores.search import Extract, Hit, Searching
 
-from hundredfold_coordinator.outage import Outage
+from hundredfold_coordinator.outage import Outage, again
 from hundredfold_coordinator.room import Room
 
 _T = TypeVar("_T")
@@ -189,7 +189,10 @@ class Storage:
     def _work(self) -> None:
         while job := self._jobs.get():
             call, future, in_any_case = job
-            if future.cancelled() and not in_any_case:
+            if not in_any_case and (future.cancelled() or self._outage.error):
+                # One that waited behind the call that found the server away: it would only find the same.
+                error = again(self._outage.error) if self._outage.error else asyncio.CancelledError()
+                self._loop.call_soon_threadsafe(_fail, future, error)
                 continue
             try:
                 result = call()

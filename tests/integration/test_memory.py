@@ -132,4 +132,7 @@ def test_a_collection_of_another_tenant_is_not_there(client: SyncClient) -> None
 def test_what_does_not_fit_its_collection_fails_the_attempt(client: SyncClient) -> None:
     client.memory.create("small", 3, embedder="wordllama")
     task = client.wait(client.submit("learn", {"collection": "small", "text": "x"}).id)
-    assert (task.failure.type, "has 256 figures and must have 3" in task.failure.message) == ("InvalidArgument", True)
+    assert (task.failure.type, "has 3 figures, and its embedder 'wordllama' makes 256" in task.failure.message) == (
+        "InvalidArgument",
+        True,
+    )

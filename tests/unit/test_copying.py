@@ -5,7 +5,7 @@ from hundredfold.errors import CopyFailed, StoreInUse, StoreNotEmpty
 from hundredfold.stores.contract import Batch, Capabilities, Committed, Conflict, Write
 from hundredfold.stores.memory import MemoryStore
 from hundredfold_coordinator import copying, keys
-from hundredfold_coordinator.copying import copy, is_unfinished
+from hundredfold_coordinator.copying import copy, is_unfinished, refuse_if_used
 
 
 def filled(count: int = 1000) -> MemoryStore:
@@ -105,8 +105,11 @@ class Shared(MemoryStore):
 def test_a_store_that_is_in_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copying, "_LISTEN_SECONDS", 0.0)
     with pytest.raises(StoreInUse):
-        copy(Shared(), MemoryStore())
+        refuse_if_used(Shared())
+    with pytest.raises(StoreInUse):
+        copy(MemoryStore(), Shared())
     silent = Shared()
     silent.commit([Batch([Write(keys.HEARTBEAT, b""), Write(b"a", b"1")])])
     silent.lives = False
+    refuse_if_used(silent)
     assert copy(silent, MemoryStore()).records == 1

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from hundredfold.embedder import Embedder
-from hundredfold.errors import PayloadTooLarge, UnknownEmbedder
+from hundredfold.errors import InvalidArgument, PayloadTooLarge, UnknownEmbedder
 from hundredfold.memory import Match, Vector
 from hundredfold.session import Item, Json
 from hundredfold.v1 import memory_pb2, payload_pb2, session_pb2
@@ -87,10 +87,16 @@ class ContextPort:
 
     def embed(self, collection: str, text: str) -> Vector:
         """See `hundredfold.memory.MemoryPort`."""
-        name = self._collection(collection).embedder
-        if name not in self._embedders:
-            raise UnknownEmbedder(name, ", ".join(sorted(self._embedders)) or "none")
-        (vector,) = self._embedders[name].embed([text])
+        found = self._collection(collection)
+        if not found.embedder:
+            raise InvalidArgument("collection", f"{collection!r} has no embedder; give a vector instead of a text")
+        if found.embedder not in self._embedders:
+            raise UnknownEmbedder(found.embedder, ", ".join(sorted(self._embedders)) or "none")
+        embedder = self._embedders[found.embedder]
+        if embedder.dimension != found.dimension:
+            problem = f"{collection!r} has {found.dimension} figures, and its embedder {embedder.name!r} makes"
+            raise InvalidArgument("collection", f"{problem} {embedder.dimension}")
+        (vector,) = embedder.embed([text])
         return vector
 
     def search_memory(self, collection: str, vector: Vector, limit: int, where: Mapping[str, Json]) -> list[Match]:

@@ -61,6 +61,8 @@ _EXIT_CODES: Final = {
     "UNIMPLEMENTED": EXIT_REFUSED,
     "DATA_LOSS": EXIT_REFUSED,
     "UNAVAILABLE": EXIT_UNREACHABLE,
+    "STORE_UNREACHABLE": EXIT_TRY_LATER,  # a coordinator has answered
+    "STORE_UNAVAILABLE": EXIT_REFUSED,
     "RESOURCE_EXHAUSTED": EXIT_TRY_LATER,
     "DEADLINE_EXCEEDED": EXIT_TIMED_OUT,
 }
@@ -123,7 +125,7 @@ def main() -> None:
         code = cli.main(standalone_mode=False, obj=invocation)
     except HundredfoldError as error:
         _tell(invocation, error.reason, str(error), f"error: {error} [{error.reason}]", error.figures())
-        code = _EXIT_CODES.get(error.code, EXIT_FAILED)
+        code = _EXIT_CODES.get(error.reason, _EXIT_CODES.get(error.code, EXIT_FAILED))
     except click.ClickException as error:
         _tell(invocation, "USAGE" if isinstance(error, click.UsageError) else "FAILED", error.format_message(), error)
         code = error.exit_code

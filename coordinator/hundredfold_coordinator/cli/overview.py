@@ -47,7 +47,8 @@ def _coordinator(status: pb.GetStatusResponse) -> Iterator[_Line]:
     yield "waiting", ", ".join(f"{one.count} at {output.gate_name(one.gate)}" for one in status.gate_counts)
     yield "queue", ", ".join(_queue(status))
     yield "limits", ", ".join(_limits(status))
-    yield "store", f"{status.store} ({'durable' if status.durable else 'volatile'})"
+    problem = f"; {status.store_problem}, and nothing new is accepted" if status.store_problem else ""
+    yield "store", f"{status.store} ({'durable' if status.durable else 'volatile'}){problem}"
     yield "data", status.data_dir
 
 

@@ -37,7 +37,9 @@ async def list_sessions(*, prefix: str, output_format: str, **where: Any) -> Non
 @command.command("get")
 @click.argument("session_id", metavar="SESSION")
 @click.option("--after", type=click.IntRange(min=0), default=0, help="Only items with a higher number.")
-@click.option("-n", "--limit", type=click.IntRange(0, 10_000), default=0, help="Most items to show.  [default: 1000]")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="Most items to show."
+)
 @options.client_options
 @options.output_format
 @options.asynchronous
@@ -61,7 +63,7 @@ async def get(*, session_id: str, after: int, limit: int, output_format: str, **
 @command.command("search")
 @click.argument("session_id", metavar="SESSION")
 @click.argument("query")
-@click.option("-n", "--limit", type=click.IntRange(0, 1000), default=0, help="Most items to show.  [default: 20]")
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Most items to show.")
 @click.option("--role", default="", help="Only items of this role.")
 @options.client_options
 @options.output_format

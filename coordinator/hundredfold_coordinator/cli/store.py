@@ -18,7 +18,7 @@ from hundredfold.wording import masked
 from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.naming import SuggestingGroup
 from hundredfold_coordinator.consistency import Check
-from hundredfold_coordinator.copying import copy
+from hundredfold_coordinator.copying import copy, refuse_if_used
 from hundredfold_coordinator.export import exported, line, read_page
 from hundredfold_coordinator.lock import DataDirectoryLock
 from hundredfold_coordinator.services.store_service import check_response
@@ -104,8 +104,10 @@ def copy_store(*, source: str, target: str, output_format: str) -> None:
     next one with `--store TO`.
     """
     plugins = _plugins()
-    with closing(plugins.open_store(_read(source))) as old, closing(plugins.open_store(_read(target))) as new:
-        copied = copy(old, new, _say_how_far)
+    with closing(plugins.open_store(_existing(_read(source)))) as old:
+        refuse_if_used(old)  # before there is anything of the other one
+        with closing(plugins.open_store(_read(target))) as new:
+            copied = copy(old, new, _say_how_far)
     if sys.stderr.isatty():
         click.echo("", err=True)
     if output_format == "json":
@@ -119,6 +121,14 @@ def copy_store(*, source: str, target: str, output_format: str) -> None:
 
 def _read(url: str) -> str:
     return Path(url[1:]).read_text().strip() if url.startswith("@") else url
+
+
+def _existing(url: str) -> str:
+    """Return the URL of a store to read from, which is not made just because its name was misspelt."""
+    scheme, _, path = url.partition(":")
+    if scheme == "sqlite" and not Path(path).exists():
+        raise click.UsageError(f"there is no store at {url}")
+    return url
 
 
 def _say_how_far(records: int) -> None:

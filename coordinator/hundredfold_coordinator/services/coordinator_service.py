@@ -71,6 +71,7 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
             store=self._storage.url,
             durable=self._storage.capabilities.durable,
             data_dir=str(self._config.data_dir),
+            store_problem=_store_problem(self._state),
             hosts=self._host_views(),
             queued_bytes=self._state.queue.size,
             queue_bytes=self._config.queue_bytes,
@@ -181,3 +182,9 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
             worker.descriptors = usage.descriptors
             worker.cpu_time.CopyFrom(usage.cpu_time)
         return worker
+
+
+def _store_problem(state: State) -> str:
+    if state.store_outage:
+        return f"it does not answer: {state.store_outage.problem}"
+    return "it is full" if state.store_full else ""

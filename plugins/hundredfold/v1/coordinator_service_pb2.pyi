@@ -163,6 +163,7 @@ class GetStatusResponse(_message.Message):
     STORE_FIELD_NUMBER: _builtins.int
     DURABLE_FIELD_NUMBER: _builtins.int
     DATA_DIR_FIELD_NUMBER: _builtins.int
+    STORE_PROBLEM_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
     QUEUED_BYTES_FIELD_NUMBER: _builtins.int
     QUEUE_BYTES_FIELD_NUMBER: _builtins.int
@@ -187,6 +188,10 @@ class GetStatusResponse(_message.Message):
     """Whether an accepted task survives the loss of power."""
     data_dir: _builtins.str
     """Directory with everything that outlives the coordinator."""
+    store_problem: _builtins.str
+    """Why nothing is accepted and started because of the store: it does not answer,
+    or has no room; empty if it can be used.
+    """
     queued_bytes: _builtins.int
     """Input of the queued tasks, in bytes."""
     queue_bytes: _builtins.int
@@ -232,6 +237,7 @@ class GetStatusResponse(_message.Message):
         store: _builtins.str = ...,
         durable: _builtins.bool = ...,
         data_dir: _builtins.str = ...,
+        store_problem: _builtins.str = ...,
         hosts: _abc.Iterable[Global___Host] | None = ...,
         queued_bytes: _builtins.int = ...,
         queue_bytes: _builtins.int = ...,
@@ -241,7 +247,7 @@ class GetStatusResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["behaviour_limits", b"behaviour_limits", "concurrency", b"concurrency", "data_dir", b"data_dir", "draining", b"draining", "durable", b"durable", "epoch", b"epoch", "gate_counts", b"gate_counts", "hosts", b"hosts", "pid", b"pid", "queue_bytes", b"queue_bytes", "queue_limit", b"queue_limit", "queued_bytes", b"queued_bytes", "start_time", b"start_time", "store", b"store", "task_counts", b"task_counts", "tenant_limits", b"tenant_limits", "tenant_queue_limit", b"tenant_queue_limit", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["behaviour_limits", b"behaviour_limits", "concurrency", b"concurrency", "data_dir", b"data_dir", "draining", b"draining", "durable", b"durable", "epoch", b"epoch", "gate_counts", b"gate_counts", "hosts", b"hosts", "pid", b"pid", "queue_bytes", b"queue_bytes", "queue_limit", b"queue_limit", "queued_bytes", b"queued_bytes", "start_time", b"start_time", "store", b"store", "store_problem", b"store_problem", "task_counts", b"task_counts", "tenant_limits", b"tenant_limits", "tenant_queue_limit", b"tenant_queue_limit", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
