@@ -114,19 +114,7 @@ class Daemon:
     async def _serve(self, storage: Storage) -> None:
         self._storage = storage
         await storage.index(keys.VECTOR, extract)
-        self._state = State(limits_of(self._config), lambda: secrets.token_urlsafe(32), random.random)
-        self._stopping = Stopping(self._config, lambda: len(self._state.alive), lambda: len(self._state.tasks))
-        self._journal = Journal(self._state, storage, self._perform)
-        self._room.watch(self._room_changed)
-        self._outage.watch(self._outage_changed)
-        self._hosts = Hosts()
-        self._hub = Hub(self._follow)
-        self._sessions, self._memory, self._inputs = Sessions(storage), Memory(storage), RecentInputs()
-        self._contexts = Contexts(self._state, storage, self._sessions, self._inputs)
-        burials = Burials(self._journal.post)
-        self._performer = Performer(self._hosts, self._hub, burials, self._contexts, self._journal.post)
-        self._environments = Environments(self._config.environment_idle_seconds)
-        self._ended = EndedTasks(self._state, storage, self._journal)
+        self._wire(storage)
         await self._recover()
         sockets = [paths.api_socket(self._config.runtime_dir), paths.worker_socket(self._config.runtime_dir)]
         self._version = metadata.version("hundredfold")
@@ -153,6 +141,22 @@ class Daemon:
             await asyncio.gather(writer, return_exceptions=True)
             for path in sockets:
                 path.unlink(missing_ok=True)
+
+    def _wire(self, storage: Storage) -> None:
+        """Make everything that works on this store, and nothing yet that runs."""
+        self._state = State(limits_of(self._config), lambda: secrets.token_urlsafe(32), random.random)
+        self._stopping = Stopping(self._config, lambda: len(self._state.alive), lambda: len(self._state.tasks))
+        self._journal = Journal(self._state, storage, self._perform)
+        self._room.watch(self._room_changed)
+        self._outage.watch(self._outage_changed)
+        self._hosts = Hosts()
+        self._hub = Hub(self._follow)
+        self._sessions, self._memory, self._inputs = Sessions(storage), Memory(storage), RecentInputs()
+        self._contexts = Contexts(self._state, storage, self._sessions, self._inputs)
+        burials = Burials(self._journal.post)
+        self._performer = Performer(self._hosts, self._hub, burials, self._contexts, self._journal.post)
+        self._environments = Environments(self._config.environment_idle_seconds)
+        self._ended = EndedTasks(self._state, storage, self._journal)
 
     def _keepers(self) -> list[Coroutine[Any, Any, None]]:
         """Return what goes on beside the servers, for as long as they serve."""

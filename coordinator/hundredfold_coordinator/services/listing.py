@@ -1,7 +1,5 @@
 """Listing tasks: newest first, filtered, page by page."""
 
-import base64
-import binascii
 from collections.abc import Callable
 from typing import Final
 
@@ -11,6 +9,7 @@ from hundredfold.v1 import task_pb2
 from hundredfold.v1 import task_service_pb2 as pb
 
 from hundredfold_coordinator import keys
+from hundredfold_coordinator.services import page_token
 from hundredfold_coordinator.storage import Storage
 
 _DEFAULT_PAGE: Final = 100
@@ -31,7 +30,7 @@ async def list_tasks(
     if not 1 <= size <= _LARGEST_PAGE:
         raise InvalidArgument("page_size", f"is {size} and must be from 1 to {_LARGEST_PAGE}")
     prefix = keys.DEAD if request.dead_letters else keys.TASK
-    after = _after(request.page_token, prefix)
+    after = page_token.parse(request.page_token, prefix)
     response = pb.ListTasksResponse()
     while entries := await storage.scan(prefix, after=after, limit=_SCAN, reverse=True):
         for entry in await _records(storage, entries, prefix):
@@ -40,7 +39,7 @@ async def list_tasks(
             if _matches(task, request):
                 response.tasks.append(_shortened(task))
             if len(response.tasks) == size:
-                response.next_page_token = base64.urlsafe_b64encode(after).decode()
+                response.next_page_token = page_token.make(after)
                 return response
         after = entries[-1].key
     return response
@@ -66,16 +65,6 @@ async def _records(storage: Storage, entries: list[Entry], prefix: bytes) -> lis
     wanted = [keys.TASK + entry.key.removeprefix(prefix) for entry in entries]
     found = await storage.get(wanted)
     return [Entry(key, record) for key, record in zip(wanted, found, strict=True) if record]
-
-
-def _after(token: str, prefix: bytes) -> bytes:
-    try:
-        after = base64.urlsafe_b64decode(token)
-    except (binascii.Error, ValueError):
-        after = b"?"
-    if after and not after.startswith(prefix):
-        raise InvalidArgument("page_token", "is not one that this call returned")
-    return after
 
 
 def _matches(task: task_pb2.Task, request: pb.ListTasksRequest) -> bool:

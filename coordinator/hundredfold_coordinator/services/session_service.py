@@ -1,7 +1,5 @@
 """`SessionService`: the memory that tasks share, for clients."""
 
-import base64
-import binascii
 from hashlib import sha256
 from typing import Any, Final
 
@@ -14,6 +12,7 @@ from hundredfold.v1 import session_service_pb2_grpc
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import events
 from hundredfold_coordinator.journal import Journal
+from hundredfold_coordinator.services import page_token
 from hundredfold_coordinator.services.numbers import within
 from hundredfold_coordinator.sessions import Sessions, check_writes, view
 from hundredfold_coordinator.storage import Storage
@@ -45,7 +44,7 @@ class SessionService(session_service_pb2_grpc.SessionServiceServicer):
         """See the proto."""
         size = within("page_size", request.page_size, _MOST_SESSIONS, _DEFAULT_SESSIONS)
         prefix = keys.session(request.prefix)
-        after = _page(request.page_token, prefix)
+        after = page_token.parse(request.page_token, prefix)
         entries = await self._storage.scan(prefix, after=after, limit=size)
         response = pb.ListSessionsResponse()
         for entry in entries:
@@ -54,7 +53,7 @@ class SessionService(session_service_pb2_grpc.SessionServiceServicer):
             session.state.clear()
             response.sessions.append(session)
         if len(entries) == size:
-            response.next_page_token = base64.urlsafe_b64encode(entries[-1].key).decode()
+            response.next_page_token = page_token.make(entries[-1].key)
         return response
 
     async def CommitSession(self, request: pb.CommitSessionRequest, context: Any) -> pb.CommitSessionResponse:
@@ -100,13 +99,3 @@ def _check_id(session_id: str) -> None:
     check_name("session_id", session_id)
     if not session_id:
         raise InvalidArgument("session_id", "is empty")
-
-
-def _page(token: str, prefix: bytes) -> bytes:
-    try:
-        after = base64.urlsafe_b64decode(token)
-    except (binascii.Error, ValueError):
-        after = b"?"
-    if after and not after.startswith(prefix):
-        raise InvalidArgument("page_token", "is not one that this call returned")
-    return after
