@@ -3,7 +3,6 @@
 Sizes are checked here, where the behaviour can see the error.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Final, Protocol
 
@@ -11,8 +10,9 @@ from hundredfold.embedder import Embedder
 from hundredfold.errors import InvalidArgument, PayloadTooLarge, UnknownEmbedder
 from hundredfold.memory import Match, Vector
 from hundredfold.session import Item, Json
-from hundredfold.v1 import memory_pb2, payload_pb2, session_pb2
+from hundredfold.v1 import memory_pb2, payload_pb2
 from hundredfold.v1 import worker_service_pb2 as pb
+from hundredfold.wire import item_of, json_of, match_of, texts_of
 
 from hundredfold_worker.outbox import Outbox
 
@@ -101,9 +101,9 @@ class ContextPort:
 
     def search_memory(self, collection: str, vector: Vector, limit: int, where: Mapping[str, Json]) -> list[Match]:
         """See `hundredfold.memory.MemoryPort`."""
-        query = memory_pb2.MemoryQuery(collection=collection, vector=vector, limit=limit, where=metadata_of(where))
+        query = memory_pb2.MemoryQuery(collection=collection, vector=vector, limit=limit, where=texts_of(where))
         found = self._channel.find_memory(pb.FindMemoryRequest(query=query)).matches
-        return [_match(match) for match in found]
+        return [match_of(match) for match in found]
 
     def check_size(self, field: str, size: int) -> None:
         """Refuse what the coordinator would not take.
@@ -121,33 +121,6 @@ class ContextPort:
         return self._collections[name]
 
 
-def item_of(item: session_pb2.SessionItem) -> Item:
-    """Return an item as behaviours have it."""
-    metadata = {name: json.loads(text) for name, text in item.metadata.items()}
-    return Item(item.role, json.loads(item.content), metadata, item.number, item.task_id)
-
-
-def json_of(value: Json) -> bytes:
-    """Return a JSON value as it travels.
-
-    Raises:
-        TypeError, ValueError: it is none.
-
-    """
-    return json.dumps(value, allow_nan=False).encode()
-
-
-def metadata_of(values: Mapping[str, Json]) -> dict[str, bytes]:
-    """Return JSON values as they travel, by name."""
-    return {name: json_of(value) for name, value in values.items()}
-
-
 def payload_of(data: bytes) -> payload_pb2.Payload:
     """Return JSON text as a payload."""
     return payload_pb2.Payload(content_type=_JSON, data=data)
-
-
-def _match(match: memory_pb2.MemoryMatch) -> Match:
-    record = match.record
-    metadata = {name: json.loads(text) for name, text in record.metadata.items()}
-    return Match(record.id, match.distance, json.loads(record.content) if record.content else None, metadata)

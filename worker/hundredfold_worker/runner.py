@@ -17,8 +17,9 @@ from hundredfold.policy import NonRetryable
 from hundredfold.session import AsyncSession, BaseSession, Session
 from hundredfold.v1 import attempt_pb2, memory_pb2, session_pb2
 from hundredfold.v1 import worker_service_pb2 as pb
+from hundredfold.wire import item_message, item_of, record_message, texts_of, values_of
 
-from hundredfold_worker.context_port import ContextPort, Coordinator, item_of, json_of, metadata_of, payload_of
+from hundredfold_worker.context_port import ContextPort, Coordinator, payload_of
 
 _TRACEBACK_LIMIT: Final = 16 * 1024
 _MESSAGE_LIMIT: Final = 4 * 1024
@@ -93,7 +94,7 @@ def _session(cls: type[_S], session: session_pb2.Session, port: ContextPort) -> 
         session.id,
         version=session.version,
         items=map(item_of, session.items),
-        state={key: json.loads(value) for key, value in session.state.items()},
+        state=values_of(session.state),
         item_count=session.item_count,
         reader=port,
     )
@@ -168,11 +169,8 @@ def _text(text: str) -> str:
 def _session_writes(session: BaseSession) -> session_pb2.SessionWrites:
     return session_pb2.SessionWrites(
         expected_version=session.version,
-        append=[
-            session_pb2.SessionItem(role=one.role, content=json_of(one.content), metadata=metadata_of(one.metadata))
-            for one in session.appended
-        ],
-        set=metadata_of(session.state.written),
+        append=map(item_message, session.appended),
+        set=texts_of(session.state.written),
         delete=sorted(session.state.deleted),
         merge=session.merge,
     )
@@ -181,10 +179,5 @@ def _session_writes(session: BaseSession) -> session_pb2.SessionWrites:
 def _memory_writes(memories: Iterable[BaseMemory]) -> Iterator[memory_pb2.MemoryWrites]:
     for memory in memories:
         if memory.upserted or memory.deleted:
-            upsert = [
-                memory_pb2.MemoryRecord(
-                    id=one.id, vector=one.vector, content=json_of(one.content), metadata=metadata_of(one.metadata)
-                )
-                for one in memory.upserted.values()
-            ]
+            upsert = map(record_message, memory.upserted.values())
             yield memory_pb2.MemoryWrites(collection=memory.collection, upsert=upsert, delete=sorted(memory.deleted))

@@ -1,15 +1,15 @@
 """Vector memory, for clients: `client.memory`."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from hundredfold.client.sessions import Caller
 from hundredfold.errors import InvalidArgument
 from hundredfold.memory import Match, Remembered, Vector
-from hundredfold.session import Json, copy_of
+from hundredfold.session import Json
 from hundredfold.v1 import memory_pb2, memory_service_pb2_grpc
 from hundredfold.v1 import memory_service_pb2 as pb
+from hundredfold.wire import match_of, record_message, texts_of
 
 _BATCH: Final = 1000
 _BATCH_BYTES: Final = 2 << 20
@@ -64,7 +64,7 @@ class MemoryCalls:
             TypeError, ValueError: a value is no JSON.
 
         """
-        for some in _portions([*map(_record, records), *delete]):
+        for some in _portions([*map(record_message, records), *delete]):
             writes = memory_pb2.MemoryWrites(
                 collection=collection,
                 upsert=[one for one in some if not isinstance(one, str)],
@@ -82,11 +82,11 @@ class MemoryCalls:
             InvalidArgument: the vector does not fit it.
 
         """
-        query = memory_pb2.MemoryQuery(collection=collection, vector=vector, limit=limit, where=_texts(where or {}))
+        query = memory_pb2.MemoryQuery(collection=collection, vector=vector, limit=limit, where=texts_of(where or {}))
         response: pb.SearchMemoryResponse = await self._call(
             self._stub.SearchMemory, pb.SearchMemoryRequest(query=query)
         )
-        return [_match(match) for match in response.matches]
+        return [match_of(match) for match in response.matches]
 
 
 def _portions(changes: "_Changes") -> "Iterator[_Changes]":
@@ -110,20 +110,3 @@ def _distance(name: str) -> memory_pb2.Distance.ValueType:
     if name not in names:
         raise InvalidArgument("distance", f"is {name!r} and must be one of: {', '.join(names)}")
     return memory_pb2.Distance.Value(names[name])
-
-
-def _record(record: Remembered) -> memory_pb2.MemoryRecord:
-    content = json.dumps(copy_of(record.content)).encode()
-    return memory_pb2.MemoryRecord(
-        id=record.id, vector=record.vector, content=content, metadata=_texts(record.metadata)
-    )
-
-
-def _texts(values: Mapping[str, Json]) -> dict[str, bytes]:
-    return {name: json.dumps(copy_of(value)).encode() for name, value in values.items()}
-
-
-def _match(match: memory_pb2.MemoryMatch) -> Match:
-    record = match.record
-    metadata = {name: json.loads(text) for name, text in record.metadata.items()}
-    return Match(record.id, match.distance, json.loads(record.content) if record.content else None, metadata)

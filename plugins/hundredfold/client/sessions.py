@@ -1,12 +1,12 @@
 """Sessions, for clients: `client.sessions`."""
 
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
-from hundredfold.session import Item, Json, copy_of
+from hundredfold.session import Item, Json
 from hundredfold.v1 import session_pb2, session_service_pb2_grpc
 from hundredfold.v1 import session_service_pb2 as pb
+from hundredfold.wire import item_message, texts_of
 
 _Response = TypeVar("_Response")
 _PAGE: Final = 1000
@@ -71,8 +71,8 @@ class SessionCalls:
         """
         writes = session_pb2.SessionWrites(
             expected_version=expected_version or 0,
-            append=[_item(item) for item in append],
-            set=_texts(set or {}),
+            append=[item_message(item) for item in append],
+            set=texts_of(set or {}),
             delete=delete,
             merge=expected_version is None,
         )
@@ -96,12 +96,3 @@ class SessionCalls:
 
         """
         await self._call(self._stub.DeleteSession, pb.DeleteSessionRequest(session_id=session_id))
-
-
-def _item(item: Item) -> session_pb2.SessionItem:
-    content = json.dumps(copy_of(item.content)).encode()
-    return session_pb2.SessionItem(role=item.role, content=content, metadata=_texts(item.metadata))
-
-
-def _texts(values: Mapping[str, Json]) -> dict[str, bytes]:
-    return {name: json.dumps(copy_of(value)).encode() for name, value in values.items()}
