@@ -110,20 +110,17 @@ class PostgresqlServer:
 
     def kill(self) -> None:
         """End it and all of its processes as the loss of power would."""
-        for process in self._processes():
-            process.kill()
+        self._signal(signal.SIGKILL)
         self._process.wait()
         (self._data / "postmaster.pid").unlink(missing_ok=True)
 
     def stop_for_now(self) -> None:
         """Stop all of its processes where they are."""
-        for process in self._processes():
-            process.suspend()
+        self._signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
         """Let them go on."""
-        for process in self._processes():
-            process.resume()
+        self._signal(signal.SIGCONT)
 
     def close(self) -> None:
         """Stop it for good, and remove everything."""
@@ -136,11 +133,13 @@ class PostgresqlServer:
                 self.kill()
         shutil.rmtree(self.directory)
 
-    def _processes(self) -> list[psutil.Process]:
+    def _signal(self, number: signal.Signals) -> None:
+        """Send a signal to each of its processes; one that ends meanwhile, as autovacuum and backends do, is gone."""
         with suppress(psutil.NoSuchProcess):
             postmaster = psutil.Process(self._process.pid)
-            return [postmaster, *postmaster.children()]
-        return []
+            for process in [postmaster, *postmaster.children()]:
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         done = subprocess.run(
