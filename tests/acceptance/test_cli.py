@@ -211,9 +211,14 @@ def test_an_embedded_coordinator_ends_with_its_owner(tmp_path: Path) -> None:
     family = psutil.Process(pid).children(recursive=True)
     run.kill()
     run.communicate()
-    eventually(
-        lambda: not [p for p in family if p.is_running() and p.status() != "zombie"], seconds=30, what="their end"
-    )
+    eventually(lambda: not any(map(_lives, family)), seconds=30, what="their end")
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it has ended between the two looks
+        return False
 
 
 def test_settings_come_from_flag_variable_and_file(tmp_path: Path) -> None:

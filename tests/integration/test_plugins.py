@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -168,5 +169,8 @@ def test_a_temporary_environment_is_not_kept_for_ever(start: Start, tmp_path: Pa
 
 
 def zygotes(process: CoordinatorProcess) -> list[psutil.Process]:
-    children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if child.name().startswith("hundredfold: zy")]
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it is their end that is waited for
+            found += [child] * child.name().startswith("hundredfold: zy")
+    return found
