@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import gc
 import multiprocessing
 import threading
 import time
@@ -101,6 +102,8 @@ def measure(store: Store, n: int, dimension: int) -> dict[str, Any]:
     """Search a store, which has to be empty, for vectors; return the figures."""
     assert isinstance(store, Searching)
     even, clustered = _data(n, dimension)
+    gc.collect()
+    gc.freeze()  # as the coordinator does when it starts
     with contextlib.closing(Pulse()) as pulse:
         even.commit(store)
         time.sleep(2)

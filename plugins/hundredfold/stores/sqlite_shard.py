@@ -3,7 +3,9 @@
 So a search finds every change that was handed over before it, and nobody waits for a lock.
 """
 
+import contextlib
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -20,6 +22,8 @@ _log: Final = logging.getLogger(__name__)
 
 _MOST_BYTES: Final = 64 << 20
 """Values that may wait for the thread. Who brings more waits, too: nothing else bounds the memory they take."""
+
+_NICENESS: Final = 10
 
 _RUINED: Final = (apsw.NotADBError, apsw.CorruptError)
 
@@ -114,6 +118,7 @@ class Shard:
         self._file.close(quietly=quietly)
 
     def _work(self) -> None:
+        _stand_back()
         while self._is_open:
             search = self._take()
             self._apply()
@@ -191,6 +196,12 @@ class Shard:
         _log.error("the index of vectors is lost: %s", problem)
         self._problem, self._is_lost, self._bytes = problem, True, 0
         self._late = []  # another one, for the thread may be at that
+
+
+def _stand_back() -> None:
+    """Have this thread leave the CPUs to commits, and to the loop, while all of them are busy."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def _size(changes: Sequence[Change]) -> int:
