@@ -10,11 +10,14 @@ from hundredfold.errors import CopyFailed, StoreInUse, StoreNotEmpty
 from hundredfold.stores.contract import Batch, Entry, Store, Write
 
 from hundredfold_coordinator import keys
+from hundredfold_coordinator.lease import term_of
 
 _PAGE: Final = 200
 _COMMIT_BYTES: Final = 4 << 20
-_LISTEN_SECONDS: Final = 4.0
-"""How long a holder of a lease may be silent before its store is copied; by default it is heard every 3.3 s."""
+_TERM_SECONDS: Final = 10.0
+"""Of a lease that does not say for how long its holder may be silent: what `lease_seconds` is by default."""
+
+_LOOKS_PER_TERM: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +43,11 @@ def copy(source: Store, target: Store, on_progress: Callable[[int], None] = lamb
     made by the next coordinator.
 
     Raises:
-        StoreNotEmpty: the target has something in it.
-        StoreInUse: a coordinator uses the target; that none uses the source is for the caller to see first.
+        StoreNotEmpty: the target has something in it, as one that a coordinator uses always has; that none uses the
+            source is for the caller to see first.
         CopyFailed: they differ afterwards: somebody has written to one of them.
 
     """
-    refuse_if_used(target)
     if target.scan(b"", limit=1):
         raise StoreNotEmpty(target.url)
     _write(target, [Write(keys.UNFINISHED, b"")])
@@ -103,17 +105,32 @@ def _digest(store: Store) -> Copied:
     return Copied(records, size, digest.hexdigest())
 
 
-def refuse_if_used(store: Store) -> None:
-    """Listen whether a coordinator lives that has the lease of a shared store.
+def refuse_if_used(
+    store: Store,
+    on_listen: Callable[[float], None] = lambda _seconds: None,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Listen for a term, or until it is heard, whether a coordinator lives that has the lease of a shared store.
+
+    Args:
+        store: that may be in use.
+        on_listen: told for how many seconds, at most, before that begins.
+        sleep: lets a number of seconds pass.
 
     Raises:
         StoreInUse: one does.
 
     """
-    (first,) = store.get([keys.HEARTBEAT])
+    lease, first = store.get([keys.LEASE, keys.HEARTBEAT])
     if first is None or not store.capabilities.shared:
         return
-    time.sleep(_LISTEN_SECONDS)
-    (second,) = store.get([keys.HEARTBEAT])
-    if second is not None and second.version != first.version:
-        raise StoreInUse(store.url, "a coordinator")
+    term = (lease and term_of(lease)) or _TERM_SECONDS
+    on_listen(term)
+    for _ in range(_LOOKS_PER_TERM):
+        sleep(term / _LOOKS_PER_TERM)
+        (now,) = store.get([keys.HEARTBEAT])
+        if now is None:
+            return
+        if now.version != first.version:
+            raise StoreInUse(store.url, "a coordinator")

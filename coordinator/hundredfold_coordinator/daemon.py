@@ -35,13 +35,14 @@ from hundredfold_coordinator.derived import default_environment_of, host_config_
 from hundredfold_coordinator.ended import EndedTasks
 from hundredfold_coordinator.environments import DEFAULT, Environments
 from hundredfold_coordinator.fail_stop import fail_stop
+from hundredfold_coordinator.heartbeat import Heartbeat
 from hundredfold_coordinator.host_processes import HostProcesses
 from hundredfold_coordinator.host_watch import HostWatch
 from hundredfold_coordinator.hosts import Hosts
 from hundredfold_coordinator.hub import Hub
 from hundredfold_coordinator.inputs import RecentInputs
 from hundredfold_coordinator.journal import Journal
-from hundredfold_coordinator.lease import await_vacancy, give_lease_up, keep_lease, take_lease
+from hundredfold_coordinator.lease import await_vacancy, take_lease
 from hundredfold_coordinator.lock import DataDirectoryLock, stand_by
 from hundredfold_coordinator.memory import Memory, extract
 from hundredfold_coordinator.outage import Outage
@@ -94,19 +95,22 @@ class Daemon:
         self._room = _room(self._config)
         self._outage = Outage(self._config.store_patience_seconds, fail_stop)
         storage = Storage(self._room, self._outage, fail_stop)
-        keepers = [asyncio.ensure_future(self._outage.run(storage.probe))]
+        heartbeat = self._heartbeat()
+        keeper = asyncio.ensure_future(self._outage.run(storage.probe))
         try:
             await self._open_store(storage, plugins)
+            if shared:
+                await heartbeat.open(lambda: plugins.open_store(self._config.store))
             if await stand_by(self._claim(storage, lock), END_SIGNALS):
                 if shared:
-                    keepers.append(asyncio.ensure_future(keep_lease(storage, self._config.lease_seconds)))
+                    heartbeat.begin(storage.guard)
                 await self._serve(storage)
                 if shared:
-                    await give_lease_up(storage)
+                    await heartbeat.end()
         finally:
-            for keeper in keepers:
-                keeper.cancel()
-            await asyncio.gather(*keepers, return_exceptions=True)
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+            await heartbeat.close()
             await storage.close()
             lock.release()
 
@@ -169,6 +173,10 @@ class Daemon:
             HostWatch(self._hosts, self._journal.post, self._processes.kill).run(),
         ]
 
+    def _heartbeat(self) -> Heartbeat:
+        config = self._config
+        return Heartbeat(config.lease_seconds, config.store_patience_seconds, self._outage.begin, fail_stop)
+
     async def _claim(self, storage: Storage, lock: DataDirectoryLock) -> None:
         """Take the lease, as soon as nobody else has it; whoever has it may have the data directory, too, and hang."""
         holder = identity(os.getpid()) or records_pb2.ProcessIdentity()
@@ -176,7 +184,7 @@ class Daemon:
             if storage.capabilities.shared:
                 await await_vacancy(storage, self._config.lease_seconds, standby=self._config.standby)
             try:
-                self._epoch = await take_lease(storage, holder)
+                self._epoch = await take_lease(storage, holder, self._config.lease_seconds)
             except Fenced:
                 if not self._config.standby:
                     raise
@@ -198,9 +206,10 @@ class Daemon:
         self._environments.add(DEFAULT, default_environment_of(self._config))
         self._ids = await take_up_ids(self._storage)
         live = [entry.key[len(keys.LIVE) :].decode() for entry in await self._storage.scan_all(keys.LIVE)]
-        found = await self._storage.get(list(map(keys.task, live)))
+        found = await self._storage.get_all(list(map(keys.task, live)))
         records = [records_pb2.TaskRecord.FromString(record.value) for record in found if record]
-        for alarm in recover(self._state, records, time.time_ns()):
+        # In a thread: a hundred thousand take seconds, and the lease has to be kept meanwhile. Nobody else is here yet.
+        for alarm in await asyncio.to_thread(recover, self._state, records, time.time_ns()):
             self._performer.perform(alarm)
         needed = {record.task.spec.environment for record in records}
         for entry in await self._storage.scan_all(keys.FOOTPRINT):

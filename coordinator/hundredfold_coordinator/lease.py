@@ -3,16 +3,17 @@
 Where several coordinators may open a store, the one that has the lease shows that it lives by a heartbeat, and another
 one takes over only after that has stood still for a whole term, on the other one's own clock. What decides is never a
 clock, though: whoever has lost the lease is refused by the store.
+
+See also: `heartbeat`.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import time
 from typing import Final
 
-from hundredfold.errors import Fenced, StoreFull, StoreInUse, StoreUnreachable
+from hundredfold.errors import Fenced, StoreInUse
 from hundredfold.identity import identity
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.stores.contract import ABSENT, Batch, Committed, Guard, Record, Write
@@ -21,13 +22,17 @@ from hundredfold_coordinator import keys
 from hundredfold_coordinator.storage import Storage
 
 _log: Final = logging.getLogger(__name__)
-_BEATS_PER_TERM: Final = 3
 _LOOKS_PER_TERM: Final = 10
 _LONGEST_PAUSE_SECONDS: Final = 1.0
 
 
-async def take_lease(storage: Storage, holder: records_pb2.ProcessIdentity) -> int:
+async def take_lease(storage: Storage, holder: records_pb2.ProcessIdentity, term_seconds: float) -> int:
     """Commit the next epoch and guard all later commits with it. Returns the epoch, from 1.
+
+    Args:
+        storage: the store.
+        holder: this process.
+        term_seconds: how long it may not be heard of; recorded, because others may have been told another figure.
 
     Raises:
         Fenced: another coordinator took it in the same moment.
@@ -37,6 +42,7 @@ async def take_lease(storage: Storage, holder: records_pb2.ProcessIdentity) -> i
     lease = records_pb2.LeaseRecord.FromString(found.value) if found else records_pb2.LeaseRecord()
     lease.epoch += 1
     lease.holder.CopyFrom(holder)
+    lease.term.FromNanoseconds(int(term_seconds * 1e9))
     writes = [Write(keys.LEASE, lease.SerializeToString(), found.version if found else ABSENT)]
     if storage.capabilities.shared:
         writes.append(Write(keys.HEARTBEAT, b""))
@@ -47,28 +53,12 @@ async def take_lease(storage: Storage, holder: records_pb2.ProcessIdentity) -> i
     return lease.epoch
 
 
-async def keep_lease(storage: Storage, term_seconds: float) -> None:
-    """Show that the holder lives, several times a term. Never returns; whoever has lost the lease ends of it.
-
-    Not through the journal: the holder has to be heard of before there is one.
-    """
-    while True:
-        await asyncio.sleep(term_seconds / _BEATS_PER_TERM)
-        await storage.commit([Batch([Write(keys.HEARTBEAT, b"")])])
-
-
-async def give_lease_up(storage: Storage) -> None:
-    """Say that nobody has it: whoever stands by need not wait for a term. If that cannot be said, it has to."""
-    with contextlib.suppress(StoreUnreachable, StoreFull):
-        await storage.commit([Batch([Write(keys.HEARTBEAT, None)])])
-
-
 async def await_vacancy(storage: Storage, term_seconds: float, *, standby: bool) -> None:
     """Return when nobody has the lease any more.
 
     Args:
         storage: the store.
-        term_seconds: how long its holder may not be heard of.
+        term_seconds: how long its holder may not be heard of, unless the lease says that it may be for longer.
         standby: whether to wait for as long as somebody has it.
 
     Raises:
@@ -93,10 +83,15 @@ async def await_vacancy(storage: Storage, term_seconds: float, *, standby: bool)
                 told = True
         if seen != (lease.version, beat.version):
             seen, since = (lease.version, beat.version), now
-        elif now - since > term_seconds:
+        elif now - since > max(term_seconds, term_of(lease)):
             _log.warning("%s has not been heard of for %g s: taking over", _name(lease), now - since)
             return
         await asyncio.sleep(pause)
+
+
+def term_of(lease: Record) -> float:
+    """Return how many seconds the holder of a lease may not be heard of; 0 if the lease does not say."""
+    return records_pb2.LeaseRecord.FromString(lease.value).term.ToNanoseconds() / 1e9
 
 
 def _is_dead(lease: Record) -> bool:

@@ -97,7 +97,7 @@ class Outage:
         try:
             return await call()
         except StoreUnreachable as error:
-            self._begin(error)
+            self.begin(error)
             raise
 
     async def commit(self, call: Callable[[], Awaitable[_T]]) -> _T:
@@ -117,7 +117,17 @@ class Outage:
                 except StoreUnreachable as error:
                     if self._given_up:
                         raise
-                    self._begin(error)
+                    self.begin(error)
+
+    def begin(self, error: StoreUnreachable) -> None:
+        """Take note that the server does not answer, from whoever has asked it. Idempotent."""
+        if self._error is None and not self._given_up:
+            _log.warning("%s", error)
+            self._since = time.monotonic()
+            self._error = error
+            self._answers.clear()
+            self._began.set()
+            self._on_change(error)
 
     def give_up(self) -> None:
         """Let no commit wait any more: this process stops, and the server may stay away for ever."""
@@ -147,15 +157,6 @@ class Outage:
                 return
             else:
                 self._end()
-
-    def _begin(self, error: StoreUnreachable) -> None:
-        if self._error is None and not self._given_up:
-            _log.warning("%s", error)
-            self._since = time.monotonic()
-            self._error = error
-            self._answers.clear()
-            self._began.set()
-            self._on_change(error)
 
     def _end(self) -> None:
         _log.warning("the store answers again, after %.1f s", time.monotonic() - self._since)

@@ -77,6 +77,11 @@ class Storage:
         """See `Store.get`."""
         return await self._read(lambda: self._store.get(keys))
 
+    async def get_all(self, keys: Sequence[bytes], *, page: int = 1000) -> list[Record | None]:
+        """Return the record of each of many keys, page by page: no call for many takes long, then."""
+        pages = [await self.get(keys[start : start + page]) for start in range(0, len(keys), page)]
+        return [record for found in pages for record in found]
+
     async def scan(self, prefix: bytes, *, after: bytes = b"", limit: int = 1000, reverse: bool = False) -> list[Entry]:
         """See `Store.scan`."""
         return await self._read(lambda: self._store.scan(prefix, after=after, limit=limit, reverse=reverse))

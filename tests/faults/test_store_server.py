@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
+import psycopg
 import pytest
 from hundredfold import Submission, SyncClient
 from hundredfold.client import result_of
 from hundredfold.errors import HundredfoldError, StoreInUse, StoreUnreachable
+from hundredfold.stores.postgresql import open_store
 from hundredfold.testing.coordinator import CoordinatorProcess, eventually
 from hundredfold.v1 import task_pb2
 from servers.postgresql import PostgresqlServer
@@ -80,10 +82,15 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 @pytest.fixture
-def start(tmp_path: Path, server: Server) -> Iterator[Callable[..., CoordinatorProcess]]:
+def url(server: Server) -> str:
+    """The URL of a new store."""
+    return server.store()
+
+
+@pytest.fixture
+def start(tmp_path: Path, url: str) -> Iterator[Callable[..., CoordinatorProcess]]:
     """Start coordinators on the server, with one data directory; all are stopped at the end."""
     started: list[CoordinatorProcess] = []
-    url = server.store()
 
     def start(*arguments: str, wait: bool = True) -> CoordinatorProcess:
         options = ["--plugin", str(AGENTS), "--store", url, "--lease-seconds", str(TERM), *arguments]
@@ -238,6 +245,27 @@ def test_a_standby_outlives_its_server_being_away(start: Callable[..., Coordinat
     assert "hundredfold serves at" not in standby.log, "the first one lives"
     first.signal(signal.SIGKILL)
     eventually(lambda: "hundredfold serves at" in standby.log, seconds=10, what="the takeover")
+
+
+@pytest.mark.parametrize("server", ["postgresql"], indirect=True)
+def test_the_lease_is_kept_however_long_a_start_takes(
+    start: Callable[..., CoordinatorProcess], server: PostgresqlServer, url: str
+) -> None:
+    """Seen red when the heartbeat waited for the making of the index: the standby took over in the middle."""
+    open_store(url).close()
+    with psycopg.connect(url) as other, other.transaction():
+        other.execute("LOCK TABLE hundredfold.embedding")  # whoever makes the index waits
+        first = start(wait=False)
+        taken = "SELECT 1 FROM hundredfold.record WHERE key = 'lease'"
+        eventually(lambda: server.execute(taken, url), what="its lease")
+        standby = start("--standby", wait=False)
+        eventually(lambda: "standing by" in standby.log, what="standing by")
+        time.sleep(3 * TERM)
+        assert "taking over" not in standby.log
+        assert "serves at" not in first.log, "it has to be busy"
+        standby.signal(signal.SIGTERM)
+        assert standby.wait(5) == 0
+    eventually(lambda: "hundredfold serves at" in first.log, what="serving")
 
 
 def test_a_coordinator_that_ends_in_order_is_followed_at_once(start: Callable[..., CoordinatorProcess]) -> None:

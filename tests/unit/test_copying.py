@@ -1,10 +1,15 @@
 """Shows that a copy of a store is whole, or is known not to be."""
 
+from dataclasses import fields
+
 import pytest
+from google.protobuf import duration_pb2
 from hundredfold.errors import CopyFailed, StoreInUse, StoreNotEmpty
+from hundredfold.internal.v1 import records_pb2
 from hundredfold.stores.contract import Batch, Capabilities, Committed, Conflict, Write
 from hundredfold.stores.memory import MemoryStore
-from hundredfold_coordinator import copying, keys
+from hundredfold_coordinator import keys
+from hundredfold_coordinator.config import Config
 from hundredfold_coordinator.copying import copy, is_unfinished, refuse_if_used
 
 
@@ -102,14 +107,58 @@ class Shared(MemoryStore):
         return super().get(wanted)  # type: ignore[return-value,arg-type]  # passed on
 
 
-def test_a_store_that_is_in_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copying, "_LISTEN_SECONDS", 0.0)
+def shared(*, lives: bool, lease: bytes = b"") -> Shared:
+    store = Shared()
+    store.commit([Batch([Write(keys.HEARTBEAT, b""), Write(keys.LEASE, lease), Write(b"a", b"1")])])
+    store.lives = lives
+    return store
+
+
+def test_a_store_that_is_in_use_is_refused() -> None:
+    slept: list[float] = []
     with pytest.raises(StoreInUse):
-        refuse_if_used(Shared())
-    with pytest.raises(StoreInUse):
-        copy(MemoryStore(), Shared())
-    silent = Shared()
-    silent.commit([Batch([Write(keys.HEARTBEAT, b""), Write(b"a", b"1")])])
-    silent.lives = False
-    refuse_if_used(silent)
-    assert copy(silent, MemoryStore()).records == 1
+        refuse_if_used(shared(lives=True), sleep=slept.append)
+    assert len(slept) == 1, "as soon as it is heard"
+    with pytest.raises(StoreNotEmpty):
+        copy(MemoryStore(), shared(lives=True))
+
+
+def test_a_store_is_listened_to_for_the_term_of_its_lease() -> None:
+    slept: list[float] = []
+    told: list[float] = []
+    lease = records_pb2.LeaseRecord(term=duration_pb2.Duration(seconds=60)).SerializeToString()
+    silent = shared(lives=False, lease=lease)
+    refuse_if_used(silent, told.append, sleep=slept.append)
+    assert told == [60]
+    assert sum(slept) == pytest.approx(60)
+    assert copy(silent, MemoryStore()).records == 2
+
+
+def test_a_lease_without_a_term_has_the_default_one() -> None:
+    slept: list[float] = []
+    refuse_if_used(shared(lives=False), sleep=slept.append)
+    (usual,) = (field.default for field in fields(Config) if field.name == "lease_seconds")
+    assert sum(slept) == pytest.approx(usual)
+
+
+def test_one_that_ends_meanwhile_is_heard_to() -> None:
+    store, slept = shared(lives=False), list[float]()
+
+    def end(seconds: float) -> None:
+        slept.append(seconds)
+        store.commit([Batch([Write(keys.HEARTBEAT, None)])])
+
+    refuse_if_used(store, sleep=end)
+    assert len(slept) == 1
+
+
+def test_nobody_is_listened_for_where_nobody_can_be() -> None:
+    def never(_seconds: float) -> None:
+        raise AssertionError
+
+    store = filled(3)
+    store.commit([Batch([Write(keys.HEARTBEAT, b"")])])
+    refuse_if_used(store, sleep=never)
+    given_up = shared(lives=False)
+    given_up.commit([Batch([Write(keys.HEARTBEAT, None)])])
+    refuse_if_used(given_up, sleep=never)

@@ -105,7 +105,7 @@ def copy_store(*, source: str, target: str, output_format: str) -> None:
     """
     plugins = _plugins()
     with closing(plugins.open_store(_existing(_read(source)))) as old:
-        refuse_if_used(old)  # before there is anything of the other one
+        refuse_if_used(old, _say_how_long)  # before there is anything of the other one
         with closing(plugins.open_store(_read(target))) as new:
             copied = copy(old, new, _say_how_far)
     if sys.stderr.isatty():
@@ -129,6 +129,10 @@ def _existing(url: str) -> str:
     if scheme == "sqlite" and not Path(path).exists():
         raise click.UsageError(f"there is no store at {url}")
     return url
+
+
+def _say_how_long(seconds: float) -> None:
+    click.echo(f"waiting {seconds:g} s, to hear whether a coordinator uses the store", err=True)
 
 
 def _say_how_far(records: int) -> None:

@@ -121,7 +121,9 @@ def _make_vectors(connection: Connection) -> bool:
         return False
     if not greet_pgvector(connection):
         return False
-    connection.execute(schema.VECTOR_TABLES)
+    # `CREATE INDEX IF NOT EXISTS` would wait for whoever builds a graph, were the index there or not.
+    if connection.execute("SELECT to_regclass('hundredfold.embedding_metadata') IS NULL").fetchall() == [(True,)]:
+        connection.execute(schema.VECTOR_TABLES)
     _make_functions(connection, schema.VECTOR_FUNCTIONS)
     return True
 
