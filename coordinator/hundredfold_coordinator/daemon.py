@@ -311,6 +311,8 @@ class Daemon:
             overdue = time.monotonic() - began - order.drain_seconds
             if overdue >= 0 and (self._room.stuck or self._outage.stuck):
                 break  # no order to end an agent leaves before it is recorded; the end of the hosts ends them
+            if overdue >= 0 and all(map(self._processes.is_elsewhere, self._state.alive.values())):
+                break  # nobody here can end them; the next coordinator waits for their end again
             if not killed and overdue >= 0:
                 killed = True
                 grace = order.grace_seconds

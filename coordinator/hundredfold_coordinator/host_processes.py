@@ -1,6 +1,7 @@
 """The processes of hosts: started by exec, recorded in the store before they may attach, watched through pidfds.
 
-A host of an earlier coordinator is taken up where its process still lives; where it does not, what it ran is lost.
+A host of an earlier coordinator is taken up where its process still lives; where it does not, what it ran is lost. One
+that looks for its coordinator elsewhere is ended; one that may be on another machine is lost when it has ended itself.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from hundredfold.identity import identity, open_process
+from hundredfold.identity import boot_id, identity, open_process
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
 from hundredfold.restart_budget import RestartBudget
 from hundredfold.stores.contract import Batch, Write
@@ -29,6 +30,8 @@ _log: Final = logging.getLogger(__name__)
 _PAUSE_SECONDS: Final = 1.0
 _STORE_VARIABLE: Final = "HUNDREDFOLD_STORE"
 """May have a password in it, and no agent has any business with the store."""
+_NOTICE_SECONDS: Final = 15.0
+"""How long it may take a host to notice that its coordinator is stopped: a ping, its timeout, another connection."""
 _RESTARTS: Final = 5
 _RESTART_PERIOD_SECONDS: Final = 60.0
 
@@ -67,6 +70,7 @@ class HostProcesses:
         self._template = template
         self._on_lost = on_lost
         self._processes: dict[str, HostProcess] = {}
+        self._elsewhere: set[str] = set()
         self._starting: asyncio.Task[None] | None = None
         self._budget = RestartBudget(_RESTARTS, _RESTART_PERIOD_SECONDS)
         self.stopping = False
@@ -76,10 +80,12 @@ class HostProcesses:
         for entry in await self._storage.scan_all(keys.HOST):
             record = records_pb2.HostRecord.FromString(entry.record.value)
             pidfd = open_process(record.process)
-            if pidfd is None:
-                self._on_lost(record.host_id)
+            if pidfd is not None:
+                self._take_up(HostProcess(record, pidfd))
+            elif self._may_be_elsewhere(record):
+                self._await_end(record)
             else:
-                self._watch(HostProcess(record, pidfd))
+                self._on_lost(record.host_id)
         while self._missing():
             await self.start()
 
@@ -91,7 +97,13 @@ class HostProcesses:
         config.MergeFrom(self._template)
         process = _spawn(config)
         digest = sha256(secret.encode()).digest()
-        record = records_pb2.HostRecord(host_id=host_id, secret_hash=digest, version=self._version)
+        record = records_pb2.HostRecord(
+            host_id=host_id,
+            secret_hash=digest,
+            version=self._version,
+            address=config.address,
+            orphan_time=config.orphan_time,
+        )
         record.process.CopyFrom(identity(process.pid) or records_pb2.ProcessIdentity(pid=process.pid))
         # It cannot attach before this is known, and nothing is launched on it before it has attached.
         self._watch(HostProcess(record, os.pidfd_open(process.pid)))
@@ -106,8 +118,12 @@ class HostProcesses:
         return None
 
     def knows(self, host_id: str) -> bool:
-        """Whether the process of a host lives, as far as is known."""
-        return host_id in self._processes
+        """Whether the process of a host lives, or may live, as far as is known."""
+        return host_id in self._processes or self.is_elsewhere(host_id)
+
+    def is_elsewhere(self, host_id: str) -> bool:
+        """Whether a host may live on another machine, where nobody can end it but itself."""
+        return host_id in self._elsewhere
 
     @property
     def alive(self) -> bool:
@@ -133,6 +149,28 @@ class HostProcesses:
     def _missing(self) -> bool:
         current = [process for process in self._processes.values() if process.record.version == self._version]
         return len(current) < self._wanted
+
+    def _take_up(self, process: HostProcess) -> None:
+        self._watch(process)
+        record = process.record
+        # Only where coordinators of several data directories can be meant: what it runs could go on, but not be heard.
+        if self._storage.capabilities.shared and record.address and record.address != self._template.address:
+            _log.warning("host %s attaches at %s, where no coordinator is: it is ended", record.host_id, record.address)
+            self.kill(record.host_id)
+
+    def _may_be_elsewhere(self, record: records_pb2.HostRecord) -> bool:
+        return self._storage.capabilities.shared and record.process.boot_id != boot_id()
+
+    def _await_end(self, record: records_pb2.HostRecord) -> None:
+        """Give up what a host runs when it has noticed that it is alone, and ended it: not to have it run twice."""
+        seconds = record.orphan_time.ToNanoseconds() / 1e9 + _NOTICE_SECONDS
+        _log.warning("host %s may live on another machine: what it runs is lost in %g s", record.host_id, seconds)
+        self._elsewhere.add(record.host_id)
+        asyncio.get_running_loop().call_later(seconds, self._give_up, record.host_id)
+
+    def _give_up(self, host_id: str) -> None:
+        self._elsewhere.discard(host_id)
+        self._on_lost(host_id)
 
     def _watch(self, process: HostProcess) -> None:
         self._processes[process.record.host_id] = process

@@ -1,10 +1,16 @@
 """The commands about sessions and vector memory."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 from command_line import AGENTS, Cli
+from google.protobuf import duration_pb2
+from hundredfold.internal.v1 import records_pb2
+from hundredfold.stores.contract import Batch, Write
+from hundredfold.stores.redis import open_redis
 from hundredfold.testing.coordinator import running_coordinator
+from hundredfold_coordinator import keys
 from servers.redis import RedisServer
 
 
@@ -43,6 +49,12 @@ def test_a_store_moves_to_a_server_and_back(tmp_path: Path, redis: RedisServer) 
     back = cli("store", "copy", url, f"sqlite:{tmp_path}/back.db")
     assert (back.returncode, "both stores have the digest" in back.stderr) == (0, True), back.stderr
     assert there["records"] > 5
+    with closing(open_redis(url)) as store:  # one that did not end in order
+        lease = records_pb2.LeaseRecord(term=duration_pb2.Duration(seconds=1))
+        store.commit([Batch([Write(keys.LEASE, lease.SerializeToString()), Write(keys.HEARTBEAT, b"")])])
+    listened = cli("store", "copy", url, f"sqlite:{tmp_path}/again.db")
+    assert listened.returncode == 0, listened.stderr
+    assert "waiting 1 s at most, to hear whether a coordinator uses unix:" in listened.stderr
     with running_coordinator(tmp_path / "data", plugins=[AGENTS], arguments=["--store", f"sqlite:{tmp_path}/back.db"]):
         assert '"again"' in cli("session", "get", "talk").stdout
 

@@ -11,18 +11,24 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
+import psutil
 import psycopg
 import pytest
 from hundredfold import Submission, SyncClient
 from hundredfold.client import result_of
 from hundredfold.errors import HundredfoldError, StoreInUse, StoreUnreachable
+from hundredfold.internal.v1 import records_pb2
+from hundredfold.stores.contract import Batch, Write
 from hundredfold.stores.postgresql import open_store
+from hundredfold.stores.redis import open_redis
 from hundredfold.testing.coordinator import CoordinatorProcess, eventually
 from hundredfold.v1 import task_pb2
+from hundredfold_coordinator import keys
 from servers.postgresql import PostgresqlServer
 from servers.redis import RedisServer
 from world import AGENTS
@@ -245,6 +251,59 @@ def test_a_standby_outlives_its_server_being_away(start: Callable[..., Coordinat
     assert "hundredfold serves at" not in standby.log, "the first one lives"
     first.signal(signal.SIGKILL)
     eventually(lambda: "hundredfold serves at" in standby.log, seconds=10, what="the takeover")
+
+
+def test_a_standby_elsewhere_does_not_wait_for_agents_it_cannot_hear(
+    start: Callable[..., CoordinatorProcess], tmp_path: Path
+) -> None:
+    """Seen red when it waited until their host had ended itself, after `orphan_seconds`."""
+    first = start()
+    wish = {"ledger": str(tmp_path / "ledger"), "seconds": 1.5}
+    with first.client() as client:
+        ids = [client.submit("count", {**wish, "name": f"t{number}"}).id for number in range(3)]
+        eventually(lambda: sum(one.pid > 0 for one in client.workers()) == 3, what="all of them")
+        before = [one.pid for one in client.workers()]
+    standby = start("--standby", "--data-dir", str(tmp_path / "other"), wait=False)
+    eventually(lambda: "standing by" in standby.log, what="standing by")
+    first.signal(signal.SIGKILL)
+    eventually(lambda: "hundredfold serves at" in standby.log, what="the takeover")
+    with SyncClient(f"unix:{tmp_path / 'other' / 'api.sock'}") as client:
+        tasks = list(client.as_ended(ids, timeout_seconds=20))
+        client.drain(drain_seconds=0)
+    assert standby.wait() == 0
+    assert {task.state for task in tasks} == {SUCCEEDED}
+    assert {len(task.attempts) for task in tasks} == {2}
+    assert not any(map(psutil.pid_exists, before))
+
+
+def test_what_another_machine_may_run_is_not_begun_again_beside_it(
+    start: Callable[..., CoordinatorProcess], url: str, tmp_path: Path
+) -> None:
+    """Seen red when a host of another machine counted as dead; the end, when what it runs was waited for."""
+    first = start()
+    with first.client() as client:
+        task_id = client.submit("count", {"ledger": str(tmp_path / "ledger"), "name": "one", "seconds": 30}).id
+        eventually(lambda: any(one.pid > 0 for one in client.workers()), what="its agent")
+        (host,) = client.hosts()
+    for pid in (first.pid, host.pid):
+        os.kill(pid, signal.SIGKILL)
+    _move(url, keys.host(host.id))
+    second = start()
+    with second.client() as client:
+        task = client.get(task_id)
+        assert (task.state, len(task.attempts)) == (task_pb2.TASK_STATE_RUNNING, 1)
+        client.drain(drain_seconds=0, grace_seconds=0)
+    assert second.wait(10) == 0
+
+
+def _move(url: str, host: bytes) -> None:
+    """Have a host be one of another machine."""
+    with closing(open_redis(url)) as store:
+        (found,) = store.get([host])
+        assert found
+        record = records_pb2.HostRecord.FromString(found.value)
+        record.process.boot_id = "another machine's"
+        store.commit([Batch([Write(host, record.SerializeToString())])])
 
 
 @pytest.mark.parametrize("server", ["postgresql"], indirect=True)

@@ -145,6 +145,14 @@ async def test_scanning_all_can_begin_behind_a_key(storage: Storage) -> None:
     assert [entry.key for entry in await storage.scan_all(b"a/", after=b"a/1", page=1)] == [b"a/2", b"a/3"]
 
 
+async def test_many_keys_are_asked_for_page_by_page(storage: Storage, store: WatchedStore) -> None:
+    await storage.commit([batch(b"a", b"c", b"e")])
+    found = await storage.get_all([b"a", b"b", b"c", b"d", b"e"], page=2)
+    assert [record is not None for record in found] == [True, False, True, False, True]
+    assert store.calls.count("get") == 3
+    assert await storage.get_all([]) == []
+
+
 async def test_commits_come_in_between_two_pages(storage: Storage, store: WatchedStore) -> None:
     await storage.commit([batch(b"a/1", b"a/2", b"a/3", b"a/4")])
     scan = asyncio.ensure_future(storage.scan_all(b"a/", page=2))

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -105,7 +106,7 @@ def copy_store(*, source: str, target: str, output_format: str) -> None:
     """
     plugins = _plugins()
     with closing(plugins.open_store(_existing(_read(source)))) as old:
-        refuse_if_used(old, _say_how_long)  # before there is anything of the other one
+        refuse_if_used(old, partial(_say_how_long, old.url))  # before there is anything of the other one
         with closing(plugins.open_store(_read(target))) as new:
             copied = copy(old, new, _say_how_far)
     if sys.stderr.isatty():
@@ -131,8 +132,8 @@ def _existing(url: str) -> str:
     return url
 
 
-def _say_how_long(seconds: float) -> None:
-    click.echo(f"waiting {seconds:g} s, to hear whether a coordinator uses the store", err=True)
+def _say_how_long(url: str, seconds: float) -> None:
+    output.note(f"waiting {seconds:g} s at most, to hear whether a coordinator uses {url}")
 
 
 def _say_how_far(records: int) -> None:

@@ -320,6 +320,8 @@ class HostRecord(_message.Message):
     PROCESS_FIELD_NUMBER: _builtins.int
     SECRET_HASH_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    ORPHAN_TIME_FIELD_NUMBER: _builtins.int
     host_id: _builtins.str
     """Identity of the host."""
     secret_hash: _builtins.bytes
@@ -328,9 +330,15 @@ class HostRecord(_message.Message):
     """Version of Hundredfold it is; one of another version runs what it has to
     its end and starts nothing more.
     """
+    address: _builtins.str
+    """Where it attaches: it looks for no coordinator anywhere else."""
     @_builtins.property
     def process(self) -> Global___ProcessIdentity:
         """Its process."""
+
+    @_builtins.property
+    def orphan_time(self) -> _duration_pb2.Duration:
+        """How long it lives without a coordinator."""
 
     def __init__(
         self,
@@ -339,10 +347,12 @@ class HostRecord(_message.Message):
         process: Global___ProcessIdentity | None = ...,
         secret_hash: _builtins.bytes = ...,
         version: _builtins.str = ...,
+        address: _builtins.str = ...,
+        orphan_time: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["process", b"process"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["orphan_time", b"orphan_time", "process", b"process"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id", "process", b"process", "secret_hash", b"secret_hash", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "host_id", b"host_id", "orphan_time", b"orphan_time", "process", b"process", "secret_hash", b"secret_hash", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
