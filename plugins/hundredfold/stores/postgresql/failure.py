@@ -26,7 +26,11 @@ _PASSING: Final = frozenset(
         *(READ_ONLY, "57000", "58000"),
     }
 )
+_NO_TLS: Final = "TLS"
+"""Stands for the SQLSTATE that a connection without the TLS that was asked for has not."""
+
 _CURES: Final = {
+    _NO_TLS: "; correct sslmode or sslrootcert in the URL, or the server's certificate",
     "42501": "; grant the role CREATE on the database, or let it own the schema hundredfold",
     "3D000": "; create the database, or correct its name in the URL",
     "28P01": "; correct the password in the URL, or in ~/.pgpass",
@@ -42,6 +46,10 @@ _REFUSALS: Final = (
     ("no pg_hba.conf entry", "28000"),
     ("is not permitted to log in", "28000"),
     ("permission denied for database", "42501"),
+    ("server does not support SSL", _NO_TLS),
+    ("certificate verify failed", _NO_TLS),
+    ("root certificate file", _NO_TLS),
+    ("does not match host name", _NO_TLS),
 )
 
 
