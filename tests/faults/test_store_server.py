@@ -23,9 +23,9 @@ from hundredfold import Submission, SyncClient
 from hundredfold.client import result_of
 from hundredfold.errors import HundredfoldError, StoreInUse, StoreUnreachable
 from hundredfold.internal.v1 import records_pb2
+from hundredfold.stores import hundredfold_store
 from hundredfold.stores.contract import Batch, Write
-from hundredfold.stores.postgresql import open_store
-from hundredfold.stores.redis import open_redis
+from hundredfold.stores.postgresql.store import PostgresqlStore
 from hundredfold.testing.coordinator import CoordinatorProcess, eventually
 from hundredfold.v1 import task_pb2
 from hundredfold_coordinator import keys
@@ -66,18 +66,20 @@ class Valkey(RedisServer):
 class Postgres(PostgresqlServer):
     """One that keeps a store for each database."""
 
-    def store(self) -> str:
-        return self.new_database()
-
+    store = PostgresqlServer.new_database
     pause, resume = PostgresqlServer.stop_for_now, PostgresqlServer.go_on
 
 
 BOTH = pytest.mark.parametrize("server", ["redis", "postgresql"], indirect=True)
+IMPATIENT = ("--plugin", str(Path(__file__).with_name("impatient.py")))
 
 
 @pytest.fixture(params=["redis", pytest.param("postgresql", marks=pytest.mark.soak)])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A server of each kind, for one test."""
+    """A server of each kind, for one test, or one that all tests share which do not take it away."""
+    if request.param == "the same postgresql":
+        yield request.getfixturevalue("postgresql")
+        return
     directory = Path(tempfile.mkdtemp(prefix="hf-redis-"))
     server = Valkey(directory) if request.param == "redis" else Postgres()
     try:
@@ -88,9 +90,9 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 @pytest.fixture
-def url(server: Server) -> str:
+def url(server: Server | PostgresqlServer) -> str:
     """The URL of a new store."""
-    return server.store()
+    return server.new_database() if isinstance(server, PostgresqlServer) else server.store()
 
 
 @pytest.fixture
@@ -132,7 +134,7 @@ def test_a_server_that_is_killed_in_the_middle_costs_nothing(
         assert client.workers()
         assert time.monotonic() - before < 1, "they must not wait for the store"
         assert refused.value.retry_seconds >= 1
-        time.sleep(2)
+        time.sleep(1)
         server.start()
         tasks = list(client.as_ended(ids, timeout_seconds=60))
         assert client.status().store_problem == ""
@@ -205,7 +207,8 @@ def test_a_second_coordinator_names_the_first(start: Callable[..., CoordinatorPr
     assert f"pid {first.pid}" in other.log
 
 
-@BOTH
+@pytest.mark.parametrize("server", ["redis", "the same postgresql"], indirect=True)
+@pytest.mark.usefixtures("postgresql")  # before anything is counted that a test may leave behind
 @pytest.mark.parametrize(
     "how",
     [pytest.param(signal.SIGKILL, marks=pytest.mark.soak), signal.SIGSTOP],
@@ -214,14 +217,14 @@ def test_a_second_coordinator_names_the_first(start: Callable[..., CoordinatorPr
 def test_a_standby_takes_over_what_runs(
     start: Callable[..., CoordinatorProcess], tmp_path: Path, how: signal.Signals
 ) -> None:
-    first = start("--concurrency", "60")
-    wish = {"ledger": str(tmp_path / "ledger"), "seconds": 4.0}
+    first = start("--concurrency", "60", *IMPATIENT)
+    standby = start("--concurrency", "60", "--standby", *IMPATIENT, wait=False)
+    eventually(lambda: "standing by" in standby.log, what="standing by")
+    wish = {"ledger": str(tmp_path / "ledger"), "seconds": 3.0}
     with first.client() as client:
         names = [f"t{number}" for number in range(50)]
         ids = [task.id for task in client.submit_many([Submission("count", {**wish, "name": name}) for name in names])]
         eventually(lambda: sum(one.pid > 0 for one in client.workers()) == 50, what="50 of them")
-    standby = start("--concurrency", "60", "--standby", wait=False)
-    eventually(lambda: "standing by" in standby.log, what="standing by")
     begin = time.monotonic()
     os.kill(first.pid, how)
     eventually(lambda: "hundredfold serves at" in standby.log, seconds=20, what="the takeover")
@@ -247,7 +250,7 @@ def test_a_standby_outlives_its_server_being_away(start: Callable[..., Coordinat
     eventually(lambda: "does not answer" in standby.log, what="the word about it")
     server.start()
     eventually(lambda: "answers again" in standby.log, what="it back")
-    time.sleep(2 * TERM)
+    time.sleep(1.5 * TERM)
     assert "hundredfold serves at" not in standby.log, "the first one lives"
     first.signal(signal.SIGKILL)
     eventually(lambda: "hundredfold serves at" in standby.log, seconds=10, what="the takeover")
@@ -258,13 +261,13 @@ def test_a_standby_elsewhere_does_not_wait_for_agents_it_cannot_hear(
 ) -> None:
     """Seen red when it waited until their host had ended itself, after `orphan_seconds`."""
     first = start()
-    wish = {"ledger": str(tmp_path / "ledger"), "seconds": 1.5}
+    standby = start("--standby", "--data-dir", str(tmp_path / "other"), wait=False)
+    eventually(lambda: "standing by" in standby.log, what="standing by")
+    wish = {"ledger": str(tmp_path / "ledger"), "seconds": 1.0}
     with first.client() as client:
         ids = [client.submit("count", {**wish, "name": f"t{number}"}).id for number in range(3)]
         eventually(lambda: sum(one.pid > 0 for one in client.workers()) == 3, what="all of them")
         before = [one.pid for one in client.workers()]
-    standby = start("--standby", "--data-dir", str(tmp_path / "other"), wait=False)
-    eventually(lambda: "standing by" in standby.log, what="standing by")
     first.signal(signal.SIGKILL)
     eventually(lambda: "hundredfold serves at" in standby.log, what="the takeover")
     with SyncClient(f"unix:{tmp_path / 'other' / 'api.sock'}") as client:
@@ -298,7 +301,9 @@ def test_what_another_machine_may_run_is_not_begun_again_beside_it(
 
 def _move(url: str, host: bytes) -> None:
     """Have a host be one of another machine."""
-    with closing(open_redis(url)) as store:
+    store = hundredfold_store(url)
+    assert store
+    with closing(store):
         (found,) = store.get([host])
         assert found
         record = records_pb2.HostRecord.FromString(found.value)
@@ -306,12 +311,13 @@ def _move(url: str, host: bytes) -> None:
         store.commit([Batch([Write(host, record.SerializeToString())])])
 
 
-@pytest.mark.parametrize("server", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("server", ["the same postgresql"], indirect=True)
+@pytest.mark.usefixtures("postgresql")
 def test_the_lease_is_kept_however_long_a_start_takes(
     start: Callable[..., CoordinatorProcess], server: PostgresqlServer, url: str
 ) -> None:
     """Seen red when the heartbeat waited for the making of the index: the standby took over in the middle."""
-    open_store(url).close()
+    PostgresqlStore(url).close()
     with psycopg.connect(url) as other, other.transaction():
         other.execute("LOCK TABLE hundredfold.embedding")  # whoever makes the index waits
         first = start(wait=False)
