@@ -84,7 +84,13 @@ class Memory:
         return collection
 
     async def delete(self, name: str) -> None:
-        """Delete a collection: its records first, so that what was interrupted can be done again."""
+        """Delete a collection: its records first, so that what was interrupted can be done again.
+
+        Raises:
+            UnknownCollection: there is none.
+
+        """
+        await self.collection(name)
         while entries := await self._storage.scan(keys.vectors_of(name), limit=MOST_RECORDS):
             await self._storage.commit([Batch([Write(entry.key, None) for entry in entries])])
         await self._storage.commit([Batch([Write(keys.collection(name), None)])])

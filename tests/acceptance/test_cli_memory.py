@@ -3,13 +3,16 @@
 import json
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import pytest
 from command_line import AGENTS, Cli
 from google.protobuf import duration_pb2
+from hundredfold import Item
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.stores.contract import Batch, Write
 from hundredfold.stores.redis import open_redis
-from hundredfold.testing.coordinator import running_coordinator
+from hundredfold.testing.coordinator import CoordinatorProcess, running_coordinator
 from hundredfold_coordinator import keys
 from servers.redis import RedisServer
 
@@ -30,6 +33,39 @@ def test_sessions_are_listed_shown_searched_and_deleted(cli: Cli) -> None:
     assert (as_json["state"], [item["content"] for item in as_json["items"]]) == ({"count": 2}, ["hello world", "bye"])
     assert cli("session", "delete", "talk").stderr == "deleted 1 session\n"
     assert "version 0, 0 items" in cli("session", "get", "talk").stdout
+
+
+@pytest.mark.parametrize(
+    ("group", "make", "reason"),
+    [
+        ("session", lambda client, name: client.sessions.commit(name, [Item("user", "x")]), "SESSION_NOT_FOUND"),
+        ("memory", lambda client, name: client.memory.create(name, 2), "COLLECTION_NOT_FOUND"),
+    ],
+    ids=["session", "memory"],
+)
+def test_what_is_there_is_deleted_and_what_is_not_is_named(
+    cli: Cli, coordinator: CoordinatorProcess, group: str, make: Any, reason: str
+) -> None:
+    with coordinator.client() as client:
+        for name in ("one", "two", "three"):
+            make(client, name)
+    nobody = cli(group, "delete", "nobody")
+    assert (nobody.returncode, nobody.stdout) == (4, "")
+    assert ("'nobody' here" in nobody.stderr, f"[{reason}]" in nobody.stderr, "deleted" in nobody.stderr) == (
+        True,
+        True,
+        False,
+    )
+    some = cli(group, "delete", "one", "nobody", "two")
+    assert (some.returncode, some.stderr.count(reason)) == (4, 1)
+    assert some.stderr.endswith(f"deleted 2 {'sessions' if group == 'session' else 'collections'}\n")
+    left = cli(group, "delete", "nobody", "three", "one", "-o", "json")
+    assert (left.returncode, json.loads(left.stdout)) == (4, {"deleted": "three"})
+    errors = [json.loads(line)["error"] for line in left.stderr.splitlines()]
+    assert [(error["reason"], error.get("session", error.get("collection"))) for error in errors] == [
+        (reason, "nobody"),
+        (reason, "one"),
+    ]
 
 
 def test_a_store_moves_to_a_server_and_back(tmp_path: Path, redis: RedisServer) -> None:

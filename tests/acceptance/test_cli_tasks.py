@@ -20,6 +20,7 @@ def test_a_dead_letter_is_seen_tried_again_and_discarded(cli: Cli) -> None:
     assert cli("wait", task_id).returncode == 1
     assert cli("get", task_id).stdout.count("SIGNALLED") == 4
     eventually(lambda: cli("delete", task_id).returncode == 0, what="deletion")
+    assert cli("delete", task_id, "-o", "json").returncode == 4
     assert cli("get", task_id).returncode == 4
     assert task_id not in cli("dead", "-o", "json").stdout
 

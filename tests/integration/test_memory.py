@@ -46,7 +46,8 @@ def test_collections_are_made_once_listed_and_deleted(client: SyncClient) -> Non
     assert made in client.memory.list()
     client.memory.write("kept", [Remembered("a", (1, 2, 3))])
     client.memory.delete("kept")
-    client.memory.delete("kept")
+    with pytest.raises(UnknownCollection, match="'kept'"):
+        client.memory.delete("kept")
     assert "kept" not in {collection.name for collection in client.memory.list()}
     with pytest.raises(UnknownCollection):
         client.memory.search("kept", (1, 2, 3))
@@ -93,8 +94,6 @@ def test_odd_text_is_metadata_like_any_other(client: SyncClient) -> None:
 
 
 def test_agents_search_by_text_and_remember_with_their_results(client: SyncClient) -> None:
-    client.memory.create("facts", 256, embedder="wordllama")
-    client.memory.delete("facts")
     client.memory.create("facts", 256, embedder="wordllama")
     learned = [learn(client, text) for text in ("cats are animals", "stocks fell sharply", "dogs are pets")]
     assert learned[:2] == [[], ["cats are animals"]]

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 from hundredfold import Item, Submission, SyncClient
 from hundredfold.client import result_of
-from hundredfold.errors import HundredfoldError, InvalidArgument, SessionBusy, SessionConflict, SessionRequestReused
+from hundredfold.errors import (
+    HundredfoldError,
+    InvalidArgument,
+    SessionBusy,
+    SessionConflict,
+    SessionRequestReused,
+    UnknownSession,
+)
 from hundredfold.testing.coordinator import eventually
 from hundredfold.v1 import task_pb2
 
@@ -121,7 +128,8 @@ def test_a_session_can_be_deleted_when_nobody_needs_it(client: SyncClient, tmp_p
     eventually(lambda: _delete(client, "gone"), what="the end of the task's process")
     session = client.sessions.get("gone")
     assert (session.version, session.item_count, len(session.items), len(session.state)) == (0, 0, 0, 0)
-    client.sessions.delete("gone")
+    with pytest.raises(UnknownSession, match="'gone'"):
+        client.sessions.delete("gone")
 
 
 def _delete(client: SyncClient, name: str) -> bool:

@@ -124,8 +124,7 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False, obj=invocation)
     except HundredfoldError as error:
-        _tell(invocation, error.reason, str(error), f"error: {error} [{error.reason}]", error.figures())
-        code = _EXIT_CODES.get(error.reason, _EXIT_CODES.get(error.code, EXIT_FAILED))
+        code = tell(invocation, error)
     except click.ClickException as error:
         _tell(invocation, "USAGE" if isinstance(error, click.UsageError) else "FAILED", error.format_message(), error)
         code = error.exit_code
@@ -146,6 +145,12 @@ def main() -> None:
         sys.stdout = None  # it may be what failed
         code = EXIT_FAILED
     sys.exit(code)
+
+
+def tell(invocation: Invocation, error: HundredfoldError) -> int:
+    """Say on stderr what was refused; return the exit code for it."""
+    _tell(invocation, error.reason, str(error), f"error: {error} [{error.reason}]", error.figures())
+    return _EXIT_CODES.get(error.reason, _EXIT_CODES.get(error.code, EXIT_FAILED))
 
 
 def _tell(

@@ -4,11 +4,12 @@ import json
 from typing import Any
 
 import click
-from hundredfold import Client, wording
+from hundredfold import Client
 from hundredfold.memory import Match
 from hundredfold.v1 import memory_pb2
 
 from hundredfold_coordinator.cli import options, output
+from hundredfold_coordinator.cli.deletion import delete_each
 from hundredfold_coordinator.cli.naming import SuggestingGroup
 
 
@@ -79,13 +80,12 @@ async def search(*, name: str, vector: str, limit: int, output_format: str, **wh
 @command.command("delete")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @options.client_options
+@options.output_format
 @options.asynchronous
-async def delete(*, names: tuple[str, ...], **where: Any) -> None:
+async def delete(*, names: tuple[str, ...], output_format: str, **where: Any) -> None:
     """Delete collections with all of their records."""
     async with Client(**options.target(where)) as client:
-        for name in names:
-            await client.memory.delete(name)
-    output.note(f"deleted {wording.counted(len(names), 'collection')}")
+        await delete_each("collection", names, client.memory.delete, output_format)
 
 
 def _vector(text: str) -> list[float]:

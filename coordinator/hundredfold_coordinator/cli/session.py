@@ -7,6 +7,7 @@ from hundredfold import Client, wording
 from hundredfold.v1 import session_pb2
 
 from hundredfold_coordinator.cli import options, output
+from hundredfold_coordinator.cli.deletion import delete_each
 from hundredfold_coordinator.cli.naming import SuggestingGroup
 
 
@@ -82,13 +83,12 @@ async def search(*, session_id: str, query: str, limit: int, role: str, output_f
 @command.command("delete")
 @click.argument("session_ids", metavar="SESSION...", nargs=-1, required=True)
 @options.client_options
+@options.output_format
 @options.asynchronous
-async def delete(*, session_ids: tuple[str, ...], **where: Any) -> None:
+async def delete(*, session_ids: tuple[str, ...], output_format: str, **where: Any) -> None:
     """Delete sessions with everything in them."""
     async with Client(**options.target(where)) as client:
-        for session_id in session_ids:
-            await client.sessions.delete(session_id)
-    output.note(f"deleted {wording.counted(len(session_ids), 'session')}")
+        await delete_each("session", session_ids, client.sessions.delete, output_format)
 
 
 def _row(session: session_pb2.Session) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from hundredfold.errors import PayloadTooLarge, SessionBusy, SessionConflict, SessionRequestReused
+from hundredfold.errors import PayloadTooLarge, SessionBusy, SessionConflict, SessionRequestReused, UnknownSession
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import session_pb2
 
@@ -84,6 +84,9 @@ def delete(state: State, tx: Transaction, event: SessionDeleted) -> None:
     busy = next((task_id for task_id, one in state.tasks.items() if one.task.spec.session == event.session_id), None)
     if busy:
         tx.refuse(event.reply, SessionBusy(event.session_id, busy))
+        return
+    if not event.session.version:
+        tx.refuse(event.reply, UnknownSession(event.session_id))
         return
     for number in range(1, event.session.item_count + 1):
         tx.delete(keys.item(event.session_id, number))

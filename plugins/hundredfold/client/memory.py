@@ -52,7 +52,12 @@ class MemoryCalls:
         return response.collections
 
     async def delete(self, name: str) -> None:
-        """Delete a collection with all of its records."""
+        """Delete a collection with all of its records.
+
+        Raises:
+            UnknownCollection: there is none.
+
+        """
         await self._call(self._stub.DeleteCollection, pb.DeleteCollectionRequest(name=name))
 
     async def write(self, collection: str, records: Iterable[Remembered] = (), *, delete: Sequence[str] = ()) -> None:

@@ -93,6 +93,7 @@ class SessionCalls:
 
         Raises:
             SessionBusy: a task of it runs or waits.
+            UnknownSession: there is none.
 
         """
         await self._call(self._stub.DeleteSession, pb.DeleteSessionRequest(session_id=session_id))

@@ -25,6 +25,7 @@ from hundredfold.errors.memory import (
     SessionConflict,
     SessionRequestReused,
     UnknownCollection,
+    UnknownSession,
 )
 from hundredfold.errors.plugins import (
     BrokenEnvironment,
@@ -105,6 +106,7 @@ __all__ = [
     "UnknownCollection",
     "UnknownEmbedder",
     "UnknownEnvironment",
+    "UnknownSession",
     "UnknownTask",
     "Unreachable",
 ]

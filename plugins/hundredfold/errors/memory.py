@@ -6,6 +6,15 @@ from hundredfold.errors.base import HundredfoldError
 
 
 @dataclass(eq=False)
+class UnknownSession(HundredfoldError):
+    """There is no session '{session}' here. `hundredfold session list` shows those there are."""
+
+    session: str
+    code = "NOT_FOUND"
+    reason = "SESSION_NOT_FOUND"
+
+
+@dataclass(eq=False)
 class SessionBusy(HundredfoldError):
     """Session '{session}' has a task that is not over, {task_id}. Wait for it, or choose another session policy."""
 
@@ -38,7 +47,7 @@ class SessionRequestReused(HundredfoldError):
 
 @dataclass(eq=False)
 class UnknownCollection(HundredfoldError):
-    """There is no collection '{collection}' here. Make it first; `hundredfold memory list` shows those there are."""
+    """There is no collection '{collection}' here. `hundredfold memory list` shows those there are."""
 
     collection: str
     code = "NOT_FOUND"

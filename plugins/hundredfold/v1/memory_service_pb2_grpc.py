@@ -90,9 +90,11 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCollection(self, request, context):
-        """Deletes a collection with all of its records. One that is not there is
-        deleted. Idempotent; not atomic: what is written meanwhile may be left, and
-        if it is interrupted, it can be repeated.
+        """Deletes a collection with all of its records. Not atomic: what is written
+        meanwhile may be left, and if it is interrupted, it can be repeated.
+
+        `NOT_FOUND`: there is no such collection; who repeats a call whose answer
+        was lost is told so, too, and has what it wanted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

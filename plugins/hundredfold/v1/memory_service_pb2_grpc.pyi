@@ -46,9 +46,11 @@ class MemoryServiceStub:
     ListCollections: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListCollectionsRequest, _memory_service_pb2.ListCollectionsResponse]
     """Lists the collections, by name. Idempotent."""
     DeleteCollection: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteCollectionRequest, _memory_service_pb2.DeleteCollectionResponse]
-    """Deletes a collection with all of its records. One that is not there is
-    deleted. Idempotent; not atomic: what is written meanwhile may be left, and
-    if it is interrupted, it can be repeated.
+    """Deletes a collection with all of its records. Not atomic: what is written
+    meanwhile may be left, and if it is interrupted, it can be repeated.
+
+    `NOT_FOUND`: there is no such collection; who repeats a call whose answer
+    was lost is told so, too, and has what it wanted.
     """
     WriteMemory: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.WriteMemoryRequest, _memory_service_pb2.WriteMemoryResponse]
     """Writes records, in one commit. Idempotent.
@@ -83,9 +85,11 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     ListCollections: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListCollectionsRequest, _memory_service_pb2.ListCollectionsResponse]  # type: ignore[assignment]
     """Lists the collections, by name. Idempotent."""
     DeleteCollection: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteCollectionRequest, _memory_service_pb2.DeleteCollectionResponse]  # type: ignore[assignment]
-    """Deletes a collection with all of its records. One that is not there is
-    deleted. Idempotent; not atomic: what is written meanwhile may be left, and
-    if it is interrupted, it can be repeated.
+    """Deletes a collection with all of its records. Not atomic: what is written
+    meanwhile may be left, and if it is interrupted, it can be repeated.
+
+    `NOT_FOUND`: there is no such collection; who repeats a call whose answer
+    was lost is told so, too, and has what it wanted.
     """
     WriteMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.WriteMemoryRequest, _memory_service_pb2.WriteMemoryResponse]  # type: ignore[assignment]
     """Writes records, in one commit. Idempotent.
@@ -135,9 +139,11 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.DeleteCollectionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.DeleteCollectionResponse, _abc.Awaitable[_memory_service_pb2.DeleteCollectionResponse]]:
-        """Deletes a collection with all of its records. One that is not there is
-        deleted. Idempotent; not atomic: what is written meanwhile may be left, and
-        if it is interrupted, it can be repeated.
+        """Deletes a collection with all of its records. Not atomic: what is written
+        meanwhile may be left, and if it is interrupted, it can be repeated.
+
+        `NOT_FOUND`: there is no such collection; who repeats a call whose answer
+        was lost is told so, too, and has what it wanted.
         """
 
     @_abc_1.abstractmethod

@@ -112,10 +112,11 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSession(self, request, context):
-        """Deletes a session with everything in it. One that is not there is deleted.
-        Idempotent.
+        """Deletes a session with everything in it.
 
         `FAILED_PRECONDITION`: a task of it runs or waits; it is named.
+        `NOT_FOUND`: there is no such session; who repeats a call whose answer was
+        lost is told so, too, and has what it wanted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -61,10 +61,11 @@ class SessionServiceStub:
     Idempotent.
     """
     DeleteSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.DeleteSessionRequest, _session_service_pb2.DeleteSessionResponse]
-    """Deletes a session with everything in it. One that is not there is deleted.
-    Idempotent.
+    """Deletes a session with everything in it.
 
     `FAILED_PRECONDITION`: a task of it runs or waits; it is named.
+    `NOT_FOUND`: there is no such session; who repeats a call whose answer was
+    lost is told so, too, and has what it wanted.
     """
 
 @_typing.type_check_only
@@ -100,10 +101,11 @@ class SessionServiceAsyncStub(SessionServiceStub):
     Idempotent.
     """
     DeleteSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.DeleteSessionRequest, _session_service_pb2.DeleteSessionResponse]  # type: ignore[assignment]
-    """Deletes a session with everything in it. One that is not there is deleted.
-    Idempotent.
+    """Deletes a session with everything in it.
 
     `FAILED_PRECONDITION`: a task of it runs or waits; it is named.
+    `NOT_FOUND`: there is no such session; who repeats a call whose answer was
+    lost is told so, too, and has what it wanted.
     """
 
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -166,10 +168,11 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_service_pb2.DeleteSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_service_pb2.DeleteSessionResponse, _abc.Awaitable[_session_service_pb2.DeleteSessionResponse]]:
-        """Deletes a session with everything in it. One that is not there is deleted.
-        Idempotent.
+        """Deletes a session with everything in it.
 
         `FAILED_PRECONDITION`: a task of it runs or waits; it is named.
+        `NOT_FOUND`: there is no such session; who repeats a call whose answer was
+        lost is told so, too, and has what it wanted.
         """
 
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hundredfold.errors import PayloadTooLarge, SessionBusy, SessionConflict, SessionRequestReused
+from hundredfold.errors import PayloadTooLarge, SessionBusy, SessionConflict, SessionRequestReused, UnknownSession
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import session_pb2
 from hundredfold_coordinator import keys
@@ -80,3 +80,5 @@ def test_a_session_is_deleted_when_no_task_has_it(house: "Core") -> None:
     house.exited("t1")
     assert house.tell(events.SessionDeleted, **gone).reply is None
     assert (house.has(keys.session("s")), house.store.scan(keys.items_of("s"))) == (False, [])
+    again = house.tell(events.SessionDeleted, **{**gone, "session": house.session("s")})
+    assert isinstance(again.error, UnknownSession)
