@@ -16,6 +16,7 @@ from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import lifecycle
 
 Look = Callable[[Store], None]
+_Generations = records_pb2.SessionRecord | records_pb2.CollectionRecord | records_pb2.DeletionRecord
 _PAGE: Final = 50
 """Records read at once; each can be megabytes."""
 _PROBLEMS: Final = 1000
@@ -23,8 +24,16 @@ _PROBLEMS: Final = 1000
 _OWNERS: Final = {
     **dict.fromkeys(("live", "dead", "input", "result", "checkpoint", "event"), keys.task),
     "item": keys.session,
+    "vector": keys.collection,
 }
-"""Kinds of records that mean nothing without the record of their task or session."""
+"""Kinds of records that mean nothing without the record of their task, session or collection."""
+_TELL_GENERATIONS: Final[dict[str, type[_Generations]]] = {
+    "session": records_pb2.SessionRecord,
+    "collection": records_pb2.CollectionRecord,
+    "deletion": records_pb2.DeletionRecord,
+}
+_DELETIONS: Final = {"item": keys.deletion_of_items, "vector": keys.deletion_of_vectors}
+"""Those of them that may be there without it, where that is deleted and they are yet to be."""
 
 
 class Check:
@@ -59,7 +68,7 @@ class Check:
 
     def _look_at_records(self, store: Store) -> None:
         """Take up to a page of records: each must be readable, and its owner must be there."""
-        owners: dict[bytes, bytes] = {}
+        owned: list[keys.Place] = []
         for entry in self._next(store, b"", _PAGE):
             try:
                 place = keys.place(entry.key)
@@ -69,10 +78,9 @@ class Check:
                 continue
             self.counts[place.kind] += 1
             if place.kind in _OWNERS:
-                owners[entry.key] = _OWNERS[place.kind](place.name)
-        for (key, owner), record in zip(owners.items(), store.get(list(owners.values())), strict=True):
-            if record is None:
-                self._note(f"{keys.place(key)} is there without {keys.place(owner)}")
+                owned.append(place)
+        for place in _orphans(store, owned):
+            self._note(f"{place} is there without {keys.place(_OWNERS[place.kind](place.name))}")
 
     def _look_at_task(self, store: Store) -> None:
         """Take the next task: what its record implies must be there, and nothing else."""
@@ -107,7 +115,8 @@ class Check:
                 session = records_pb2.SessionRecord.FromString(entry.record.value)
             except DecodeError:
                 return
-            self._look_at_numbers(store, keys.items_of(keys.place(entry.key).name), session.item_count)
+            items = keys.items_of(keys.place(entry.key).name, session.generation)
+            self._look_at_numbers(store, items, session.item_count)
 
     def _look_at_numbers(self, store: Store, prefix: bytes, last: int) -> None:
         """See that the records below a prefix are numbered from 1 to `last` without a gap."""
@@ -148,6 +157,30 @@ def decode(entry: Entry, place: keys.Place) -> Message | None:
             raise DecodeError("holds something and should be empty")
         return None
     return kind.FromString(entry.record.value)
+
+
+def _orphans(store: Store, owned: list[keys.Place]) -> Iterator[keys.Place]:
+    """Yield what has neither an owner of its generation nor a deletion that is to take it away."""
+    owners = {_OWNERS[place.kind](place.name) for place in owned}
+    deletions = {_DELETIONS[place.kind](place.name) for place in owned if place.kind in _DELETIONS}
+    wanted = [*owners, *deletions]
+    generations = {
+        key: _generation(key, record.value) for key, record in zip(wanted, store.get(wanted), strict=True) if record
+    }
+    for place in owned:
+        kept = generations.get(_OWNERS[place.kind](place.name), -1)
+        deleted = generations.get(_DELETIONS[place.kind](place.name), -1) if place.kind in _DELETIONS else -1
+        if kept not in (None, place.generation) and deleted is not None and deleted < place.generation:
+            yield place
+
+
+def _generation(key: bytes, value: bytes) -> int | None:
+    """Return the generation that a record tells, 0 of a task; None if it cannot be read, which is told elsewhere."""
+    kind = _TELL_GENERATIONS.get(keys.place(key).kind)
+    try:
+        return kind.FromString(value).generation if kind else 0
+    except DecodeError:
+        return None
 
 
 def _implied(record: records_pb2.TaskRecord) -> dict[bytes, bool | None]:

@@ -31,6 +31,7 @@ from hundredfold_coordinator.core import events
 from hundredfold_coordinator.core.effects import Effect
 from hundredfold_coordinator.core.recovery import recover
 from hundredfold_coordinator.core.state import AttemptId, State
+from hundredfold_coordinator.deletions import Deletions
 from hundredfold_coordinator.derived import default_environment_of, host_config_of, limits_of
 from hundredfold_coordinator.ended import EndedTasks
 from hundredfold_coordinator.environments import DEFAULT, Environments
@@ -157,6 +158,7 @@ class Daemon:
         self._hosts = Hosts()
         self._hub = Hub(self._follow)
         self._sessions, self._memory, self._inputs = Sessions(storage), Memory(storage), RecentInputs()
+        self._deletions = Deletions(storage, self._memory.settled)
         self._contexts = Contexts(self._state, storage, self._sessions, self._inputs)
         burials = Burials(self._journal.post)
         self._performer = Performer(self._hosts, self._hub, burials, self._contexts, self._journal.post)
@@ -169,6 +171,7 @@ class Daemon:
         policy = RetentionPolicy(config.retention_tasks, config.retention_seconds, config.dead_letter_retention_seconds)
         return [
             Retention(policy, self._state, self._storage, self._ended).run(),
+            self._deletions.run(),
             self._room.run(),
             HostWatch(self._hosts, self._journal.post, self._processes.kill).run(),
         ]
@@ -264,8 +267,8 @@ class Daemon:
             self._version,
             self._stopping.stop,
         )
-        sessions = SessionService(self._storage, self._journal, self._sessions, limit)
-        memory = MemoryService(self._storage, self._memory, limit)
+        sessions = SessionService(self._storage, self._journal, self._sessions, self._deletions, limit)
+        memory = MemoryService(self._storage, self._memory, self._deletions, limit)
         return ClientServices(tasks, sessions, memory, coordinator, StoreService(self._storage))
 
     def _host_service(self) -> HostService:

@@ -1,37 +1,40 @@
 """The key layout: where in the store everything is. The only module that knows it.
 
-    lease                        LeaseRecord      who may write
-    heartbeat                    (empty)          its version changes for as long as who may write lives
-    unfinished                   (empty)          a copy into this store has begun, and has not ended
-    live/TASK                    (empty)          tasks that recovery has to look at
-    task/TASK                    TaskRecord       everything about a task but its large parts
-    input/TASK                   Payload
-    result/TASK                  Payload
-    checkpoint/TASK              Payload
-    event/TASK/SEQUENCE          Event
-    dead/TASK                    (empty)          dead letters
-    request/REQUEST_ID           RequestRecord
-    session/SESSION              SessionRecord
-    item/SESSION/NUMBER          SessionItem
-    collection/NAME              Collection
-    vector/COLLECTION/RECORD     VectorRecord
-    host/HOST                    HostRecord
-    environment/NAME             Environment
-    footprint/BEHAVIOUR          FootprintRecord
+    lease                                LeaseRecord       who may write
+    heartbeat                            (empty)           its version changes for as long as who may write lives
+    unfinished                           (empty)           a copy into this store has begun, and has not ended
+    live/TASK                            (empty)           tasks that recovery has to look at
+    task/TASK                            TaskRecord        everything about a task but its large parts
+    input/TASK                           Payload
+    result/TASK                          Payload
+    checkpoint/TASK                      Payload
+    event/TASK/SEQUENCE                  Event
+    dead/TASK                            (empty)           dead letters
+    request/REQUEST_ID                   RequestRecord
+    session/SESSION                      SessionRecord
+    item/SESSION/GENERATION/NUMBER       SessionItem
+    collection/NAME                      CollectionRecord
+    vector/COLLECTION/GENERATION/RECORD  VectorRecord
+    deletion/item/SESSION                DeletionRecord    a session is deleted, and its items are not all gone
+    deletion/vector/COLLECTION           DeletionRecord    a collection is deleted, and its records are not all gone
+    host/HOST                            HostRecord
+    environment/NAME                     Environment
+    footprint/BEHAVIOUR                  FootprintRecord
 
 Task ids sort by time, so a scan of `task/` is in the order of submission. Numbers are eight bytes, big-endian, so that
 they sort too. The names of sessions and collections may hold any character, so in `item/` and `vector/` they are
-followed by a zero byte, which they may not.
+followed by a zero byte, which they may not, and then by their generation: a session or a collection has another one
+than a deleted one of its name of which something is left, so that they never share a key.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
 from google.protobuf.message import Message
 from hundredfold.internal.v1 import records_pb2
-from hundredfold.v1 import behaviour_pb2, memory_pb2, payload_pb2, session_pb2, task_pb2
+from hundredfold.v1 import behaviour_pb2, payload_pb2, session_pb2, task_pb2
 
 LEASE: Final = b"lease"
 HEARTBEAT: Final = b"heartbeat"
@@ -45,6 +48,9 @@ FOOTPRINT: Final = b"footprint/"
 SESSION: Final = b"session/"
 COLLECTION: Final = b"collection/"
 VECTOR: Final = b"vector/"
+DELETION: Final = b"deletion/"
+_ITEM: Final = b"item/"
+_NUMBER_BYTES: Final = 8
 
 
 MESSAGES: Final[Mapping[str, type[Message] | None]] = MappingProxyType(
@@ -62,8 +68,9 @@ MESSAGES: Final[Mapping[str, type[Message] | None]] = MappingProxyType(
         "request": records_pb2.RequestRecord,
         "session": records_pb2.SessionRecord,
         "item": session_pb2.SessionItem,
-        "collection": memory_pb2.Collection,
+        "collection": records_pb2.CollectionRecord,
         "vector": records_pb2.VectorRecord,
+        "deletion": records_pb2.DeletionRecord,
         "host": records_pb2.HostRecord,
         "environment": behaviour_pb2.Environment,
         "footprint": records_pb2.FootprintRecord,
@@ -79,6 +86,7 @@ class Place:
     Attributes:
         kind: its first part.
         name: of the task, the session, or whatever it is about; empty for keys that are whole.
+        generation: of the session or collection that an item or a record is of; 0 for other kinds.
         number: of the event or item; None for other kinds.
         record: name of the record in a collection; empty for other kinds.
 
@@ -86,13 +94,15 @@ class Place:
 
     kind: str
     name: str = ""
+    generation: int = 0
     number: int | None = None
     record: str = ""
 
     def __str__(self) -> str:
         """Return it for people: `event/TASK/3`."""
+        generation = f"generation {self.generation}" if self.generation else ""
         number = "" if self.number is None else str(self.number)
-        return "/".join(part for part in (self.kind, self.name, number, self.record) if part)
+        return "/".join(part for part in (self.kind, self.name, generation, number, self.record) if part)
 
 
 def place(key: bytes) -> Place:
@@ -105,17 +115,28 @@ def place(key: bytes) -> Place:
     kind, slash, name = key.partition(b"/")
     if kind.decode() not in MESSAGES or bool(slash) == (kind in (LEASE, HEARTBEAT, UNFINISHED)):
         raise ValueError("is no key of the layout")
-    if kind == b"vector":
-        collection, zero, record = name.partition(b"\0")
-        if not zero:
-            raise ValueError("has no record")
-        return Place(kind.decode(), collection.decode(), record=record.decode())
-    if kind not in (b"event", b"item"):
+    if kind in (b"item", b"vector"):
+        return _place_of_part(kind, name)
+    if kind == b"deletion" and not name.startswith((_ITEM, VECTOR)):
+        raise ValueError("deletes nothing of the layout")
+    if kind != b"event":
         return Place(kind.decode(), name.decode())
-    separator, number = name[-9:-8], name[-8:]
-    if separator != {b"event": b"/", b"item": b"\0"}[kind]:
+    if name[-9:-8] != b"/":
         raise ValueError("has no number")
-    return Place(kind.decode(), name[:-9].decode(), int.from_bytes(number))
+    return Place(kind.decode(), name[:-9].decode(), number=int.from_bytes(name[-8:]))
+
+
+def _place_of_part(kind: bytes, name: bytes) -> Place:
+    owner, _, rest = name.partition(b"\0")
+    generation, last = rest[:_NUMBER_BYTES], rest[_NUMBER_BYTES:]
+    if not last:
+        raise ValueError("has no generation, or nothing of one")
+    place = Place(kind.decode(), owner.decode(), int.from_bytes(generation))
+    if kind == b"vector":
+        return replace(place, record=last.decode())
+    if len(last) != _NUMBER_BYTES:
+        raise ValueError("has no number")
+    return replace(place, number=int.from_bytes(last))
 
 
 def live(task_id: str) -> bytes:
@@ -176,14 +197,14 @@ def session(session_id: str) -> bytes:
     return SESSION + session_id.encode()
 
 
-def items_of(session_id: str) -> bytes:
+def items_of(session_id: str, generation: int) -> bytes:
     """Return the prefix of a session's items."""
-    return b"item/" + session_id.encode() + b"\0"
+    return _ITEM + session_id.encode() + b"\0" + generation.to_bytes(_NUMBER_BYTES)
 
 
-def item(session_id: str, number: int) -> bytes:
+def item(session_id: str, generation: int, number: int) -> bytes:
     """Return the key of one item of a session."""
-    return items_of(session_id) + number.to_bytes(8)
+    return items_of(session_id, generation) + number.to_bytes(_NUMBER_BYTES)
 
 
 def collection(name: str) -> bytes:
@@ -191,14 +212,25 @@ def collection(name: str) -> bytes:
     return COLLECTION + name.encode()
 
 
-def vectors_of(name: str) -> bytes:
-    """Return the prefix of a collection's records."""
-    return VECTOR + name.encode() + b"\0"
-
-
-def vector(name: str, record_id: str) -> bytes:
+def vector(name: str, generation: int, record_id: str) -> bytes:
     """Return the key of one record of a collection."""
-    return vectors_of(name) + record_id.encode()
+    return VECTOR + name.encode() + b"\0" + generation.to_bytes(_NUMBER_BYTES) + record_id.encode()
+
+
+def deletion_of_items(session_id: str) -> bytes:
+    """Return the key that says that items of a deleted session may be left."""
+    return DELETION + _ITEM + session_id.encode()
+
+
+def deletion_of_vectors(name: str) -> bytes:
+    """Return the key that says that records of a deleted collection may be left."""
+    return DELETION + VECTOR + name.encode()
+
+
+def deleted_range(deletion: bytes, generation: int) -> tuple[bytes, bytes]:
+    """Return the prefix of what a deletion is about, and the first key that belongs to a later generation."""
+    prefix = deletion.removeprefix(DELETION) + b"\0"
+    return prefix, prefix + (generation + 1).to_bytes(_NUMBER_BYTES)
 
 
 def host(host_id: str) -> bytes:

@@ -5,21 +5,23 @@ import json
 import math
 import time
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from hundredfold.bounds import check_name
 from hundredfold.errors import CollectionExists, InvalidArgument, UnknownCollection
 from hundredfold.internal.v1 import records_pb2
-from hundredfold.stores.contract import ABSENT, Batch, Conflict, Write
+from hundredfold.stores.contract import Batch, Write
 from hundredfold.stores.search import Distance, Embedding
 from hundredfold.v1 import memory_pb2
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.json_text import parsed
 from hundredfold_coordinator.storage import Storage
+from hundredfold_coordinator.to_its_end import to_its_end
 
+_T = TypeVar("_T")
 MOST_RECORDS: Final = 1000
 _MOST_DIMENSIONS: Final = 4096
 _MOST_HITS: Final = 1000
@@ -43,6 +45,8 @@ class Memory:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+        self._turn = asyncio.Lock()  # one collection at a time is made or deleted
+        self._writing: set[asyncio.Future[None]] = set()
 
     async def create(self, wanted: memory_pb2.Collection) -> memory_pb2.Collection:
         """Make a collection; one that is the same already is returned.
@@ -54,21 +58,22 @@ class Memory:
         """
         _check_collection(wanted)
         self._storage.require_vectors()
-        wanted.create_time.FromNanoseconds(time.time_ns())
-        key = keys.collection(wanted.name)
-        (result,) = await self._storage.commit([Batch([Write(key, wanted.SerializeToString(), ABSENT)])])
-        if not isinstance(result, Conflict):
-            return wanted
-        found = await self.collection(wanted.name)
-        wanted.create_time.CopyFrom(found.create_time)
-        if wanted != found:
-            raise CollectionExists(wanted.name, found.dimension, _DISTANCES[found.distance])
-        return found
+        async with self._turn:
+            key = keys.collection(wanted.name)
+            found, deletion = await self._storage.get([key, keys.deletion_of_vectors(wanted.name)])
+            if found:
+                return _same(records_pb2.CollectionRecord.FromString(found.value).collection, wanted)
+            wanted.create_time.FromNanoseconds(time.time_ns())
+            record = records_pb2.CollectionRecord(collection=wanted)
+            if deletion:  # what is left of the one before is none of it
+                record.generation = records_pb2.DeletionRecord.FromString(deletion.value).generation + 1
+            await self._storage.commit([Batch([Write(key, record.SerializeToString())])])
+        return wanted
 
     async def all(self) -> list[memory_pb2.Collection]:
         """Return the collections, by name."""
         entries = await self._storage.scan_all(keys.COLLECTION)
-        return [memory_pb2.Collection.FromString(entry.record.value) for entry in entries]
+        return [records_pb2.CollectionRecord.FromString(entry.record.value).collection for entry in entries]
 
     async def collection(self, name: str, tenant: str | None = None) -> memory_pb2.Collection:
         """Return a collection; for a tenant, only one that it may use.
@@ -77,33 +82,55 @@ class Memory:
             UnknownCollection: there is none.
 
         """
+        return (await self._record(name, tenant)).collection
+
+    async def _record(self, name: str, tenant: str | None = None) -> records_pb2.CollectionRecord:
         (found,) = await self._storage.get([keys.collection(name)])
-        collection = memory_pb2.Collection.FromString(found.value) if found else None
-        if collection is None or (tenant is not None and collection.tenant not in ("", tenant)):
+        record = records_pb2.CollectionRecord.FromString(found.value) if found else None
+        if record is None or (tenant is not None and record.collection.tenant not in ("", tenant)):
             raise UnknownCollection(name)
-        return collection
+        return record
 
     async def delete(self, name: str) -> None:
-        """Delete a collection: its records first, so that what was interrupted can be done again.
+        """Delete a collection; its records, which may be many, go page by page after that: see `Deletions`.
 
         Raises:
             UnknownCollection: there is none.
 
         """
-        await self.collection(name)
-        while entries := await self._storage.scan(keys.vectors_of(name), limit=MOST_RECORDS):
-            await self._storage.commit([Batch([Write(entry.key, None) for entry in entries])])
-        await self._storage.commit([Batch([Write(keys.collection(name), None)])])
+        async with self._turn:
+            note = records_pb2.DeletionRecord(generation=(await self._record(name)).generation)
+            deletion = Write(keys.deletion_of_vectors(name), note.SerializeToString())
+            await self._storage.commit([Batch([Write(keys.collection(name), None), deletion])])
+
+    async def writing(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Return what `work` returns, which asks for `records` and commits them, even if its caller goes away."""
+
+        async def remembered() -> _T:
+            end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._writing.add(end)
+            try:
+                return await work
+            finally:
+                self._writing.discard(end)
+                end.set_result(None)
+
+        return await to_its_end(remembered())
+
+    async def settled(self) -> None:
+        """Wait until everything is committed that has asked for a collection by now, and may write to a deleted one."""
+        if self._writing:
+            await asyncio.wait(self._writing)
 
     async def records(self, field: str, writes: memory_pb2.MemoryWrites, tenant: str | None = None) -> Records:
-        """Return what writes come to.
+        """Return what writes come to; ask within `writing`.
 
         Raises:
             InvalidArgument: names the field of `field` that does not fit.
             UnknownCollection: there is no such collection.
 
         """
-        collection = await self.collection(writes.collection, tenant)
+        collection = await self._record(writes.collection, tenant)
         if len(writes.upsert) + len(writes.delete) > MOST_RECORDS:
             raise InvalidArgument(field, f"has more than {MOST_RECORDS} records; write them in several calls")
         if writes.ByteSize() < _LARGE_BYTES:
@@ -118,32 +145,42 @@ class Memory:
             UnknownCollection: there is no such collection.
 
         """
-        collection = await self.collection(query.collection, tenant)
-        _check_vector("query.vector", query.vector, collection.dimension)
+        record = await self._record(query.collection, tenant)
+        _check_vector("query.vector", query.vector, record.collection.dimension)
         limit = query.limit or _DEFAULT_HITS
         if not 1 <= limit <= _MOST_HITS:
             raise InvalidArgument("query.limit", f"is {limit} and must be from 1 to {_MOST_HITS}")
         where = _canonical("query.where", query.where)
         vector = array("f", query.vector).tobytes()
-        hits = await self._storage.search(collection.name, vector, limit, where)
+        hits = await self._storage.search(_index_of(query.collection, record.generation), vector, limit, where)
         found = await self._storage.get([hit.key for hit in hits])
         matches = []
         for hit, entry in zip(hits, found, strict=True):
             if entry:  # it may have been deleted since
-                record = records_pb2.VectorRecord.FromString(entry.value).record
-                del record.vector[:]
-                matches.append(memory_pb2.MemoryMatch(record=record, distance=hit.distance))
+                found_record = records_pb2.VectorRecord.FromString(entry.value).record
+                del found_record.vector[:]
+                matches.append(memory_pb2.MemoryMatch(record=found_record, distance=hit.distance))
         return matches
 
 
-def _records(field: str, writes: memory_pb2.MemoryWrites, collection: memory_pb2.Collection) -> Records:
-    records: Records = [(keys.vector(collection.name, record_id), None) for record_id in writes.delete]
+def _same(found: memory_pb2.Collection, wanted: memory_pb2.Collection) -> memory_pb2.Collection:
+    wanted.create_time.CopyFrom(found.create_time)
+    if wanted != found:
+        raise CollectionExists(wanted.name, found.dimension, _DISTANCES[found.distance])
+    return found
+
+
+def _records(field: str, writes: memory_pb2.MemoryWrites, owner: records_pb2.CollectionRecord) -> Records:
+    collection, generation = owner.collection, owner.generation
+    records: Records = [(keys.vector(collection.name, generation, record_id), None) for record_id in writes.delete]
     for index, record in enumerate(writes.upsert):
         path = f"{field}.upsert[{index}]"
         _check_record(path, record)
         _check_vector(f"{path}.vector", record.vector, collection.dimension)
-        value = records_pb2.VectorRecord(collection=collection.name, distance=collection.distance, record=record)
-        records.append((keys.vector(collection.name, record.id), value))
+        value = records_pb2.VectorRecord(
+            collection=collection.name, distance=collection.distance, record=record, generation=generation
+        )
+        records.append((keys.vector(collection.name, generation, record.id), value))
     return records
 
 
@@ -153,7 +190,12 @@ def extract(value: bytes) -> Embedding:
     record = stored.record
     metadata = {name: text.decode() for name, text in record.metadata.items()}
     vector = array("f", record.vector).tobytes()
-    return Embedding(stored.collection, _DISTANCES[stored.distance], vector, metadata)
+    return Embedding(_index_of(stored.collection, stored.generation), _DISTANCES[stored.distance], vector, metadata)
+
+
+def _index_of(name: str, generation: int) -> str:
+    """Return what the store's index calls a collection: what is left of a deleted one is not found in the next."""
+    return f"{generation}/{name}"
 
 
 def _check_collection(wanted: memory_pb2.Collection) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
 from hundredfold.bounds import check_name
@@ -13,6 +13,7 @@ from hundredfold.v1 import session_pb2
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.json_text import parsed
 from hundredfold_coordinator.storage import Storage
+from hundredfold_coordinator.to_its_end import to_its_end
 
 CONTEXT_ITEMS: Final = 1000
 _CONTEXT_BYTES: Final = 1 << 20
@@ -35,19 +36,30 @@ class Sessions:
         """Return all of a session but its items; a new one if there is none, or no id."""
         if not session_id:
             return records_pb2.SessionRecord()
-        (found,) = await self._storage.get([keys.session(session_id)])
-        return records_pb2.SessionRecord.FromString(found.value) if found else records_pb2.SessionRecord()
+        wanted = [keys.session(session_id), keys.deletion_of_items(session_id)]
+        found, deletion = await self._storage.get(wanted)
+        if found:
+            return records_pb2.SessionRecord.FromString(found.value)
+        if deletion:  # what is left of the one before is none of it
+            before = records_pb2.DeletionRecord.FromString(deletion.value).generation
+            return records_pb2.SessionRecord(generation=before + 1)
+        return records_pb2.SessionRecord()
 
     async def read(self, session_id: str, after: int, limit: int) -> session_pb2.Session:
         """Return a session with the items behind number `after`, at most `limit` of them."""
-        session = view(session_id, await self.record(session_id))
-        session.items.extend(await self.items(session_id, after, limit))
+        record = await self.record(session_id)
+        session = view(session_id, record)
+        session.items.extend(await self._items(session_id, record.generation, after, limit))
         return session
 
     async def items(self, session_id: str, after: int, limit: int) -> list[session_pb2.SessionItem]:
         """Return the items behind number `after`, oldest first, at most `limit` of them, and about 8 MiB."""
+        return await self._items(session_id, (await self.record(session_id)).generation, after, limit)
+
+    async def _items(self, session_id: str, generation: int, after: int, limit: int) -> list[session_pb2.SessionItem]:
         found: list[session_pb2.SessionItem] = []
-        async for value in self._values(session_id, keys.item(session_id, after), _READ_BYTES):
+        prefix, first = keys.items_of(session_id, generation), keys.item(session_id, generation, after)
+        async for value in self._values(prefix, first, _READ_BYTES):
             found.append(session_pb2.SessionItem.FromString(value))
             if len(found) == limit:
                 break
@@ -60,7 +72,8 @@ class Sessions:
         if not record.item_count:
             return session
         newest: list[session_pb2.SessionItem] = []
-        async for value in self._values(session_id, b"", _CONTEXT_BYTES, reverse=True):
+        prefix = keys.items_of(session_id, record.generation)
+        async for value in self._values(prefix, b"", _CONTEXT_BYTES, reverse=True):
             newest.append(session_pb2.SessionItem.FromString(value))
             if len(newest) == CONTEXT_ITEMS:
                 break
@@ -68,12 +81,12 @@ class Sessions:
         return session
 
     async def _values(
-        self, session_id: str, after: bytes, most_bytes: int, *, reverse: bool = False
+        self, prefix: bytes, after: bytes, most_bytes: int, *, reverse: bool = False
     ) -> AsyncIterator[bytes]:
         """Yield items as they are stored, at least one, until they are too many bytes; never many pages ahead."""
         size = 0
         while True:
-            entries = await self._storage.scan(keys.items_of(session_id), after=after, limit=_PAGE, reverse=reverse)
+            entries = await self._storage.scan(prefix, after=after, limit=_PAGE, reverse=reverse)
             for entry in entries:
                 if size and size + len(entry.record.value) > most_bytes:
                     return
@@ -86,9 +99,10 @@ class Sessions:
     async def find(self, session_id: str, query: str, role: str, limit: int) -> list[session_pb2.SessionItem]:
         """Return the items that have every word of a query, newest first."""
         words, after = query.casefold().split(), b""
+        prefix = keys.items_of(session_id, (await self.record(session_id)).generation)
         found: list[session_pb2.SessionItem] = []
         while len(found) < limit:
-            entries = await self._storage.scan(keys.items_of(session_id), after=after, limit=_PAGE, reverse=True)
+            entries = await self._storage.scan(prefix, after=after, limit=_PAGE, reverse=True)
             for entry in entries:
                 item = session_pb2.SessionItem.FromString(entry.record.value)
                 if role in ("", item.role) and _has(item, words):
@@ -106,9 +120,7 @@ class Sessions:
         """
         if not session_id:
             return await writer(records_pb2.SessionRecord())
-        writing = asyncio.ensure_future(self._write(session_id, writer))
-        writing.add_done_callback(_heed)
-        return await asyncio.shield(writing)
+        return await to_its_end(self._write(session_id, writer))
 
     async def _write(self, session_id: str, writer: Callable[[records_pb2.SessionRecord], Awaitable[_T]]) -> _T:
         turn = self._turns.setdefault(session_id, asyncio.Lock())
@@ -149,9 +161,3 @@ def _has(item: session_pb2.SessionItem, words: list[str]) -> bool:
         text = json.dumps(json.loads(text), ensure_ascii=False)
     text = text.casefold()
     return all(word in text for word in words)
-
-
-def _heed(writing: "asyncio.Future[Any]") -> None:
-    """Look at an error, so that nobody complains of one that was raised when its caller had gone."""
-    if not writing.cancelled():
-        writing.exception()

@@ -288,7 +288,7 @@ def _check(before: Node, after: Node) -> None:
     (had,), (has,) = before.store.get([keys.result_of(TASK)]), after.store.get([keys.result_of(TASK)])
     if had and (has is None or has.value != had.value):
         raise Broken("a result was recorded twice")
-    items = len(after.store.scan(keys.items_of("s")))
+    items = len(after.store.scan(keys.items_of("s", 0)))
     if items != (has is not None):
         raise Broken(f"the session was written {items} times for {'a' if has else 'no'} result")
     if has and not had and now:

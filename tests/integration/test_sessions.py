@@ -1,6 +1,9 @@
 """Sessions: what tasks of one conversation share, written once, with the result."""
 
 import json
+import signal
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from hundredfold.errors import (
     SessionRequestReused,
     UnknownSession,
 )
-from hundredfold.testing.coordinator import eventually
+from hundredfold.testing.coordinator import CoordinatorProcess, eventually
 from hundredfold.v1 import task_pb2
 
 
@@ -130,6 +133,25 @@ def test_a_session_can_be_deleted_when_nobody_needs_it(client: SyncClient, tmp_p
     assert (session.version, session.item_count, len(session.items), len(session.state)) == (0, 0, 0, 0)
     with pytest.raises(UnknownSession, match="'gone'"):
         client.sessions.delete("gone")
+
+
+def test_a_deletion_is_finished_by_the_next_coordinator(start: Callable[..., CoordinatorProcess]) -> None:
+    first = start()
+    with first.client() as client:
+        client.sessions.commit("gone", [Item("user", number) for number in range(5000)])
+        client.sessions.delete("gone")
+        first.signal(signal.SIGKILL)
+        first.wait()
+    with start().client() as client:
+        client.sessions.commit("gone", [Item("user", "new")])
+        assert client.check_store().problems == []
+        eventually(lambda: _kinds(client)["item"] == 1, what="the end of the deleted items")
+        assert _kinds(client)["deletion"] == 0
+        assert client.sessions.get("gone").item_count == 1
+
+
+def _kinds(client: SyncClient) -> Counter[str]:
+    return Counter(record.key.partition("/")[0] for record in client.export_store())
 
 
 def _delete(client: SyncClient, name: str) -> bool:

@@ -33,7 +33,7 @@ def store() -> MemoryStore:
         store.commit([decide(state, event).batch])
     store.commit([decide(state, events.CancelRequested(now_ns=2, task_id="t2", reason="", reply=None)).batch])
     session = records_pb2.SessionRecord(version=1, item_count=2)
-    items = [Write(keys.item("s/1", number), b"") for number in (1, 2)]
+    items = [Write(keys.item("s/1", 0, number), b"") for number in (1, 2)]
     store.commit([Batch([Write(keys.session("s/1"), session.SerializeToString()), *items])])
     return store
 
@@ -70,8 +70,12 @@ def test_what_a_coordinator_has_written_is_in_order(store: MemoryStore) -> None:
         (keys.event("t2", 2), None, "event/t2 ends at 1 and not at 2"),
         (keys.event("t2", 1), None, "event/t2/2 is there where number 1 should be"),
         (keys.event("t1", 2), b"", "event/t1 ends at 2 and not at 1"),
-        (keys.item("s/1", 2), None, "item/s/1 ends at 1 and not at 2"),
-        (keys.item("s", 1), b"", "item/s/1 is there without session/s"),
+        (keys.item("s/1", 0, 2), None, "item/s/1 ends at 1 and not at 2"),
+        (keys.item("s", 0, 1), b"", "item/s/1 is there without session/s"),
+        (keys.item("s/1", 2, 1), b"", "item/s/1/generation 2/1 is there without session/s/1"),
+        (keys.vector("c", 0, "r"), b"", "vector/c/r is there without collection/c"),
+        (b"deletion/task/t", b"", "b'deletion/task/t' deletes nothing of the layout"),
+        (b"item/s\0", b"", "b'item/s\\x00' has no generation"),
         (keys.live("t3"), b"", "live/t3 is there without task/t3"),
         (keys.dead("t3"), b"", "dead/t3 is there without task/t3"),
         (keys.live("t1"), b"x", "b'live/t1' holds something and should be empty"),

@@ -35,7 +35,9 @@ def test_every_kind_of_thing_has_a_place_of_its_own() -> None:
         keys.events_of("x"),
         keys.request("x"),
         keys.session("x"),
-        keys.items_of("x"),
+        keys.items_of("x", 0),
+        keys.vector("x", 0, "r"),
+        keys.deletion_of_items("x"),
         keys.host("x"),
         keys.environment("x"),
     ]
@@ -65,7 +67,8 @@ def test_events_sort_as_their_sequence(task_id: str, one: int, other: int) -> No
 @given(NAMES, NUMBERS, NUMBERS)
 @example("s", 255, 256)
 def test_items_sort_as_their_number(session: str, one: int, other: int) -> None:
-    assert (keys.item(session, one) < keys.item(session, other)) == (one < other)
+    assert (keys.item(session, 0, one) < keys.item(session, 0, other)) == (one < other)
+    assert (keys.items_of(session, one) < keys.items_of(session, other)) == (one < other)
 
 
 @unhurried
@@ -84,14 +87,36 @@ def test_a_scan_of_events_finds_those_of_its_task_only(one: str, other: str, num
 @example("a", "a\x01", 1)
 @example("a", "a\U0010ffff", 1)
 def test_a_scan_of_items_finds_those_of_its_session_only(one: str, other: str, number: int) -> None:
-    assert is_below(keys.item(one, number), keys.items_of(one))
-    assert is_below(keys.item(other, number), keys.items_of(one)) == (one == other)
+    assert is_below(keys.item(one, 7, number), keys.items_of(one, 7))
+    assert not is_below(keys.item(one, 8, number), keys.items_of(one, 7))
+    assert is_below(keys.item(other, 7, number), keys.items_of(one, 7)) == (one == other)
 
 
 @unhurried
-@given(st.lists(st.tuples(NAMES, NUMBERS), unique=True))
-def test_no_two_items_share_a_key(items: list[tuple[str, int]]) -> None:
-    assert len({keys.item(session, number) for session, number in items}) == len(items)
+@given(st.lists(st.tuples(NAMES, NUMBERS, NUMBERS), unique=True))
+def test_no_two_items_share_a_key(items: list[tuple[str, int, int]]) -> None:
+    assert len({keys.item(*item) for item in items}) == len(items)
+
+
+@unhurried
+@given(NAMES, NUMBERS, NUMBERS, NAMES.filter(bool))
+def test_a_key_says_what_it_is_of(name: str, generation: int, number: int, record: str) -> None:
+    assert keys.place(keys.item(name, generation, number)) == keys.Place("item", name, generation, number)
+    assert keys.place(keys.vector(name, generation, record)) == keys.Place("vector", name, generation, record=record)
+    assert keys.place(keys.deletion_of_items(name)) == keys.Place("deletion", f"item/{name}")
+
+
+@unhurried
+@given(NAMES, NAMES, NUMBERS, st.integers(0, 2**64 - 2))
+@example("a", "a/b", 1, 1)
+@example("a", "a", 2, 1)
+def test_a_deletion_is_of_its_name_and_of_no_later_generation(one: str, other: str, number: int, last: int) -> None:
+    prefix, end = keys.deleted_range(keys.deletion_of_items(one), last)
+    key = keys.item(other, number, 5)
+    assert (is_below(key, prefix) and key < end) == (one == other and number <= last)
+    prefix, end = keys.deleted_range(keys.deletion_of_vectors(one), last)
+    key = keys.vector(other, number, "r")
+    assert (is_below(key, prefix) and key < end) == (one == other and number <= last)
 
 
 @unhurried

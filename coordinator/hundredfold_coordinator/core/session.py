@@ -49,7 +49,7 @@ def write_session(
         item.number = session.item_count
         item.task_id, item.attempt = author
         item.create_time.FromNanoseconds(tx.now_ns)
-        tx.put(keys.item(session_id, session.item_count), item, new=True)
+        tx.put(keys.item(session_id, session.generation, session.item_count), item, new=True)
     for key in writes.delete:
         session.state.pop(key, None)
     for key, value in writes.set.items():
@@ -80,7 +80,7 @@ def write(_state: State, tx: Transaction, event: SessionWritten) -> None:
 
 
 def delete(state: State, tx: Transaction, event: SessionDeleted) -> None:
-    """Delete a session that no task has or waits for."""
+    """Delete a session that no task has or waits for; its items, which may be many, go page by page after that."""
     busy = next((task_id for task_id, one in state.tasks.items() if one.task.spec.session == event.session_id), None)
     if busy:
         tx.refuse(event.reply, SessionBusy(event.session_id, busy))
@@ -88,7 +88,7 @@ def delete(state: State, tx: Transaction, event: SessionDeleted) -> None:
     if not event.session.version:
         tx.refuse(event.reply, UnknownSession(event.session_id))
         return
-    for number in range(1, event.session.item_count + 1):
-        tx.delete(keys.item(event.session_id, number))
     tx.delete(keys.session(event.session_id))
+    note = records_pb2.DeletionRecord(generation=event.session.generation)
+    tx.put(keys.deletion_of_items(event.session_id), note)
     tx.reply(event.reply)

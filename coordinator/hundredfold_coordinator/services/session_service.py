@@ -11,6 +11,7 @@ from hundredfold.v1 import session_service_pb2_grpc
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import events
+from hundredfold_coordinator.deletions import Deletions
 from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.services import page_token
 from hundredfold_coordinator.services.numbers import within
@@ -28,10 +29,18 @@ _DEFAULT_SESSIONS: Final = 100
 class SessionService(session_service_pb2_grpc.SessionServiceServicer):
     """See `proto/hundredfold/v1/session_service.proto`."""
 
-    def __init__(self, storage: Storage, journal: Journal, sessions: Sessions, max_payload_bytes: int) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        journal: Journal,
+        sessions: Sessions,
+        deletions: Deletions,
+        max_payload_bytes: int,
+    ) -> None:
         self._storage = storage
         self._journal = journal
         self._sessions = sessions
+        self._deletions = deletions
         self._max_payload_bytes = max_payload_bytes
 
     async def GetSession(self, request: pb.GetSessionRequest, context: Any) -> pb.GetSessionResponse:
@@ -90,6 +99,7 @@ class SessionService(session_service_pb2_grpc.SessionServiceServicer):
 
         async def delete(session: records_pb2.SessionRecord) -> None:
             await self._journal.ask(events.SessionDeleted, session_id=request.session_id, session=session)
+            self._deletions.begin()
 
         await self._sessions.write(request.session_id, delete)
         return pb.DeleteSessionResponse()

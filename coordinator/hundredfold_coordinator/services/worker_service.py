@@ -110,6 +110,13 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         """See the proto."""
         key = self._authenticate(context)
         await self._fail_if_oversized(key, request)
+        if request.memory_writes:
+            await self._memory.writing(self._complete(key, request))
+        else:
+            await self._complete(key, request)
+        return pb.CompleteAttemptResponse()
+
+    async def _complete(self, key: AttemptId, request: pb.CompleteAttemptRequest) -> None:
         spec = self._state.tasks[key[0]].task.spec
         memory = await self._checked(key, request, spec.tenant)
         digest = sha256(request.result.SerializeToString(deterministic=True))
@@ -129,7 +136,6 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             )
 
         await self._sessions.write(spec.session, deliver)
-        return pb.CompleteAttemptResponse()
 
     async def FailAttempt(self, request: pb.FailAttemptRequest, context: Any) -> pb.FailAttemptResponse:
         """See the proto."""

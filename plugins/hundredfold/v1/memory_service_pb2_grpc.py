@@ -90,8 +90,10 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCollection(self, request, context):
-        """Deletes a collection with all of its records. Not atomic: what is written
-        meanwhile may be left, and if it is interrupted, it can be repeated.
+        """Deletes a collection with all of its records. Atomic: it is gone for
+        everybody at once, what is being written to it goes with it, and a new one of
+        its name has nothing of it. The room that its records take is given back in
+        the background.
 
         `NOT_FOUND`: there is no such collection; who repeats a call whose answer
         was lost is told so, too, and has what it wanted.

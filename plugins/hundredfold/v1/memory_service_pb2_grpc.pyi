@@ -46,8 +46,10 @@ class MemoryServiceStub:
     ListCollections: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListCollectionsRequest, _memory_service_pb2.ListCollectionsResponse]
     """Lists the collections, by name. Idempotent."""
     DeleteCollection: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteCollectionRequest, _memory_service_pb2.DeleteCollectionResponse]
-    """Deletes a collection with all of its records. Not atomic: what is written
-    meanwhile may be left, and if it is interrupted, it can be repeated.
+    """Deletes a collection with all of its records. Atomic: it is gone for
+    everybody at once, what is being written to it goes with it, and a new one of
+    its name has nothing of it. The room that its records take is given back in
+    the background.
 
     `NOT_FOUND`: there is no such collection; who repeats a call whose answer
     was lost is told so, too, and has what it wanted.
@@ -85,8 +87,10 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     ListCollections: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListCollectionsRequest, _memory_service_pb2.ListCollectionsResponse]  # type: ignore[assignment]
     """Lists the collections, by name. Idempotent."""
     DeleteCollection: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteCollectionRequest, _memory_service_pb2.DeleteCollectionResponse]  # type: ignore[assignment]
-    """Deletes a collection with all of its records. Not atomic: what is written
-    meanwhile may be left, and if it is interrupted, it can be repeated.
+    """Deletes a collection with all of its records. Atomic: it is gone for
+    everybody at once, what is being written to it goes with it, and a new one of
+    its name has nothing of it. The room that its records take is given back in
+    the background.
 
     `NOT_FOUND`: there is no such collection; who repeats a call whose answer
     was lost is told so, too, and has what it wanted.
@@ -139,8 +143,10 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.DeleteCollectionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.DeleteCollectionResponse, _abc.Awaitable[_memory_service_pb2.DeleteCollectionResponse]]:
-        """Deletes a collection with all of its records. Not atomic: what is written
-        meanwhile may be left, and if it is interrupted, it can be repeated.
+        """Deletes a collection with all of its records. Atomic: it is gone for
+        everybody at once, what is being written to it goes with it, and a new one of
+        its name has nothing of it. The room that its records take is given back in
+        the background.
 
         `NOT_FOUND`: there is no such collection; who repeats a call whose answer
         was lost is told so, too, and has what it wanted.

@@ -112,7 +112,9 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSession(self, request, context):
-        """Deletes a session with everything in it.
+        """Deletes a session with everything in it. Atomic: it is gone for everybody at
+        once, and a new one of its name has nothing of it. The room that its items
+        take is given back in the background.
 
         `FAILED_PRECONDITION`: a task of it runs or waits; it is named.
         `NOT_FOUND`: there is no such session; who repeats a call whose answer was

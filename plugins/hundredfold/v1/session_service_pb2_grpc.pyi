@@ -61,7 +61,9 @@ class SessionServiceStub:
     Idempotent.
     """
     DeleteSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.DeleteSessionRequest, _session_service_pb2.DeleteSessionResponse]
-    """Deletes a session with everything in it.
+    """Deletes a session with everything in it. Atomic: it is gone for everybody at
+    once, and a new one of its name has nothing of it. The room that its items
+    take is given back in the background.
 
     `FAILED_PRECONDITION`: a task of it runs or waits; it is named.
     `NOT_FOUND`: there is no such session; who repeats a call whose answer was
@@ -101,7 +103,9 @@ class SessionServiceAsyncStub(SessionServiceStub):
     Idempotent.
     """
     DeleteSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.DeleteSessionRequest, _session_service_pb2.DeleteSessionResponse]  # type: ignore[assignment]
-    """Deletes a session with everything in it.
+    """Deletes a session with everything in it. Atomic: it is gone for everybody at
+    once, and a new one of its name has nothing of it. The room that its items
+    take is given back in the background.
 
     `FAILED_PRECONDITION`: a task of it runs or waits; it is named.
     `NOT_FOUND`: there is no such session; who repeats a call whose answer was
@@ -168,7 +172,9 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_service_pb2.DeleteSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_service_pb2.DeleteSessionResponse, _abc.Awaitable[_session_service_pb2.DeleteSessionResponse]]:
-        """Deletes a session with everything in it.
+        """Deletes a session with everything in it. Atomic: it is gone for everybody at
+        once, and a new one of its name has nothing of it. The room that its items
+        take is given back in the background.
 
         `FAILED_PRECONDITION`: a task of it runs or waits; it is named.
         `NOT_FOUND`: there is no such session; who repeats a call whose answer was

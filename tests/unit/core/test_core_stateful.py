@@ -283,7 +283,7 @@ class CoreMachine(Stage):
         assert all(self.state.queue.holder(task.spec.session) == task.id for task in alone)
         for session in ("s", "t"):
             assert self.session(session).version == self.session_writes[session]
-            assert len(self.store.scan(keys.items_of(session))) == self.session_writes[session]
+            assert len(self.store.scan(keys.items_of(session, 0))) == self.session_writes[session]
 
     @invariant()
     def no_end_is_ever_changed(self) -> None:

@@ -158,7 +158,7 @@ def test_a_result_its_session_writes_and_its_event_are_one_batch(house: "Core") 
     assert set(told.writes) == {
         keys.result_of("t1"),
         keys.session("s"),
-        keys.item("s", 1),
+        keys.item("s", 0, 1),
         keys.event("t1", 4),
         keys.event("t1", 5),
         keys.checkpoint_of("t1"),
@@ -178,7 +178,7 @@ def test_a_result_its_session_writes_and_its_event_are_one_batch(house: "Core") 
 
 def test_session_items_say_which_attempt_wrote_them(house: "Core") -> None:
     told = house.complete(house.run("t1", session="s"), session_writes=writes_of())
-    value = told.writes[keys.item("s", 1)]
+    value = told.writes[keys.item("s", 0, 1)]
     assert value
     item = session_pb2.SessionItem.FromString(value)
     assert (item.role, item.content, item.task_id, item.attempt) == ("agent", b'"hello"', "t1", 1)
@@ -220,7 +220,7 @@ def test_writes_that_are_right_whatever_was_written_are_merged(house: "Core") ->
         writes = writes_of(0, merge=True)
         writes.append[0].role = attempt[0]
         assert house.complete(attempt, session_writes=writes).reply is None
-    items = [house.store.get([keys.item("s", number)])[0] for number in (1, 2)]
+    items = [house.store.get([keys.item("s", 0, number)])[0] for number in (1, 2)]
     assert [session_pb2.SessionItem.FromString(item.value).role for item in items if item] == ["t1", "t2"]
     assert house.session("s").version == 2
 

@@ -28,7 +28,7 @@ def item(text: str) -> session_pb2.SessionItem:
 def test_items_are_numbered_and_belong_to_no_task(core: "Core") -> None:
     assert write(core, append=[item("1"), item("2")]).reply == 1
     assert write(core, append=[item("3")], set={"a": b"1"}).reply == 2
-    found = core.store.scan(keys.items_of("s"))
+    found = core.store.scan(keys.items_of("s", 0))
     items = [session_pb2.SessionItem.FromString(entry.record.value) for entry in found]
     assert [(one.number, one.content, one.task_id) for one in items] == [(1, b"1", ""), (2, b"2", ""), (3, b"3", "")]
     assert core.session("s").HasField("update_time")
@@ -79,6 +79,7 @@ def test_a_session_is_deleted_when_no_task_has_it(house: "Core") -> None:
     house.complete(attempt)
     house.exited("t1")
     assert house.tell(events.SessionDeleted, **gone).reply is None
-    assert (house.has(keys.session("s")), house.store.scan(keys.items_of("s"))) == (False, [])
+    assert not house.has(keys.session("s"))
+    assert house.has(keys.deletion_of_items("s")), "which says that its items are to go"
     again = house.tell(events.SessionDeleted, **{**gone, "session": house.session("s")})
     assert isinstance(again.error, UnknownSession)

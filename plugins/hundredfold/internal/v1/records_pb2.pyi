@@ -389,10 +389,15 @@ class SessionRecord(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     REQUESTS_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """How often the session was written."""
     item_count: _builtins.int
     """Number of items ever appended; they are numbered from 1."""
+    generation: _builtins.int
+    """Which session of its name it is: more than that of every deleted one whose
+    items are not all gone yet.
+    """
     @_builtins.property
     def state(self) -> _containers.ScalarMap[_builtins.str, _builtins.bytes]:
         """The key-value state: JSON text by key."""
@@ -413,10 +418,11 @@ class SessionRecord(_message.Message):
         state: _abc.Mapping[_builtins.str, _builtins.bytes] | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         requests: _abc.Iterable[Global___SessionRequest] | None = ...,
+        generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_count", b"item_count", "requests", b"requests", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "item_count", b"item_count", "requests", b"requests", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -453,6 +459,58 @@ class SessionRequest(_message.Message):
 Global___SessionRequest: _TypeAlias = SessionRequest  # noqa: Y015
 
 @_typing.final
+class CollectionRecord(_message.Message):
+    """What the store holds under `collection/`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLECTION_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    generation: _builtins.int
+    """Which collection of its name it is, as for sessions."""
+    @_builtins.property
+    def collection(self) -> _memory_pb2.Collection:
+        """The collection."""
+
+    def __init__(
+        self,
+        *,
+        collection: _memory_pb2.Collection | None = ...,
+        generation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "generation", b"generation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollectionRecord: _TypeAlias = CollectionRecord  # noqa: Y015
+
+@_typing.final
+class DeletionRecord(_message.Message):
+    """What the store holds under `deletion/`: a session or a collection is deleted,
+    and something of it is left.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_FIELD_NUMBER: _builtins.int
+    generation: _builtins.int
+    """What is left of this generation, and of those before it, is to be deleted."""
+    def __init__(
+        self,
+        *,
+        generation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeletionRecord: _TypeAlias = DeletionRecord  # noqa: Y015
+
+@_typing.final
 class VectorRecord(_message.Message):
     """What the store holds under `vector/`: one record of a collection."""
 
@@ -461,10 +519,13 @@ class VectorRecord(_message.Message):
     COLLECTION_FIELD_NUMBER: _builtins.int
     DISTANCE_FIELD_NUMBER: _builtins.int
     RECORD_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
     collection: _builtins.str
     """The collection."""
     distance: _memory_pb2.Distance.ValueType
     """How far apart its vectors are."""
+    generation: _builtins.int
+    """Generation of the collection."""
     @_builtins.property
     def record(self) -> _memory_pb2.MemoryRecord:
         """The record."""
@@ -475,10 +536,11 @@ class VectorRecord(_message.Message):
         collection: _builtins.str = ...,
         distance: _memory_pb2.Distance.ValueType = ...,
         record: _memory_pb2.MemoryRecord | None = ...,
+        generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "distance", b"distance", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "distance", b"distance", "generation", b"generation", "record", b"record"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
