@@ -157,12 +157,13 @@ class Daemon:
         self._outage.watch(self._outage_changed)
         self._hosts = Hosts()
         self._hub = Hub(self._follow)
-        self._sessions, self._memory, self._inputs = Sessions(storage), Memory(storage), RecentInputs()
+        self._environments = Environments(self._config.environment_idle_seconds)
+        self._sessions, self._inputs = Sessions(storage), RecentInputs()
+        self._memory = Memory(storage, self._environments.check_embedder)
         self._deletions = Deletions(storage, self._memory.settled)
         self._contexts = Contexts(self._state, storage, self._sessions, self._inputs)
         burials = Burials(self._journal.post)
         self._performer = Performer(self._hosts, self._hub, burials, self._contexts, self._journal.post)
-        self._environments = Environments(self._config.environment_idle_seconds)
         self._ended = EndedTasks(self._state, storage, self._journal)
 
     def _keepers(self) -> list[Coroutine[Any, Any, None]]:

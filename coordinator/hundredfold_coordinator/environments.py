@@ -103,6 +103,30 @@ class Environments:
             _refuse_unknown(environment, name)
         return behaviour
 
+    async def check_embedder(self, name: str) -> None:
+        """Check that an environment has an embedder, when those have reported that do not need to be waited for.
+
+        Raises:
+            InvalidArgument: none has; names those there are.
+            BrokenEnvironment: the default one cannot say what it has.
+
+        """
+        for environment in self.all():
+            if name not in self._embedders():
+                await self.reported(environment.name)
+        if name in self._embedders():
+            return
+        default = self._environments[DEFAULT]
+        if default.state == behaviour_pb2.ENVIRONMENT_STATE_FAILED:
+            raise BrokenEnvironment(default.name, default.error[:_PROBLEM_LIMIT])
+        near = difflib.get_close_matches(name, self._embedders(), n=1)
+        hint = f". Did you mean {near[0]!r}?" if near else "; a plugin can bring others"
+        known = ", ".join(sorted(self._embedders())) or "none"
+        raise InvalidArgument("collection.embedder", f"is {name!r}, which no environment has; there are: {known}{hint}")
+
+    def _embedders(self) -> set[str]:
+        return {name for environment in self._environments.values() for name in environment.embedders}
+
     async def check(self, spec: task_pb2.TaskSpec) -> behaviour_pb2.Behaviour:
         """Check that a task's behaviour exists and that its input fits; return the behaviour.
 

@@ -5,7 +5,7 @@ import json
 import math
 import time
 from array import array
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -41,10 +41,11 @@ Records = list[tuple[bytes, records_pb2.VectorRecord | None]]
 
 
 class Memory:
-    """The collections in `storage`."""
+    """The collections in `storage`; `check_embedder` refuses one that nobody has."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, check_embedder: Callable[[str], Awaitable[None]]) -> None:
         self._storage = storage
+        self._check_embedder = check_embedder
         self._turn = asyncio.Lock()  # one collection at a time is made or deleted
         self._writing: set[asyncio.Future[None]] = set()
 
@@ -52,12 +53,18 @@ class Memory:
         """Make a collection; one that is the same already is returned.
 
         Raises:
-            InvalidArgument: names the field.
+            InvalidArgument, BrokenEnvironment: names the field, or the environment, that does not fit.
             CollectionExists: there is another one of its name.
 
         """
         _check_collection(wanted)
         self._storage.require_vectors()
+        # One that is there stays the same, whatever has become of its embedder.
+        if wanted.embedder and await self._storage.get([keys.collection(wanted.name)]) == [None]:
+            await self._check_embedder(wanted.embedder)
+        return await to_its_end(self._create(wanted))
+
+    async def _create(self, wanted: memory_pb2.Collection) -> memory_pb2.Collection:
         async with self._turn:
             key = keys.collection(wanted.name)
             found, deletion = await self._storage.get([key, keys.deletion_of_vectors(wanted.name)])

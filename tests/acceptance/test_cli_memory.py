@@ -100,6 +100,9 @@ def test_collections_are_made_listed_and_deleted(cli: Cli) -> None:
     assert cli("memory", "create", "facts", "--dimension", "2").returncode == 0
     other = cli("memory", "create", "facts", "--dimension", "3")
     assert (other.returncode, "COLLECTION_EXISTS" in other.stderr) == (5, True)
+    nobodys = cli("memory", "create", "texts", "--dimension", "3", "--embedder", "nobodys")
+    assert (nobodys.returncode, "`--embedder` is 'nobodys'" in nobodys.stderr) == (5, True)
+    assert "embedders: wordllama" in cli("plugins").stdout
     assert "cosine" in cli("memory", "list").stdout
     assert cli("memory", "search", "facts", "[1, 2]").stdout.split() == ["ID", "DISTANCE", "CONTENT"]
     wrong = cli("memory", "search", "facts", "1, 2")

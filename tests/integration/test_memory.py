@@ -1,12 +1,28 @@
 """Vector memory: collections that clients and tasks write and search."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hundredfold import Remembered, SyncClient
 from hundredfold.client import result_of
 from hundredfold.errors import CollectionExists, InvalidArgument, UnknownCollection
-from hundredfold.v1 import task_pb2
+from hundredfold.v1 import behaviour_pb2, task_pb2
+
+NUMBERS = """
+from hundredfold import hookimpl
+
+class Numbers:
+    name = "numbers"
+    dimension = 1
+
+    def embed(self, texts):
+        return [[float(text)] for text in texts]
+
+@hookimpl
+def hundredfold_embedders():
+    return [Numbers()]
+"""
 
 
 def fill(client: SyncClient, name: str, **fields: Any) -> None:
@@ -39,8 +55,8 @@ def test_what_is_written_is_found_at_once_and_what_is_deleted_is_not(client: Syn
 
 
 def test_collections_are_made_once_listed_and_deleted(client: SyncClient) -> None:
-    made = client.memory.create("kept", 3, embedder="mine", tenant="t")
-    assert client.memory.create("kept", 3, embedder="mine", tenant="t") == made
+    made = client.memory.create("kept", 3, embedder="wordllama", tenant="t")
+    assert client.memory.create("kept", 3, embedder="wordllama", tenant="t") == made
     with pytest.raises(CollectionExists, match="3 figures, cosine"):
         client.memory.create("kept", 4)
     assert made in client.memory.list()
@@ -112,9 +128,19 @@ def test_an_attempt_that_fails_has_remembered_nothing(client: SyncClient) -> Non
     assert ids(client, "careful", [0.1] * 256) == []
 
 
-def test_a_missing_embedder_is_named_with_its_cure(client: SyncClient) -> None:
-    client.memory.create("other", 4, embedder="nobodys")
-    task = client.wait(client.submit("learn", {"collection": "other", "text": "x"}).id)
+def test_an_embedder_that_nobody_has_is_refused(client: SyncClient) -> None:
+    with pytest.raises(InvalidArgument, match=r"there are: wordllama. Did you mean 'wordllama'\?$") as refused:
+        client.memory.create("other", 4, embedder="wordlama")
+    assert refused.value.field == "collection.embedder"
+    assert "other" not in {collection.name for collection in client.memory.list()}
+
+
+def test_an_embedder_of_another_environment_is_named_where_it_is_missing(client: SyncClient, tmp_path: Path) -> None:
+    plugin = tmp_path / "numbers.py"
+    plugin.write_text(NUMBERS)
+    client.open_environment(behaviour_pb2.EnvironmentSpec(plugin_files=[str(plugin)]))
+    client.memory.create("numbers", 1, embedder="numbers")
+    task = client.wait(client.submit("learn", {"collection": "numbers", "text": "x"}).id)
     assert (task.failure.type, "has: wordllama" in task.failure.message) == ("UnknownEmbedder", True)
     assert "a plugin can bring others" in task.failure.message
 

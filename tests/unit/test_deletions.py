@@ -42,12 +42,16 @@ class Power(MemoryStore):
         return super().commit(batches, guard)
 
 
+async def _any_embedder(_name: str) -> None:
+    """Find nothing wrong."""
+
+
 class House:
     """What deletes, and what is deleted, in a coordinator that has opened a store."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
-        self.sessions, self.memory = Sessions(storage), Memory(storage)
+        self.sessions, self.memory = Sessions(storage), Memory(storage, _any_embedder)
         self.deletions = Deletions(storage, self.memory.settled)
         state = State(Limits(), lambda: "secret", lambda: 1.0)
         self.journal = Journal(state, storage, self._perform)

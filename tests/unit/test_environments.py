@@ -165,6 +165,52 @@ def test_a_broken_plugin_is_found_by_name_and_by_file() -> None:
     assert broken_plugin(environment, "unknown") is None
 
 
+# Embedders ------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_embedder_of_any_environment_is_let_through(environments: Environments) -> None:
+    environments.report(manifest(embedders=["wordllama"]))
+    environments.add("env-1", behaviour_pb2.EnvironmentSpec())
+    await asyncio.wait_for(environments.check_embedder("wordllama"), 1)  # no other one is waited for
+    environments.report(manifest(name="env-1", embedders=["letters"]))
+    await environments.check_embedder("letters")
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        (
+            "wordlama",
+            "is 'wordlama', which no environment has; there are: {}. Did you mean 'wordllama'?",
+        ),
+        ("x", "is 'x', which no environment has; there are: {}; a plugin can bring others"),
+    ],
+)
+async def test_an_embedder_that_no_environment_has_is_refused(
+    environments: Environments, name: str, problem: str
+) -> None:
+    environments.report(manifest(embedders=["wordllama", "letters"]))
+    with pytest.raises(InvalidArgument) as caught:
+        await environments.check_embedder(name)
+    assert (caught.value.field, caught.value.problem) == ("collection.embedder", problem.format("letters, wordllama"))
+
+
+async def test_an_embedder_waits_for_the_reports_that_may_have_it(environments: Environments) -> None:
+    environments.add("env-1", behaviour_pb2.EnvironmentSpec())
+    check = asyncio.ensure_future(environments.check_embedder("letters"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not check.done()
+    environments.report(manifest(name="env-1", embedders=["letters"]))
+    await check
+
+
+async def test_an_environment_that_failed_may_have_had_an_embedder(environments: Environments) -> None:
+    environments.report(manifest(state=behaviour_pb2.ENVIRONMENT_STATE_FAILED, error="no"))
+    with pytest.raises(BrokenEnvironment):
+        await environments.check_embedder("letters")
+
+
 # Environments ---------------------------------------------------------------------------------------------------------
 
 

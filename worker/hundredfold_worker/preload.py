@@ -6,6 +6,7 @@ Every module that is missing here is imported again by every worker, at its own 
 import importlib
 import logging
 import sys
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -42,7 +43,7 @@ def preload(
         manager.load_file(Path(path))
     behaviours = manager.collect_behaviours({command.name: list(command.argv) for command in request.spec.commands})
     embedders = manager.collect_embedders()
-    environment = manifest(request, manager.plugins, behaviours)
+    environment = manifest(request, manager.plugins, behaviours, embedders)
     rehearse()
     return environment, behaviours, embedders
 
@@ -53,7 +54,10 @@ def _say(plugin: Plugin) -> None:
 
 
 def manifest(
-    request: zygote_pb2.Preload, plugins: list[Plugin], behaviours: dict[str, Behaviour[..., Any]]
+    request: zygote_pb2.Preload,
+    plugins: list[Plugin],
+    behaviours: Mapping[str, Behaviour[..., Any]],
+    embedders: Iterable[str],
 ) -> behaviour_pb2.Environment:
     """Return what is to be known about an environment outside it."""
     environment = behaviour_pb2.Environment(
@@ -82,6 +86,7 @@ def manifest(
             )
             for name, behaviour in sorted(behaviours.items())
         ],
+        embedders=sorted(embedders),
     )
     environment.digest = sha256(b"".join(b.SerializeToString() for b in environment.behaviours)).hexdigest()[:16]
     return environment

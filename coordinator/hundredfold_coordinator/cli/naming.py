@@ -33,7 +33,7 @@ _FLAGS: Final = {
 }
 """Where a flag is not called like the field."""
 
-_PREFIX: Final = re.compile(r"^(spec\.)?(limits\.|retry\.)?")
+_PREFIX: Final = re.compile(r"^(spec\.|collection\.)?(limits\.|retry\.)?")
 _QUOTED: Final = re.compile(r"`([\w.]+)`")
 
 

@@ -16,7 +16,7 @@ from hundredfold_coordinator.cli import EXIT_FAILED, options, output
 @options.output_format
 @options.asynchronous
 async def command(*, output_format: str, **where: Any) -> None:
-    """List plugins and their behaviours: what was found, from where, and what failed with its traceback.
+    """List plugins, behaviours and embedders: what was found, from where, and what failed with its traceback.
 
     Exit code 1 if a plugin or an environment is broken.
     """
@@ -36,6 +36,8 @@ def _show(environment: behaviour_pb2.Environment) -> None:
     click.echo(f"environment {environment.name}: {state}")
     if environment.error:
         click.echo(_indent(environment.error))
+    if environment.embedders:
+        click.echo(f"  embedders: {', '.join(environment.embedders)}")
     behaviours = {behaviour.name: behaviour for behaviour in environment.behaviours}
     for plugin in environment.plugins:
         click.echo(f"  plugin {plugin.name} ({plugin.origin})")

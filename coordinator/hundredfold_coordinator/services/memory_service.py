@@ -24,7 +24,7 @@ class MemoryService(memory_service_pb2_grpc.MemoryServiceServicer):
 
     async def CreateCollection(self, request: pb.CreateCollectionRequest, context: Any) -> pb.CreateCollectionResponse:
         """See the proto."""
-        return pb.CreateCollectionResponse(collection=await to_its_end(self._memory.create(request.collection)))
+        return pb.CreateCollectionResponse(collection=await self._memory.create(request.collection))
 
     async def ListCollections(self, request: pb.ListCollectionsRequest, context: Any) -> pb.ListCollectionsResponse:
         """See the proto."""

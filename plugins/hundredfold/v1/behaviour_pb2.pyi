@@ -222,6 +222,7 @@ class Environment(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     REPORT_TIME_FIELD_NUMBER: _builtins.int
     WARNING_FIELD_NUMBER: _builtins.int
+    EMBEDDERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name: `default`, or one derived from the content of its spec."""
     state: Global___EnvironmentState.ValueType
@@ -250,6 +251,10 @@ class Environment(_message.Message):
     def report_time(self) -> _timestamp_pb2.Timestamp:
         """When its zygote reported."""
 
+    @_builtins.property
+    def embedders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of its embedders, which make vectors of texts; sorted."""
+
     def __init__(
         self,
         *,
@@ -262,10 +267,11 @@ class Environment(_message.Message):
         digest: _builtins.str = ...,
         report_time: _timestamp_pb2.Timestamp | None = ...,
         warning: _builtins.str = ...,
+        embedders: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["report_time", b"report_time", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["behaviours", b"behaviours", "digest", b"digest", "error", b"error", "name", b"name", "plugins", b"plugins", "report_time", b"report_time", "spec", b"spec", "state", b"state", "warning", b"warning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["behaviours", b"behaviours", "digest", b"digest", "embedders", b"embedders", "error", b"error", "name", b"name", "plugins", b"plugins", "report_time", b"report_time", "spec", b"spec", "state", b"state", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

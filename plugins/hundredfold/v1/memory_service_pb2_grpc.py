@@ -73,10 +73,13 @@ class MemoryServiceServicer:
     """
 
     def CreateCollection(self, request, context):
-        """Makes a collection. Idempotent: one that is the same already is returned.
+        """Makes a collection. Idempotent: one that is the same already is returned. One
+        with an embedder waits until an environment has reported that has it.
 
-        `INVALID_ARGUMENT`: the field is named. `ALREADY_EXISTS`: there is one of
-        that name that is another one. `UNIMPLEMENTED`: the store cannot search.
+        `INVALID_ARGUMENT`: the field is named; so is an embedder that no environment
+        has, with those there are. `ALREADY_EXISTS`: there is one of that name that is
+        another one. `UNIMPLEMENTED`: the store cannot search. `FAILED_PRECONDITION`:
+        no environment has the embedder, and the default one cannot run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,10 +38,13 @@ class MemoryServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MemoryServiceAsyncStub: ...
     CreateCollection: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.CreateCollectionRequest, _memory_service_pb2.CreateCollectionResponse]
-    """Makes a collection. Idempotent: one that is the same already is returned.
+    """Makes a collection. Idempotent: one that is the same already is returned. One
+    with an embedder waits until an environment has reported that has it.
 
-    `INVALID_ARGUMENT`: the field is named. `ALREADY_EXISTS`: there is one of
-    that name that is another one. `UNIMPLEMENTED`: the store cannot search.
+    `INVALID_ARGUMENT`: the field is named; so is an embedder that no environment
+    has, with those there are. `ALREADY_EXISTS`: there is one of that name that is
+    another one. `UNIMPLEMENTED`: the store cannot search. `FAILED_PRECONDITION`:
+    no environment has the embedder, and the default one cannot run.
     """
     ListCollections: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListCollectionsRequest, _memory_service_pb2.ListCollectionsResponse]
     """Lists the collections, by name. Idempotent."""
@@ -79,10 +82,13 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateCollection: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.CreateCollectionRequest, _memory_service_pb2.CreateCollectionResponse]  # type: ignore[assignment]
-    """Makes a collection. Idempotent: one that is the same already is returned.
+    """Makes a collection. Idempotent: one that is the same already is returned. One
+    with an embedder waits until an environment has reported that has it.
 
-    `INVALID_ARGUMENT`: the field is named. `ALREADY_EXISTS`: there is one of
-    that name that is another one. `UNIMPLEMENTED`: the store cannot search.
+    `INVALID_ARGUMENT`: the field is named; so is an embedder that no environment
+    has, with those there are. `ALREADY_EXISTS`: there is one of that name that is
+    another one. `UNIMPLEMENTED`: the store cannot search. `FAILED_PRECONDITION`:
+    no environment has the embedder, and the default one cannot run.
     """
     ListCollections: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListCollectionsRequest, _memory_service_pb2.ListCollectionsResponse]  # type: ignore[assignment]
     """Lists the collections, by name. Idempotent."""
@@ -123,10 +129,13 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.CreateCollectionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.CreateCollectionResponse, _abc.Awaitable[_memory_service_pb2.CreateCollectionResponse]]:
-        """Makes a collection. Idempotent: one that is the same already is returned.
+        """Makes a collection. Idempotent: one that is the same already is returned. One
+        with an embedder waits until an environment has reported that has it.
 
-        `INVALID_ARGUMENT`: the field is named. `ALREADY_EXISTS`: there is one of
-        that name that is another one. `UNIMPLEMENTED`: the store cannot search.
+        `INVALID_ARGUMENT`: the field is named; so is an embedder that no environment
+        has, with those there are. `ALREADY_EXISTS`: there is one of that name that is
+        another one. `UNIMPLEMENTED`: the store cannot search. `FAILED_PRECONDITION`:
+        no environment has the embedder, and the default one cannot run.
         """
 
     @_abc_1.abstractmethod
