@@ -16,21 +16,24 @@ if TYPE_CHECKING:
     from hundredfold.embedder import Embedder
     from hundredfold.errors import HundredfoldError
     from hundredfold.hooks import hookimpl
-    from hundredfold.memory import Remembered
+    from hundredfold.memory import Collection, Match, Remembered
     from hundredfold.policy import Limits, NonRetryable, Retry
-    from hundredfold.session import Item
+    from hundredfold.session import Item, SessionSnapshot
 
 __all__ = [
     "Behaviour",
     "Client",
+    "Collection",
     "Context",
     "Embedder",
     "HundredfoldError",
     "Item",
     "Limits",
+    "Match",
     "NonRetryable",
     "Remembered",
     "Retry",
+    "SessionSnapshot",
     "Submission",
     "SyncClient",
     "SyncContext",
@@ -40,14 +43,17 @@ __all__ = [
 
 _HOMES: Final = {
     "Client": "hundredfold.client",
+    "Collection": "hundredfold.memory",
     "Context": "hundredfold.context",
     "Embedder": "hundredfold.embedder",
     "HundredfoldError": "hundredfold.errors",
     "Item": "hundredfold.session",
     "Limits": "hundredfold.policy",
+    "Match": "hundredfold.memory",
     "NonRetryable": "hundredfold.policy",
     "Remembered": "hundredfold.memory",
     "Retry": "hundredfold.policy",
+    "SessionSnapshot": "hundredfold.session",
     "Submission": "hundredfold.client",
     "SyncClient": "hundredfold.client",
     "SyncContext": "hundredfold.context",

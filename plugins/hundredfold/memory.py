@@ -7,12 +7,35 @@ does not complete, nothing of it is.
 from asyncio import to_thread
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from hundredfold.session import Json, copy_of, text_of
 
 Vector: TypeAlias = Sequence[float]
 """As many figures as the collection's dimension."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A set of vectors that are searched together.
+
+    Attributes:
+        name: its name.
+        dimension: number of figures of each of its vectors.
+        distance: `cosine`, `euclidean` or `dot`.
+        embedder: what agents make its vectors of texts with; empty if they come with their vectors.
+        tenant: whose tasks may use it; empty for those of all.
+        create_time: when it was made, in UTC.
+
+    """
+
+    name: str
+    dimension: int
+    distance: str = "cosine"
+    embedder: str = ""
+    tenant: str = ""
+    create_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ commit with the result; if the attempt does not complete, nothing of it is.
 
 import json
 from asyncio import to_thread
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 Json = Any
@@ -24,6 +25,8 @@ class Item:
         metadata: what else there is to know of it.
         number: its place in the session, from 1; 0 before it is recorded.
         task_id: the task that appended it; empty if a client did, or before it is recorded.
+        attempt: the attempt of that task; 0 if there is none.
+        create_time: when it was recorded, in UTC; None before that.
 
     """
 
@@ -32,6 +35,30 @@ class Item:
     metadata: Mapping[str, Json] = field(default_factory=dict)
     number: int = 0
     task_id: str = ""
+    attempt: int = 0
+    create_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSnapshot:
+    """A session as a client has read it: what was there at that moment.
+
+    Attributes:
+        id: name of the session.
+        version: how often it had been written; 0 if it never was.
+        items: those that were asked for, oldest first; none in a list of sessions.
+        state: the key-value state; empty in a list of sessions.
+        item_count: how many items there are.
+        update_time: when it was last written, in UTC; None if it never was.
+
+    """
+
+    id: str
+    version: int = 0
+    items: Sequence[Item] = ()
+    state: Mapping[str, Json] = field(default_factory=dict)
+    item_count: int = 0
+    update_time: datetime | None = None
 
 
 class SessionReader(Protocol):

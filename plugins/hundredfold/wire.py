@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
-from hundredfold.memory import Match, Remembered
-from hundredfold.session import Item, Json
+from google.protobuf.message import Message
+
+from hundredfold.memory import Collection, Match, Remembered
+from hundredfold.session import Item, Json, SessionSnapshot
 from hundredfold.v1 import memory_pb2, session_pb2
 
 
@@ -35,8 +38,34 @@ def item_message(item: Item) -> session_pb2.SessionItem:
 
 def item_of(message: session_pb2.SessionItem) -> Item:
     """Return an item of a session that has travelled."""
-    content = json.loads(message.content)
-    return Item(message.role, content, values_of(message.metadata), message.number, message.task_id)
+    return Item(
+        message.role,
+        json.loads(message.content),
+        values_of(message.metadata),
+        message.number,
+        message.task_id,
+        message.attempt,
+        _moment(message, "create_time"),
+    )
+
+
+def snapshot_of(message: session_pb2.Session) -> SessionSnapshot:
+    """Return a session that has travelled."""
+    return SessionSnapshot(
+        message.id,
+        message.version,
+        tuple(map(item_of, message.items)),
+        values_of(message.state),
+        message.item_count,
+        _moment(message, "update_time"),
+    )
+
+
+def collection_of(message: memory_pb2.Collection) -> Collection:
+    """Return a collection that has travelled."""
+    distance = memory_pb2.Distance.Name(message.distance).removeprefix("DISTANCE_").lower()
+    made = _moment(message, "create_time")
+    return Collection(message.name, message.dimension, distance, message.embedder, message.tenant, made)
 
 
 def record_message(record: Remembered) -> memory_pb2.MemoryRecord:
@@ -51,3 +80,9 @@ def match_of(message: memory_pb2.MemoryMatch) -> Match:
     record = message.record
     content = json.loads(record.content) if record.content else None
     return Match(record.id, message.distance, content, values_of(record.metadata))
+
+
+def _moment(message: Message, field: str) -> datetime | None:
+    """Return a time that has travelled; None if it has not come."""
+    moment: datetime | None = getattr(message, field).ToDatetime(tzinfo=UTC) if message.HasField(field) else None
+    return moment

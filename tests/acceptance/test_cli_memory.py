@@ -30,6 +30,10 @@ def test_sessions_are_listed_shown_searched_and_deleted(cli: Cli) -> None:
     (found,) = cli("session", "search", "talk", "WORLD", "-o", "json").stdout.splitlines()
     assert json.loads(found)["content"] == "hello world"
     as_json = json.loads(cli("session", "get", "talk", "-o", "json").stdout)
+    assert (as_json["version"], as_json["item_count"], as_json["items"][1]["number"]) == (2, 2, 2)
+    assert as_json["items"][1]["create_time"] == as_json["update_time"]
+    (listed,) = map(json.loads, cli("session", "list", "-o", "json").stdout.splitlines())
+    assert (listed["id"], listed["items"], listed["update_time"]) == ("talk", [], as_json["update_time"])
     assert (as_json["state"], [item["content"] for item in as_json["items"]]) == ({"count": 2}, ["hello world", "bye"])
     assert cli("session", "delete", "talk").stderr == "deleted 1 session\n"
     assert "version 0, 0 items" in cli("session", "get", "talk").stdout
@@ -104,6 +108,9 @@ def test_collections_are_made_listed_and_deleted(cli: Cli) -> None:
     assert (nobodys.returncode, "`--embedder` is 'nobodys'" in nobodys.stderr) == (5, True)
     assert "embedders: wordllama" in cli("plugins").stdout
     assert "cosine" in cli("memory", "list").stdout
+    listed = json.loads(cli("memory", "list", "-o", "json").stdout)
+    assert (listed["name"], listed["dimension"], listed["distance"]) == ("facts", 2, "cosine")
+    assert listed["create_time"].endswith("Z")
     assert cli("memory", "search", "facts", "[1, 2]").stdout.split() == ["ID", "DISTANCE", "CONTENT"]
     wrong = cli("memory", "search", "facts", "1, 2")
     assert (wrong.returncode, "is no JSON list of numbers" in wrong.stderr) == (2, True)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hundredfold import Remembered, SyncClient
+from hundredfold import Collection, Remembered, SyncClient
 from hundredfold.client import result_of
 from hundredfold.errors import CollectionExists, InvalidArgument, UnknownCollection
 from hundredfold.v1 import behaviour_pb2, task_pb2
@@ -57,6 +57,8 @@ def test_what_is_written_is_found_at_once_and_what_is_deleted_is_not(client: Syn
 def test_collections_are_made_once_listed_and_deleted(client: SyncClient) -> None:
     made = client.memory.create("kept", 3, embedder="wordllama", tenant="t")
     assert client.memory.create("kept", 3, embedder="wordllama", tenant="t") == made
+    assert made == Collection("kept", 3, "cosine", "wordllama", "t", made.create_time)
+    assert made.create_time
     with pytest.raises(CollectionExists, match="3 figures, cosine"):
         client.memory.create("kept", 4)
     assert made in client.memory.list()

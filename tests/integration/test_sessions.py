@@ -1,9 +1,9 @@
 """Sessions: what tasks of one conversation share, written once, with the result."""
 
-import json
 import signal
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +70,15 @@ def test_clients_write_and_read_what_tasks_do(client: SyncClient) -> None:
     assert result == {"before": ["hello"], "count": 8, "version": 1}
     session = client.sessions.get("shared")
     assert [(item.number, item.role, item.content) for item in session.items] == [
-        (1, "user", b'"hello"'),
-        (2, "user", b'"hi"'),
+        (1, "user", "hello"),
+        (2, "user", "hi"),
     ]
-    assert (session.items[0].metadata["from"], session.items[0].task_id) == (b'"me"', "")
-    assert session.items[1].task_id
-    assert (session.version, session.item_count, dict(session.state)) == (2, 2, {"count": b"8"})
-    assert session.HasField("update_time")
+    assert (session.items[0].metadata, session.items[0].task_id, session.items[0].attempt) == ({"from": "me"}, "", 0)
+    assert (bool(session.items[1].task_id), session.items[1].attempt) == (True, 1)
+    assert (session.version, session.item_count, session.state) == (2, 2, {"count": 8})
+    assert session.items[1].create_time == session.update_time
+    assert session.update_time
+    assert abs((session.update_time - datetime.now(UTC)).total_seconds()) < 60
 
 
 def test_a_session_is_read_page_by_page(client: SyncClient) -> None:
@@ -92,7 +94,7 @@ def test_who_read_an_older_version_writes_nothing(client: SyncClient) -> None:
     with pytest.raises(SessionConflict):
         client.sessions.commit("versions", set={"a": 2}, expected_version=0)
     assert client.sessions.commit("versions", set={"a": 3}, delete=["b"], expected_version=1) == 2
-    assert dict(client.sessions.get("versions").state) == {"a": b"3"}
+    assert client.sessions.get("versions").state == {"a": 3}
 
 
 def test_a_repeated_request_writes_once(client: SyncClient) -> None:
@@ -116,7 +118,7 @@ def test_items_are_found_by_their_words(client: SyncClient) -> None:
     client.sessions.commit("words", [Item("user", text) for text in texts] + [Item("tool", "quick")])
     assert [item.number for item in client.sessions.search("words", "QUICK")] == [5, 4, 3, 1]
     assert [item.number for item in client.sessions.search("words", "quick fox")] == [1]
-    assert [item.number for item in client.sessions.search("words", "naïve")] == [4]
+    assert [(item.number, item.content) for item in client.sessions.search("words", "naïve")] == [(4, "naïve quick")]
     assert [item.number for item in client.sessions.search("words", "quick", limit=1, role="user")] == [4]
     assert list(client.sessions.search("nowhere", "quick")) == []
 
@@ -193,6 +195,6 @@ def test_no_update_is_lost_among_clients_and_tasks(client: SyncClient) -> None:
     for number in range(20):
         client.sessions.commit("mixed", [Item("user", f"c{number}")])
     assert {task.state for task in client.as_ended(ids, timeout_seconds=60)} == {task_pb2.TASK_STATE_SUCCEEDED}
-    said = [json.loads(item.content) for item in client.sessions.get("mixed").items]
+    said = [item.content for item in client.sessions.get("mixed").items]
     assert sorted(said) == sorted([f"t{n}" for n in range(8)] + [f"c{n}" for n in range(20)])
-    assert client.sessions.get("mixed").state["count"] == b"8"
+    assert client.sessions.get("mixed").state["count"] == 8

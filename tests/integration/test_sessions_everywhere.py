@@ -1,6 +1,5 @@
 """Sixty-four tasks at once on one session, with every policy, on every store: no update is lost."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,7 @@ def crowd(client: SyncClient, policy: str, **fields: Any) -> tuple[list[task_pb2
 
 
 def said(client: SyncClient, session: str) -> list[str]:
-    return [json.loads(item.content) for item in client.sessions.get(session).items]
+    return [item.content for item in client.sessions.get(session).items]
 
 
 def test_in_line_all_of_them_are_recorded_in_order(client: SyncClient) -> None:

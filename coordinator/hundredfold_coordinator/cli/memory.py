@@ -4,9 +4,7 @@ import json
 from typing import Any
 
 import click
-from hundredfold import Client
-from hundredfold.memory import Match
-from hundredfold.v1 import memory_pb2
+from hundredfold import Client, Collection
 
 from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.deletion import delete_each
@@ -36,7 +34,7 @@ async def create(*, name: str, output_format: str, **fields: Any) -> None:
     async with Client(**options.target(fields)) as client:
         made = await client.memory.create(name, wishes.pop("dimension"), **wishes)
     if output_format == "json":
-        output.write_json(output.as_dict(made))
+        output.write_json(output.fields_of(made))
     else:
         output.note(f"collection {made.name} is there")
 
@@ -51,7 +49,7 @@ async def list_collections(*, output_format: str, **where: Any) -> None:
         collections = await client.memory.list()
     if output_format == "json":
         for collection in collections:
-            output.write_json(output.as_dict(collection))
+            output.write_json(output.fields_of(collection))
     else:
         columns = ("collection", "dimension", "distance", "embedder", "tenant", "made")
         output.write_table(columns, map(_row, collections))
@@ -71,9 +69,9 @@ async def search(*, name: str, vector: str, limit: int, output_format: str, **wh
         matches = await client.memory.search(name, figures, limit)
     if output_format == "json":
         for match in matches:
-            output.write_json(_as_dict(match))
+            output.write_json(output.fields_of(match))
     else:
-        rows = [(match.id, f"{match.distance:.4f}", json.dumps(match.content)) for match in matches]
+        rows = [(match.id, f"{match.distance:.4f}", output.text_of(match.content)) for match in matches]
         output.write_table(("id", "distance", "content"), rows)
 
 
@@ -95,21 +93,12 @@ def _vector(text: str) -> list[float]:
         raise click.BadParameter(f"is no JSON list of numbers: {error}", param_hint="VECTOR") from error
 
 
-def _row(collection: memory_pb2.Collection) -> tuple[str, ...]:
+def _row(collection: Collection) -> tuple[str, ...]:
     return (
         collection.name,
         str(collection.dimension),
-        memory_pb2.Distance.Name(collection.distance).removeprefix("DISTANCE_").lower(),
+        collection.distance,
         collection.embedder or "-",
         collection.tenant or "-",
         output.clock(collection.create_time),
     )
-
-
-def _as_dict(match: Match) -> dict[str, Any]:
-    return {
-        "id": match.id,
-        "distance": match.distance,
-        "content": match.content,
-        "metadata": dict(match.metadata),
-    }

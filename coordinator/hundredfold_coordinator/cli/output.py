@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import UTC
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from hundredfold.v1 import attempt_pb2, payload_pb2, session_pb2, task_pb2
+from hundredfold import Collection, Item, Match, SessionSnapshot
+from hundredfold.v1 import attempt_pb2, payload_pb2, task_pb2
 
 
 def write_json(value: Any) -> None:
@@ -35,17 +37,29 @@ def as_dict(message: Message) -> dict[str, Any]:
     value: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
     if isinstance(message, task_pb2.Task):
         _open_payloads(value, message)
-    if isinstance(message, session_pb2.Session):
-        value["state"] = {key: json.loads(text) for key, text in message.state.items()}
-        value["items"] = [as_dict(item) for item in message.items]
-    if isinstance(message, session_pb2.SessionItem):
-        value["content"] = json.loads(message.content)
-        value["metadata"] = {name: json.loads(text) for name, text in message.metadata.items()}
     if isinstance(message, task_pb2.Event) and message.HasField("emitted"):
         value["emitted"]["payload"] = payload_value(message.emitted.payload)
     if isinstance(message, task_pb2.Event) and message.HasField("output"):
         value["output"]["data"] = message.output.data.decode(errors="replace")
     return value
+
+
+def fields_of(record: Item | SessionSnapshot | Collection | Match) -> dict[str, Any]:
+    """Return what a client has read as JSON would have it: names as in Python, moments as text."""
+    return {name: _plain(value) for name, value in asdict(record).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, tuple):  # the items of a session
+        return [{name: _plain(one) for name, one in item.items()} for item in value]
+    return value
+
+
+def text_of(value: Any) -> str:
+    """Return a JSON value as people read it; what is no character is left escaped."""
+    return json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
 
 
 def _open_payloads(value: dict[str, Any], task: task_pb2.Task) -> None:
@@ -110,8 +124,8 @@ def between(start: Timestamp, end: Timestamp) -> float:
     return (end.ToNanoseconds() - start.ToNanoseconds()) / 1e9
 
 
-def clock(moment: Timestamp) -> str:
+def clock(moment: Timestamp | datetime | None) -> str:
     """Return a moment in local time; `-` if it has not come."""
-    if not moment.ByteSize():
-        return "-"
-    return moment.ToDatetime(tzinfo=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(moment, Timestamp):
+        moment = moment.ToDatetime(tzinfo=UTC) if moment.ByteSize() else None
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else "-"

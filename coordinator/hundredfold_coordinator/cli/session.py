@@ -3,8 +3,7 @@
 from typing import Any
 
 import click
-from hundredfold import Client, wording
-from hundredfold.v1 import session_pb2
+from hundredfold import Client, Item, SessionSnapshot, wording
 
 from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.deletion import delete_each
@@ -30,7 +29,7 @@ async def list_sessions(*, prefix: str, output_format: str, **where: Any) -> Non
         sessions = [session async for session in client.sessions.list(prefix)]
     if output_format == "json":
         for session in sessions:
-            output.write_json(output.as_dict(session))
+            output.write_json(output.fields_of(session))
     else:
         output.write_table(("session", "items", "version", "written"), map(_row, sessions))
 
@@ -49,11 +48,11 @@ async def get(*, session_id: str, after: int, limit: int, output_format: str, **
     async with Client(**options.target(where)) as client:
         session = await client.sessions.get(session_id, after=after, limit=limit)
     if output_format == "json":
-        output.write_json(output.as_dict(session))
+        output.write_json(output.fields_of(session))
         return
     click.echo(f"session      {session.id}, version {session.version}, {wording.counted(session.item_count, 'item')}")
     for key, value in sorted(session.state.items()):
-        click.echo(f"state        {key} = {value.decode()}")
+        click.echo(f"state        {key} = {output.text_of(value)}")
     for item in session.items:
         click.echo(_line(item))
     shown_until = session.items[-1].number if session.items else after
@@ -75,7 +74,7 @@ async def search(*, session_id: str, query: str, limit: int, role: str, output_f
         items = await client.sessions.search(session_id, query, limit=limit, role=role)
     for item in items:
         if output_format == "json":
-            output.write_json(output.as_dict(item))
+            output.write_json(output.fields_of(item))
         else:
             click.echo(_line(item))
 
@@ -91,9 +90,9 @@ async def delete(*, session_ids: tuple[str, ...], output_format: str, **where: A
         await delete_each("session", session_ids, client.sessions.delete, output_format)
 
 
-def _row(session: session_pb2.Session) -> tuple[str, ...]:
+def _row(session: SessionSnapshot) -> tuple[str, ...]:
     return session.id, str(session.item_count), str(session.version), output.clock(session.update_time)
 
 
-def _line(item: session_pb2.SessionItem) -> str:
-    return f"{item.number:>6}  {output.clock(item.create_time)}  {item.role:<8} {item.content.decode(errors='replace')}"
+def _line(item: Item) -> str:
+    return f"{item.number:>6}  {output.clock(item.create_time)}  {item.role:<8} {output.text_of(item.content)}"

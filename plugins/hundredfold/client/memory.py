@@ -5,11 +5,11 @@ from typing import Any, Final
 
 from hundredfold.client.sessions import Caller
 from hundredfold.errors import InvalidArgument
-from hundredfold.memory import Match, Remembered, Vector
+from hundredfold.memory import Collection, Match, Remembered, Vector
 from hundredfold.session import Json
 from hundredfold.v1 import memory_pb2, memory_service_pb2_grpc
 from hundredfold.v1 import memory_service_pb2 as pb
-from hundredfold.wire import match_of, record_message, texts_of
+from hundredfold.wire import collection_of, match_of, record_message, texts_of
 
 _BATCH: Final = 1000
 _BATCH_BYTES: Final = 2 << 20
@@ -25,7 +25,7 @@ class MemoryCalls:
 
     async def create(
         self, name: str, dimension: int, *, distance: str = "cosine", embedder: str = "", tenant: str = ""
-    ) -> memory_pb2.Collection:
+    ) -> Collection:
         """Make a collection; one that is the same already is returned.
 
         Args:
@@ -37,6 +37,7 @@ class MemoryCalls:
 
         Raises:
             CollectionExists: there is another one of that name.
+            InvalidArgument: names the field that does not fit, an embedder that no environment has among them.
 
         """
         collection = memory_pb2.Collection(
@@ -44,12 +45,12 @@ class MemoryCalls:
         )
         request = pb.CreateCollectionRequest(collection=collection)
         response: pb.CreateCollectionResponse = await self._call(self._stub.CreateCollection, request)
-        return response.collection
+        return collection_of(response.collection)
 
-    async def list(self) -> Sequence[memory_pb2.Collection]:
+    async def list(self) -> Sequence[Collection]:
         """Return the collections, by name."""
         response: pb.ListCollectionsResponse = await self._call(self._stub.ListCollections, pb.ListCollectionsRequest())
-        return response.collections
+        return [collection_of(collection) for collection in response.collections]
 
     async def delete(self, name: str) -> None:
         """Delete a collection with all of its records.

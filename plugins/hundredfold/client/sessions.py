@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
-from hundredfold.session import Item, Json
+from hundredfold.session import Item, Json, SessionSnapshot
 from hundredfold.v1 import session_pb2, session_service_pb2_grpc
 from hundredfold.v1 import session_service_pb2 as pb
-from hundredfold.wire import item_message, texts_of
+from hundredfold.wire import item_message, item_of, snapshot_of, texts_of
 
 _Response = TypeVar("_Response")
 _PAGE: Final = 1000
@@ -26,20 +26,20 @@ class SessionCalls:
         self._stub: Any = session_service_pb2_grpc.SessionServiceStub(channel)
         self._call = call
 
-    async def get(self, session_id: str, *, after: int = 0, limit: int = 0) -> session_pb2.Session:
+    async def get(self, session_id: str, *, after: int = 0, limit: int = 0) -> SessionSnapshot:
         """Return a session with the items behind number `after`, at most `limit` of them, 1,000 if that is 0."""
         request = pb.GetSessionRequest(session_id=session_id, after=after, limit=limit)
         response: pb.GetSessionResponse = await self._call(self._stub.GetSession, request)
-        return response.session
+        return snapshot_of(response.session)
 
-    async def list(self, prefix: str = "") -> AsyncIterator[session_pb2.Session]:
+    async def list(self, prefix: str = "") -> AsyncIterator[SessionSnapshot]:
         """Yield the sessions whose names begin with a prefix, by name, without items and state."""
         token = ""
         while True:
             request = pb.ListSessionsRequest(prefix=prefix, page_size=_PAGE, page_token=token)
             response: pb.ListSessionsResponse = await self._call(self._stub.ListSessions, request)
             for session in response.sessions:
-                yield session
+                yield snapshot_of(session)
             token = response.next_page_token
             if not token:
                 return
@@ -80,13 +80,11 @@ class SessionCalls:
         response: pb.CommitSessionResponse = await self._call(self._stub.CommitSession, request)
         return response.version
 
-    async def search(
-        self, session_id: str, query: str, *, limit: int = 0, role: str = ""
-    ) -> Sequence[session_pb2.SessionItem]:
+    async def search(self, session_id: str, query: str, *, limit: int = 0, role: str = "") -> Sequence[Item]:
         """Return the items that have every word of a query, newest first, at most `limit`, 20 if that is 0."""
         request = pb.SearchSessionRequest(session_id=session_id, query=query, limit=limit, role=role)
         response: pb.SearchSessionResponse = await self._call(self._stub.SearchSession, request)
-        return response.items
+        return [item_of(item) for item in response.items]
 
     async def delete(self, session_id: str) -> None:
         """Delete a session with everything in it.

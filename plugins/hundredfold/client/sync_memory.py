@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 from hundredfold.client.memory import MemoryCalls
 from hundredfold.client.sessions import SessionCalls
-from hundredfold.memory import Match
-from hundredfold.v1 import memory_pb2, session_pb2
+from hundredfold.memory import Collection, Match
+from hundredfold.session import Item, SessionSnapshot
 
 _T = TypeVar("_T")
 _Run = Callable[[Coroutine[Any, Any, _T]], _T]
@@ -20,12 +20,12 @@ class SyncSessionCalls:
         self._run = run
         self._iterate = iterate
 
-    def get(self, session_id: str, **fields: Any) -> session_pb2.Session:
+    def get(self, session_id: str, **fields: Any) -> SessionSnapshot:
         """See `SessionCalls.get`."""
-        session: session_pb2.Session = self._run(self._calls.get(session_id, **fields))
+        session: SessionSnapshot = self._run(self._calls.get(session_id, **fields))
         return session
 
-    def list(self, prefix: str = "") -> Iterator[session_pb2.Session]:
+    def list(self, prefix: str = "") -> Iterator[SessionSnapshot]:
         """See `SessionCalls.list`."""
         return self._iterate(self._calls.list(prefix))
 
@@ -34,9 +34,9 @@ class SyncSessionCalls:
         version: int = self._run(self._calls.commit(session_id, *arguments, **fields))
         return version
 
-    def search(self, session_id: str, query: str, **fields: Any) -> Sequence[session_pb2.SessionItem]:
+    def search(self, session_id: str, query: str, **fields: Any) -> Sequence[Item]:
         """See `SessionCalls.search`."""
-        items: Sequence[session_pb2.SessionItem] = self._run(self._calls.search(session_id, query, **fields))
+        items: Sequence[Item] = self._run(self._calls.search(session_id, query, **fields))
         return items
 
     def delete(self, session_id: str) -> None:
@@ -51,14 +51,14 @@ class SyncMemoryCalls:
         self._calls = calls
         self._run = run
 
-    def create(self, name: str, dimension: int, **fields: Any) -> memory_pb2.Collection:
+    def create(self, name: str, dimension: int, **fields: Any) -> Collection:
         """See `MemoryCalls.create`."""
-        collection: memory_pb2.Collection = self._run(self._calls.create(name, dimension, **fields))
+        collection: Collection = self._run(self._calls.create(name, dimension, **fields))
         return collection
 
-    def list(self) -> Sequence[memory_pb2.Collection]:
+    def list(self) -> Sequence[Collection]:
         """See `MemoryCalls.list`."""
-        collections: Sequence[memory_pb2.Collection] = self._run(self._calls.list())
+        collections: Sequence[Collection] = self._run(self._calls.list())
         return collections
 
     def delete(self, name: str) -> None:
