@@ -153,6 +153,12 @@ def learn(ctx: SyncContext, collection: str, text: str, fail: bool = False) -> l
 
 
 @behaviour
+def nearest(ctx: SyncContext, collection: str, vector: list[float]) -> list[str]:
+    """Return the ids of the records nearest to a vector."""
+    return [match.id for match in ctx.memory(collection).search(vector, 2)]
+
+
+@behaviour
 def note(ctx: SyncContext, text: str, merge: bool, pause: float = 0.2) -> None:  # noqa: FBT001
     """Append to the session, a moment after it was read."""
     ctx.session.append("user", text)

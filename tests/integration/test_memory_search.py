@@ -5,9 +5,12 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hundredfold import SyncClient
 from hundredfold.client.memory import Remembered
+from hundredfold.errors import IndexUnavailable
 from hundredfold.testing.coordinator import CoordinatorProcess
+from hundredfold.v1 import task_pb2
 
 Start = Callable[..., CoordinatorProcess]
 
@@ -41,9 +44,23 @@ def test_what_was_written_is_found_whatever_happens(start: Start, tmp_path: Path
     with process.client() as client:
         finds_all(client)
     process.stop()
-    files = sorted((tmp_path / "data").glob("hundredfold.vectors-*"))
-    assert {path.name for path in files} >= {"hundredfold.vectors-1", "hundredfold.vectors-2"}
+    files = sorted((tmp_path / "data").glob("hundredfold.db-vectors-*"))
+    assert {path.name for path in files} >= {"hundredfold.db-vectors-1", "hundredfold.db-vectors-2"}
     for path in files:
         path.write_bytes(b"garbage" * 100_000)
     with start().client() as client:
         finds_all(client)
+
+
+def test_an_agent_is_told_that_nothing_can_be_searched(start: Start, tmp_path: Path) -> None:
+    """Seen red: it asked again, ten times a second, until its time was over."""
+    with start().client() as client:
+        in_the_way = tmp_path / "data" / "hundredfold.db-vectors-1"
+        in_the_way.mkdir()
+        client.memory.create("facts", 2)
+        client.memory.write("facts", [Remembered("a", [1.0, 0.0])])
+        with pytest.raises(IndexUnavailable, match="cannot be made"):
+            client.memory.search("facts", [1.0, 0.0])
+        task = client.submit("nearest", {"collection": "facts", "vector": [1.0, 0.0]})
+        failed = client.wait(task.id, timeout_seconds=30)
+        assert (failed.state, failed.failure.type) == (task_pb2.TASK_STATE_FAILED, "IndexUnavailable")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import apsw
 import pytest
-from hundredfold.errors import StoreUnavailable
-from hundredfold.stores import sqlite_changes, sqlite_shard
+from hundredfold.errors import IndexUnavailable, StoreUnavailable
+from hundredfold.stores import sqlite_changes, sqlite_index, sqlite_shard
 from hundredfold.stores.contract import Batch, Write
 from hundredfold.stores.search import Distance, Embedding, Hit
 from hundredfold.stores.sqlite import SqliteStore, accept_loss
@@ -137,11 +137,18 @@ def test_the_files_of_another_store_are_not_taken(path: Path) -> None:
     with closing(opened(path)) as store:
         put(store, "a")
         assert found(store) == {"a"}
-    for one in path.parent.glob("state.db*"):
+    for one in set(path.parent.glob("state.db*")) - set(index_paths(path)):
         one.unlink()
     with closing(opened(path)) as store:
         put(store, "b")
         assert found(store) == {"b"}
+
+
+def test_stores_whose_names_differ_by_a_suffix_have_files_of_their_own(tmp_path: Path) -> None:
+    with closing(opened(tmp_path / "prod.v1")) as first, closing(opened(tmp_path / "prod.v2")) as second:
+        put(first, "a")
+        put(second, "b")
+        assert (found(first), found(second)) == ({"a"}, {"b"})
 
 
 def test_another_prefix_is_another_index(path: Path) -> None:
@@ -235,7 +242,7 @@ def test_what_finds_no_room_is_tried_again(store: SqliteStore) -> None:
     limit(store, 1)
     wide = array("f", [1] * 20_000).tobytes()
     store.commit([Batch([Write(b"v/wide%d" % number, wide[: 4 * 4096]) for number in range(99)])])
-    with pytest.raises(StoreUnavailable, match="full"):
+    with pytest.raises(IndexUnavailable, match="full"):
         found(store)
     put(store, "more")
     limit(store, 1 << 30)
@@ -251,7 +258,7 @@ def test_no_room_for_too_much_holds_up_nobody(store: SqliteStore, path: Path, mo
     wide = bytes(4 * 4096)
     for number in range(100):
         store.commit([Batch([Write(b"v/wide%d" % number, wide)])])
-    with pytest.raises(StoreUnavailable, match="lacks room"):
+    with pytest.raises(IndexUnavailable, match="lacks room"):
         found(store)
     store.close()
     with closing(opened(path)) as again:
@@ -322,11 +329,57 @@ def test_a_file_that_becomes_unreadable_is_thrown_away(path: Path) -> None:
         assert store._index
         with apsw_free(store) as connection:
             connection.execute("UPDATE vector_2_chunks SET validity = x'00'").fetchall()
-        with pytest.raises(StoreUnavailable, match="next start"):
+        with pytest.raises(IndexUnavailable, match="made anew later"):
             found(store)
         put(store, "later")
     with closing(opened(path)) as store:
         assert len(found(store)) == 51
+
+
+def test_what_could_not_be_made_is_made_by_a_later_commit(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One disk that was full for a moment must not end searches for as long as the store is open."""
+    monkeypatch.setattr(sqlite_index, "_AGAIN_SECONDS", 0.0)
+    in_the_way = index_paths(path)[0]
+    with closing(opened(path)) as store:
+        in_the_way.mkdir()
+        put(store, "a", "b")
+        with pytest.raises(IndexUnavailable, match="cannot be made"):
+            found(store)
+        drop(store, "a")
+        in_the_way.rmdir()
+        store.commit([Batch([Write(b"other", b"x")])])
+        assert found(store) == {"b"}
+    with closing(opened(path)) as store:
+        assert found(store) == {"b"}
+
+
+def test_a_file_that_is_lost_is_made_again_bit_by_bit(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_index, "_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(sqlite_index, "_PAGE", 10)
+    with closing(opened(path)) as store:
+        put(store, *(f"{number:03}" for number in range(50)))
+        assert len(found(store)) == 50
+        with apsw_free(store) as connection:
+            connection.execute("UPDATE vector_2_chunks SET validity = x'00'").fetchall()
+        with pytest.raises(IndexUnavailable):
+            found(store)
+        monkeypatch.setattr(sqlite_index, "_BIT_SECONDS", 0.0)
+        drop(store, "001", "048")
+        with pytest.raises(IndexUnavailable, match="being made"):
+            found(store)
+        monkeypatch.setattr(sqlite_index, "_BIT_SECONDS", 1.0)
+        drop(store, "002")
+        assert len(found(store)) == 47
+        assert "048" not in found(store)
+
+
+def test_one_that_cannot_be_made_is_left_alone_for_a_while(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Or every commit would cost what it takes to find that out."""
+    with closing(opened(path)) as store:
+        index_paths(path)[0].mkdir()
+        for number in range(20):
+            put(store, f"{number}")
+    assert caplog.text.count("cannot be made") <= 3
 
 
 def apsw_free(store: SqliteStore) -> apsw.Connection:

@@ -16,6 +16,17 @@ class StoreUnavailable(HundredfoldError):
 
 
 @dataclass(eq=False)
+class IndexUnavailable(HundredfoldError):
+    """The vectors of the store at {url} cannot be searched: {problem}. Its records are there; search again later."""
+
+    url: str
+    problem: str
+    # Not UNAVAILABLE, which agents wait for without a word: nobody knows whether this passes by itself.
+    code = "FAILED_PRECONDITION"
+    reason = "INDEX_UNAVAILABLE"
+
+
+@dataclass(eq=False)
 class StoreUnreachable(HundredfoldError):
     """The store at {url} does not answer: {problem}. Tasks that run go on. Try again in {retry_seconds} s."""
 
@@ -69,6 +80,15 @@ class StoreNotEmpty(HundredfoldError):
     url: str
     code = "FAILED_PRECONDITION"
     reason = "STORE_NOT_EMPTY"
+
+
+@dataclass(eq=False)
+class StoreEmpty(HundredfoldError):
+    """The store at {url} has nothing in it that could be copied. Look whether its URL is the one you mean."""
+
+    url: str
+    code = "FAILED_PRECONDITION"
+    reason = "STORE_EMPTY"
 
 
 @dataclass(eq=False)

@@ -74,6 +74,7 @@ class Searching(Protocol):
 
         Raises:
             StoreUnreachable: the server cannot be reached; ask again.
-            StoreUnavailable: it cannot be searched.
+            IndexUnavailable: it cannot be searched, and the error says why; everything else goes on.
+            StoreUnavailable: it is closed.
 
         """

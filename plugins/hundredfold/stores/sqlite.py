@@ -182,8 +182,8 @@ class SqliteStore:
     def index(self, prefix: bytes, extract: Extract) -> None:
         """See `Searching.index`."""
         self._changes.begin(prefix, self._version)
-        self._index = VectorIndex(self._path, self._changes, extract)
-        self._index.catch_up(self, self._version)
+        self._index = VectorIndex(self, self._path, self._changes, extract)
+        self._index.catch_up(self._version)
 
     def search(self, collection: str, vector: bytes, limit: int, where: Mapping[str, str] | None = None) -> list[Hit]:
         """See `Searching.search`."""

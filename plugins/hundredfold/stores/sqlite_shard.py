@@ -77,6 +77,16 @@ class Shard:
         self._thread.start()
 
     @property
+    def is_lost(self) -> bool:
+        """Whether the file is of no use any more, and goes when this is closed."""
+        return self._is_lost
+
+    @property
+    def is_full(self) -> bool:
+        """Whether who brings more has to wait."""
+        return self._bytes > _MOST_BYTES
+
+    @property
     def durable(self) -> int:
         """The version that is there after a loss of power, too."""
         return self._file.durable
@@ -86,7 +96,7 @@ class Shard:
         with self._todo:
             self._todo.wait_for(lambda: self._bytes <= _MOST_BYTES or self._problem or not self._is_open)
             if self._bytes > _MOST_BYTES:
-                self._lose("what it lacks room for has become too much; the next start makes it anew")
+                self._lose("what it lacks room for has become too much; it is made anew later")
             if self._is_open and not self._is_lost:
                 self._jobs.append(_Changes(changes, version))
                 self._bytes += _size(changes)
@@ -189,7 +199,7 @@ class Shard:
 
     def _give_up(self, error: Exception) -> None:
         with self._todo:
-            self._lose(f"{type(error).__name__}: {error}; the next start makes it anew")
+            self._lose(f"{type(error).__name__}: {error}; it is made anew later")
             self._todo.notify_all()
 
     def _lose(self, problem: str) -> None:

@@ -121,7 +121,8 @@ class MemoryServiceServicer:
         Idempotent.
 
         `NOT_FOUND`: there is no such collection. `INVALID_ARGUMENT`: the field is
-        named.
+        named. `FAILED_PRECONDITION`: the store's index is lost, or has no room, and
+        the message says what to do.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

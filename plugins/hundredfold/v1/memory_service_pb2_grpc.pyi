@@ -69,7 +69,8 @@ class MemoryServiceStub:
     Idempotent.
 
     `NOT_FOUND`: there is no such collection. `INVALID_ARGUMENT`: the field is
-    named.
+    named. `FAILED_PRECONDITION`: the store's index is lost, or has no room, and
+    the message says what to do.
     """
 
 @_typing.type_check_only
@@ -113,7 +114,8 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     Idempotent.
 
     `NOT_FOUND`: there is no such collection. `INVALID_ARGUMENT`: the field is
-    named.
+    named. `FAILED_PRECONDITION`: the store's index is lost, or has no room, and
+    the message says what to do.
     """
 
 class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -184,7 +186,8 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         Idempotent.
 
         `NOT_FOUND`: there is no such collection. `INVALID_ARGUMENT`: the field is
-        named.
+        named. `FAILED_PRECONDITION`: the store's index is lost, or has no room, and
+        the message says what to do.
         """
 
 def add_MemoryServiceServicer_to_server(servicer: MemoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

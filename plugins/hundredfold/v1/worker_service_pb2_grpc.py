@@ -170,7 +170,8 @@ class WorkerServiceServicer:
         first. Idempotent.
 
         `NOT_FOUND`: there is no such collection. `INVALID_ARGUMENT`: the field is
-        named. `UNIMPLEMENTED`: the store cannot search.
+        named. `UNIMPLEMENTED`: the store cannot search. `FAILED_PRECONDITION`: its
+        index is lost, or has no room; to ask again at once is of no use.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

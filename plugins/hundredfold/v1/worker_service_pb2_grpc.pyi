@@ -82,7 +82,8 @@ class WorkerServiceStub:
     first. Idempotent.
 
     `NOT_FOUND`: there is no such collection. `INVALID_ARGUMENT`: the field is
-    named. `UNIMPLEMENTED`: the store cannot search.
+    named. `UNIMPLEMENTED`: the store cannot search. `FAILED_PRECONDITION`: its
+    index is lost, or has no room; to ask again at once is of no use.
     """
     CompleteAttempt: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.CompleteAttemptRequest, _worker_service_pb2.CompleteAttemptResponse]
     """Records the result, the session writes and the memory writes in one commit;
@@ -156,7 +157,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     first. Idempotent.
 
     `NOT_FOUND`: there is no such collection. `INVALID_ARGUMENT`: the field is
-    named. `UNIMPLEMENTED`: the store cannot search.
+    named. `UNIMPLEMENTED`: the store cannot search. `FAILED_PRECONDITION`: its
+    index is lost, or has no room; to ask again at once is of no use.
     """
     CompleteAttempt: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.CompleteAttemptRequest, _worker_service_pb2.CompleteAttemptResponse]  # type: ignore[assignment]
     """Records the result, the session writes and the memory writes in one commit;
@@ -269,7 +271,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         first. Idempotent.
 
         `NOT_FOUND`: there is no such collection. `INVALID_ARGUMENT`: the field is
-        named. `UNIMPLEMENTED`: the store cannot search.
+        named. `UNIMPLEMENTED`: the store cannot search. `FAILED_PRECONDITION`: its
+        index is lost, or has no room; to ask again at once is of no use.
         """
 
     @_abc_1.abstractmethod
