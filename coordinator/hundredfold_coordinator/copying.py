@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from hundredfold.errors import CopyFailed, StoreInUse, StoreNotEmpty
+from hundredfold.errors import CopyFailed, StoreEmpty, StoreInUse, StoreNotEmpty, StoreUnfinished
 from hundredfold.stores.contract import Batch, Entry, Store, Write
 
 from hundredfold_coordinator import keys
@@ -43,11 +43,13 @@ def copy(source: Store, target: Store, on_progress: Callable[[int], None] = lamb
     made by the next coordinator.
 
     Raises:
+        StoreUnfinished, StoreEmpty: the source is not worth it, see `check_source`.
         StoreNotEmpty: the target has something in it, as one that a coordinator uses always has; that none uses the
             source is for the caller to see first.
         CopyFailed: they differ afterwards: somebody has written to one of them.
 
     """
+    check_source(source)
     if target.scan(b"", limit=1):
         raise StoreNotEmpty(target.url)
     _write(target, [Write(keys.UNFINISHED, b"")])
@@ -62,6 +64,20 @@ def copy(source: Store, target: Store, on_progress: Callable[[int], None] = lamb
         raise CopyFailed(source.url, target.url, before.records, after.records)
     _write(target, [Write(keys.UNFINISHED, None)])
     return after
+
+
+def check_source(store: Store) -> None:
+    """Refuse a store whose copy would pass for one of something.
+
+    Raises:
+        StoreUnfinished: it is half of a copy itself.
+        StoreEmpty: there is nothing in it, not even what every coordinator leaves: it is another one than was meant.
+
+    """
+    if is_unfinished(store):
+        raise StoreUnfinished(store.url)
+    if not store.scan(b"", limit=1):
+        raise StoreEmpty(store.url)
 
 
 def is_unfinished(store: Store) -> bool:

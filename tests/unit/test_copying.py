@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 from google.protobuf import duration_pb2
-from hundredfold.errors import CopyFailed, StoreInUse, StoreNotEmpty
+from hundredfold.errors import CopyFailed, StoreEmpty, StoreInUse, StoreNotEmpty, StoreUnfinished
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.stores.contract import Batch, Capabilities, Committed, Conflict, Write
 from hundredfold.stores.memory import MemoryStore
@@ -79,6 +79,23 @@ def test_what_was_interrupted_is_known_as_unfinished() -> None:
     assert not is_unfinished(whole)
 
 
+def test_half_a_copy_is_not_copied_on_as_if_it_were_whole() -> None:
+    half, target = Interrupted(), MemoryStore()
+    with pytest.raises(KeyboardInterrupt):
+        copy(filled(), half)
+    with pytest.raises(StoreUnfinished):
+        copy(half, target)
+    assert contents(target) == {}
+
+
+def test_nothing_is_not_copied() -> None:
+    """A misspelt namespace is an empty store, and its copy would be called done."""
+    target = MemoryStore()
+    with pytest.raises(StoreEmpty):
+        copy(MemoryStore(), target)
+    assert contents(target) == {}
+
+
 class Forgetful(MemoryStore):
     """Loses one record."""
 
@@ -120,7 +137,7 @@ def test_a_store_that_is_in_use_is_refused() -> None:
         refuse_if_used(shared(lives=True), sleep=slept.append)
     assert len(slept) == 1, "as soon as it is heard"
     with pytest.raises(StoreNotEmpty):
-        copy(MemoryStore(), shared(lives=True))
+        copy(filled(), shared(lives=True))
 
 
 def test_a_store_is_listened_to_for_the_term_of_its_lease() -> None:

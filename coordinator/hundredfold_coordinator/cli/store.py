@@ -19,7 +19,7 @@ from hundredfold.wording import masked
 from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.naming import SuggestingGroup
 from hundredfold_coordinator.consistency import Check
-from hundredfold_coordinator.copying import copy, refuse_if_used
+from hundredfold_coordinator.copying import check_source, copy, refuse_if_used
 from hundredfold_coordinator.export import exported, line, read_page
 from hundredfold_coordinator.lock import DataDirectoryLock
 from hundredfold_coordinator.services.store_service import check_response
@@ -106,7 +106,8 @@ def copy_store(*, source: str, target: str, output_format: str) -> None:
     """
     plugins = _plugins()
     with closing(plugins.open_store(_existing(_read(source)))) as old:
-        refuse_if_used(old, partial(_say_how_long, old.url))  # before there is anything of the other one
+        check_source(old)  # before there is anything of the other one
+        refuse_if_used(old, partial(_say_how_long, old.url))
         with closing(plugins.open_store(_read(target))) as new:
             copied = copy(old, new, _say_how_far)
     if sys.stderr.isatty():
