@@ -13,6 +13,8 @@ from typing import Final, TypeVar
 
 from hundredfold.errors import StoreUnavailable, StoreUnreachable
 
+from hundredfold_coordinator.to_its_end import to_its_end
+
 _T = TypeVar("_T")
 _log: Final = logging.getLogger(__name__)
 _FIRST_SECONDS: Final = 0.05
@@ -91,7 +93,9 @@ class Outage:
 
         """
         if self._starting:
-            return await self.commit(call)
+            async with self._turn:
+                await self._answers.wait()
+                return await self._until_answered(call(), call)
         if self._error:
             raise again(self._error)
         try:
@@ -103,21 +107,41 @@ class Outage:
     async def commit(self, call: Callable[[], Awaitable[_T]]) -> _T:
         """Return what `call` does, which is called again until the server answers; one after the other.
 
+        That goes on if the caller goes away: otherwise the next one would be made before it is known what became of
+        this one.
+
         Raises:
             StoreUnreachable: it does not, and it shall not be waited for any more.
 
         """
         # One at a time: what became of one that was not answered is known when the very same is sent again, and only
         # if nothing else was sent in between.
-        async with self._turn:
-            while True:
-                await self._answers.wait()
-                try:
-                    return await call()
-                except StoreUnreachable as error:
-                    if self._given_up:
-                        raise
-                    self.begin(error)
+        await self._turn.acquire()
+        try:
+            await self._answers.wait()
+            first = asyncio.ensure_future(call())  # at once, not in the task: they are made in the order they came in
+        except BaseException:
+            self._turn.release()
+            raise
+        return await to_its_end(self._to_end_of_turn(first, call))
+
+    async def _to_end_of_turn(self, sent: Awaitable[_T], call: Callable[[], Awaitable[_T]]) -> _T:
+        try:
+            return await self._until_answered(sent, call)
+        finally:
+            self._turn.release()
+
+    async def _until_answered(self, sent: Awaitable[_T], call: Callable[[], Awaitable[_T]]) -> _T:
+        """Return what comes of a call that was made, and of its repetitions."""
+        while True:
+            try:
+                return await sent
+            except StoreUnreachable as error:
+                if self._given_up:
+                    raise
+                self.begin(error)
+            await self._answers.wait()
+            sent = call()
 
     def begin(self, error: StoreUnreachable) -> None:
         """Take note that the server does not answer, from whoever has asked it. Idempotent."""

@@ -6,13 +6,21 @@ See also: `hundredfold.stores.contract`.
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from hundredfold.errors import Fenced, HundredfoldError, StoreCannot, StoreUnavailable
+from hundredfold.errors import (
+    Fenced,
+    HundredfoldError,
+    IndexUnavailable,
+    StoreCannot,
+    StoreUnavailable,
+    StoreUnreachable,
+)
 from hundredfold.stores.contract import Batch, Capabilities, Committed, Conflict, Copying, Entry, Guard, Record, Store
 from hundredfold.stores.search import Extract, Hit, Searching
 
@@ -49,6 +57,8 @@ class Storage:
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._searcher = ThreadPoolExecutor(1, "search")
+        self._in_vain: tuple[float, StoreUnreachable | None] = (0.0, None)
+        self._closing = False
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
         self._store: Store
         self.guard: Guard | None = None
@@ -136,15 +146,20 @@ class Storage:
     async def search(self, collection: str, vector: bytes, limit: int, where: Mapping[str, str]) -> list[Hit]:
         """See `Searching.search`: in a thread of its own, so that nothing waits for it.
 
+        That one fails says nothing of the store, which may have another connection for searches: it begins no outage.
+
         Raises:
             StoreCannot: the store cannot search.
+            IndexUnavailable: it cannot at present.
+            StoreUnreachable: its server does not answer.
+            StoreUnavailable: it is closed.
 
         """
         store = self._store
         if not self.capabilities.vectors or not isinstance(store, Searching):
             raise StoreCannot(self.url, "search for vectors")
         search = partial(store.search, collection, vector, limit, where)
-        return await self._outage.read(lambda: self._loop.run_in_executor(self._searcher, search))
+        return await self._loop.run_in_executor(self._searcher, self._search, search, time.monotonic())
 
     async def back_up(self, path: Path) -> None:
         """Copy the store into the new file `path`, with commits in between.
@@ -165,12 +180,29 @@ class Storage:
             await self._run(getattr(steps, "close", lambda: None))
 
     async def close(self) -> None:
-        """Close the store and end the threads, after everything asked before."""
+        """Close the store and end the threads, after everything asked before but searches that have not begun."""
+        self._closing = True
         await self._loop.run_in_executor(None, self._searcher.shutdown)
         if hasattr(self, "_store"):
             await self._run(self._close)
         self._jobs.put(None)
         self._thread.join()
+
+    def _search(self, search: Callable[[], list[Hit]], asked: float) -> list[Hit]:
+        """Search, in the thread for that, unless there is something that only the same would come of."""
+        if self._closing:
+            raise StoreUnavailable(self.url, "it is closed")
+        since, problem = self._in_vain
+        problem = self._outage.error or (problem if asked < since else None)
+        if problem:
+            raise again(problem)
+        try:
+            return search()
+        except StoreUnreachable as error:
+            self._in_vain = (time.monotonic(), error)
+            raise again(error) from error
+        except StoreUnavailable as error:
+            raise IndexUnavailable(error.url, error.problem) from error
 
     def _commit(self, batches: Sequence[Batch]) -> list[Committed | Conflict]:
         try:

@@ -1,6 +1,7 @@
 """Shows what becomes of calls to a store whose server does not answer: commits wait, reads are refused, it is asked."""
 
 import asyncio
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -114,6 +115,32 @@ async def test_the_one_that_was_not_answered_is_sent_again_before_any_other() ->
     world.server.away = False
     await asyncio.gather(first, *others)
     assert sent == [b"a", b"a", b"b", b"c"]
+    await world.close()
+
+
+async def test_one_whose_caller_has_gone_is_sent_again_before_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that hangs up must not make it unknown what became of its commit: seen red without the shield."""
+    world, sent = World(), []
+    await world.open()
+    commit, lost = world.server.commit, threading.Event()
+
+    def lose_the_first(batches: Iterable[Batch], guard: Guard | None = None) -> list[Committed | Conflict]:
+        batches = list(batches)
+        sent.append(batches[0].writes[0].key)
+        if len(sent) == 1:
+            assert lost.wait(5)
+            raise StoreUnreachable("server:", "its answer is lost", 1)
+        return commit(batches, guard)
+
+    monkeypatch.setattr(world.server, "commit", lose_the_first)
+    first = world.write(b"a")
+    await eventually(lambda: sent)
+    first.cancel()
+    second = world.write(b"b")
+    lost.set()
+    await second
+    assert sent == [b"a", b"a", b"b"]
+    assert first.cancelled()
     await world.close()
 
 

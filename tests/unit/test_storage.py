@@ -5,9 +5,11 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import pytest
-from hundredfold.errors import Fenced, StoreUnavailable
+from hundredfold.errors import Fenced, HundredfoldError, IndexUnavailable, StoreUnavailable, StoreUnreachable
 from hundredfold.stores.contract import Batch, Capabilities, Committed, Conflict, Entry, Guard, Record, Write
 from hundredfold.stores.memory import MemoryStore
+from hundredfold.stores.search import Extract, Hit
+from hundredfold_coordinator.outage import Outage
 from hundredfold_coordinator.storage import Storage
 
 
@@ -201,4 +203,89 @@ async def test_what_comes_after_the_close_is_no_failure(store: WatchedStore) -> 
     await asyncio.gather(closing, late, return_exceptions=True)
     assert failures == [store.error]
     store.error = None
+    await storage.close()
+
+
+class Searched(WatchedStore):
+    """One whose searches can be held up, and can fail, by themselves."""
+
+    capabilities = Capabilities(durable=True, shared=True, vectors=True)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.searches = 0
+        self.may_search = threading.Event()
+        self.problem: HundredfoldError | None = None
+
+    def index(self, prefix: bytes, extract: Extract) -> None:
+        pass
+
+    def search(self, *_asked: object) -> list[Hit]:
+        self.searches += 1
+        assert self.may_search.wait(10)
+        if self.problem:
+            raise self.problem
+        return []
+
+
+async def searching(store: Searched, count: int) -> tuple[Storage, Outage, "list[asyncio.Future[list[Hit]]]"]:
+    """Return a storage with searches of which the first one has begun."""
+    outage = Outage()
+    storage = Storage(outage=outage)
+    await storage.open(lambda: store)
+    outage.refuse_reads()
+    asked = [asyncio.ensure_future(storage.search("c", b"", 1, {})) for _ in range(count)]
+    while not store.searches:
+        await asyncio.sleep(0.001)
+    return storage, outage, asked
+
+
+async def kinds(asked: "list[asyncio.Future[list[Hit]]]") -> set[type[object]]:
+    return {type(found) for found in await asyncio.gather(*asked, return_exceptions=True)}
+
+
+async def test_a_search_that_is_not_answered_is_no_outage_and_speaks_for_those_behind_it() -> None:
+    """Each of them would be as silent, and the rest of the store may answer."""
+    store = Searched()
+    storage, outage, asked = await searching(store, 5)
+    store.problem = StoreUnreachable("server:", "nothing came for 10 s", 1)
+    store.may_search.set()
+    assert await kinds(asked) == {StoreUnreachable}
+    assert store.searches == 1
+    assert not outage.stuck
+    store.problem = None
+    assert await storage.search("c", b"", 1, {}) == []
+    await storage.close()
+
+
+async def test_searches_that_wait_when_an_outage_begins_are_not_made() -> None:
+    store = Searched()
+    storage, outage, (first, *others) = await searching(store, 5)
+    outage.begin(StoreUnreachable("server:", "no route", 1))
+    store.may_search.set()
+    assert await first == []
+    assert await kinds(others) == {StoreUnreachable}
+    assert store.searches == 1
+    await storage.close()
+
+
+async def test_closing_waits_for_no_search_but_the_one_that_goes_on() -> None:
+    store = Searched()
+    storage, _, (first, *others) = await searching(store, 5)
+    closing = asyncio.ensure_future(storage.close())
+    await asyncio.sleep(0)
+    store.may_search.set()
+    await closing
+    assert await first == []
+    assert await kinds(others) == {StoreUnavailable}
+    assert store.searches == 1
+
+
+async def test_what_cannot_be_searched_is_said_so_that_nobody_waits_for_it() -> None:
+    """`UNAVAILABLE` is asked again by agents, without end."""
+    store = Searched()
+    storage, _, asked = await searching(store, 1)
+    store.problem = StoreUnavailable("server:", "it is another one")
+    store.may_search.set()
+    assert await kinds(asked) == {IndexUnavailable}
     await storage.close()
