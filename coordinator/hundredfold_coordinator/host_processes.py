@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from hundredfold.identity import boot_id, identity, open_process
+from hundredfold.identity import identity, is_of_here, open_process
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
 from hundredfold.restart_budget import RestartBudget
 from hundredfold.stores.contract import Batch, Write
@@ -159,12 +159,16 @@ class HostProcesses:
             self.kill(record.host_id)
 
     def _may_be_elsewhere(self, record: records_pb2.HostRecord) -> bool:
-        return self._storage.capabilities.shared and record.process.boot_id != boot_id()
+        return self._storage.capabilities.shared and not is_of_here(record.process)
 
     def _await_end(self, record: records_pb2.HostRecord) -> None:
         """Give up what a host runs when it has noticed that it is alone, and ended it: not to have it run twice."""
         seconds = record.orphan_time.ToNanoseconds() / 1e9 + _NOTICE_SECONDS
-        _log.warning("host %s may live on another machine: what it runs is lost in %g s", record.host_id, seconds)
+        _log.warning(
+            "host %s may live on another machine or container: what it runs is lost in %g s",
+            record.host_id,
+            seconds,
+        )
         self._elsewhere.add(record.host_id)
         asyncio.get_running_loop().call_later(seconds, self._give_up, record.host_id)
 

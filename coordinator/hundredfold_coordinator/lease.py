@@ -9,12 +9,12 @@ See also: `heartbeat`.
 
 import asyncio
 import logging
-import os
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from hundredfold.errors import Fenced, StoreInUse
-from hundredfold.identity import identity
+from hundredfold.identity import is_known_dead
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.stores.contract import ABSENT, Batch, Committed, Guard, Record, Write
 
@@ -53,28 +53,36 @@ async def take_lease(storage: Storage, holder: records_pb2.ProcessIdentity, term
     return lease.epoch
 
 
-async def await_vacancy(storage: Storage, term_seconds: float, *, standby: bool) -> None:
+async def await_vacancy(
+    storage: Storage,
+    term_seconds: float,
+    *,
+    standby: bool,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> None:
     """Return when nobody has the lease any more.
 
     Args:
         storage: the store.
         term_seconds: how long its holder may not be heard of, unless the lease says that it may be for longer.
         standby: whether to wait for as long as somebody has it.
+        clock: seconds.
+        sleep: lets a number of them pass.
 
     Raises:
         StoreInUse: somebody has it, and it is not to be waited for.
 
     """
     pause = min(_LONGEST_PAUSE_SECONDS, term_seconds / _LOOKS_PER_TERM)
-    seen, since, told = None, time.monotonic(), False
+    seen, since, told = None, clock(), False
     while True:
-        asked = time.monotonic()
+        asked = clock()
         lease, beat = await storage.get([keys.LEASE, keys.HEARTBEAT])
-        now = time.monotonic()
+        now = clock()
         if lease is None or beat is None or _is_dead(lease):
             return
-        if now - asked > pause:
-            since = now  # while the store did not answer, nobody could be heard of
+        since += now - asked  # while the store does not answer, nobody can be heard of
         if seen is not None and seen != (lease.version, beat.version):
             if not standby:
                 raise StoreInUse(storage.url, _name(lease))
@@ -86,7 +94,7 @@ async def await_vacancy(storage: Storage, term_seconds: float, *, standby: bool)
         elif now - since > max(term_seconds, term_of(lease)):
             _log.warning("%s has not been heard of for %g s: taking over", _name(lease), now - since)
             return
-        await asyncio.sleep(pause)
+        await sleep(pause)
 
 
 def term_of(lease: Record) -> float:
@@ -95,12 +103,7 @@ def term_of(lease: Record) -> float:
 
 
 def _is_dead(lease: Record) -> bool:
-    """Whether the holder's process is known to be gone: it was one of this machine, since its start."""
-    holder = records_pb2.LeaseRecord.FromString(lease.value).holder
-    here = identity(os.getpid())
-    if here is None or holder.boot_id != here.boot_id:
-        return False
-    return identity(holder.pid) != holder
+    return is_known_dead(records_pb2.LeaseRecord.FromString(lease.value).holder)
 
 
 def _name(lease: Record) -> str:

@@ -1,6 +1,7 @@
-"""Identity of processes: pid, start ticks and boot id, which together never mean another process.
+"""Identity of processes: pid, its namespace, start ticks and boot id, which together never mean another process.
 
-Wall-clock times would not do: the clock can be set back. See proc_pid_stat(5) and proc_sys_kernel(5).
+Wall-clock times would not do: the clock can be set back. See proc_pid_stat(5), proc_sys_kernel(5)
+and pid_namespaces(7).
 """
 
 import contextlib
@@ -42,7 +43,36 @@ def identity(pid: int) -> records_pb2.ProcessIdentity | None:
     fields = stat_fields(pid)
     if fields is None:
         return None
-    return records_pb2.ProcessIdentity(pid=pid, start_ticks=int(fields[_START]), boot_id=boot_id())
+    return records_pb2.ProcessIdentity(
+        pid=pid, start_ticks=int(fields[_START]), boot_id=boot_id(), pid_namespace=pid_namespace()
+    )
+
+
+def is_known_dead(wanted: records_pb2.ProcessIdentity) -> bool:
+    """Return whether exactly this process is certain to be gone: false if it lives, and if nobody here can tell.
+
+    Nobody can tell of a process of another machine, of another container, whose pids mean others here, and of one that
+    /proc does not show (hidepid, see proc(5)).
+    """
+    if not is_of_here(wanted):
+        return False
+    found = identity(wanted.pid)
+    return found != wanted if found else not _exists(wanted.pid)
+
+
+def is_of_here(wanted: records_pb2.ProcessIdentity) -> bool:
+    """Return whether a process's pid means it, or nobody, in this process."""
+    return (wanted.boot_id, wanted.pid_namespace) == (boot_id(), pid_namespace())
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def descends_from(pid: int, ancestor: int) -> bool:
@@ -136,6 +166,12 @@ def _below(root: int, families: Mapping[int, list[int]]) -> Iterator[int]:
         children = families.get(pending.pop(), [])
         yield from children
         pending += children
+
+
+@cache
+def pid_namespace() -> int:
+    """Return the identity of the PID namespace that this process is in, which it never leaves."""
+    return Path("/proc/self/ns/pid").stat().st_ino
 
 
 @cache

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from google.protobuf import duration_pb2
-from hundredfold.identity import boot_id, identity
+from hundredfold.identity import boot_id, identity, pid_namespace
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
 from hundredfold.stores.contract import Batch, Capabilities, Write
 from hundredfold.stores.memory import MemoryStore
@@ -106,7 +106,9 @@ async def test_it_is_not_where_only_one_coordinator_can_be_meant(
 
 
 async def test_a_host_of_this_machine_that_is_gone_is_lost(world: World) -> None:
-    await world.begin(records_pb2.ProcessIdentity(pid=1, start_ticks=1, boot_id=boot_id()))
+    await world.begin(
+        records_pb2.ProcessIdentity(pid=1, start_ticks=1, boot_id=boot_id(), pid_namespace=pid_namespace())
+    )
     assert world.lost == ["h"]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hundredfold.identity import boot_id, identity, kill_trees, open_process, stat_fields
+from hundredfold.identity import boot_id, identity, is_known_dead, kill_trees, open_process, pid_namespace, stat_fields
 from hundredfold.internal.v1 import records_pb2
 
 
@@ -37,6 +37,7 @@ def test_a_process_knows_itself() -> None:
     assert own.pid == os.getpid()
     assert own.start_ticks > 0
     assert own.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip() == boot_id()
+    assert own.pid_namespace == int(str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")) == pid_namespace()
     assert identity(os.getpid()) == own
 
 
@@ -90,7 +91,9 @@ def test_exactly_this_process_is_killed(child: "subprocess.Popen[bytes]") -> Non
 
 
 @pytest.mark.parametrize(
-    "difference", [{"start_ticks": 1}, {"boot_id": "00000000-0000-0000-0000-000000000000"}], ids=["time", "boot"]
+    "difference",
+    [{"start_ticks": 1}, {"boot_id": "00000000-0000-0000-0000-000000000000"}, {"pid_namespace": 1}],
+    ids=["time", "boot", "container"],
 )
 def test_a_stranger_of_the_same_pid_is_left_alone(
     child: "subprocess.Popen[bytes]", difference: dict[str, object]
@@ -109,6 +112,36 @@ def test_what_is_no_process_is_not_opened(pid: int) -> None:
     unknown = records_pb2.ProcessIdentity(pid=pid)
     assert open_process(unknown) is None
     kill_trees([unknown])
+
+
+def test_who_is_gone_is_known_to_be(child: "subprocess.Popen[bytes]") -> None:
+    wanted = changed(child.pid)
+    assert not is_known_dead(wanted)
+    assert is_known_dead(changed(child.pid, start_ticks=1)), "another one has its pid"
+    child.kill()
+    child.wait()
+    assert is_known_dead(wanted)
+
+
+@pytest.mark.parametrize("elsewhere", [{"boot_id": "another"}, {"pid_namespace": 1}], ids=["machine", "container"])
+def test_nobody_knows_who_is_gone_elsewhere(child: "subprocess.Popen[bytes]", elsewhere: dict[str, object]) -> None:
+    """Seen red: the pid of one in another container meant nobody here, and its lease was taken."""
+    wanted = changed(child.pid, **elsewhere)
+    child.kill()
+    child.wait()
+    assert not is_known_dead(wanted)
+
+
+def test_who_cannot_be_seen_is_not_known_to_be_gone(
+    child: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a /proc that hides the processes of others."""
+    wanted = changed(child.pid)
+    monkeypatch.setattr("hundredfold.identity.stat_fields", lambda _pid: None)
+    assert not is_known_dead(wanted)
+    child.kill()
+    child.wait()
+    assert is_known_dead(wanted)
 
 
 TREE = """

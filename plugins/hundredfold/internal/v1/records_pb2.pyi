@@ -227,22 +227,28 @@ class ProcessIdentity(_message.Message):
     PID_FIELD_NUMBER: _builtins.int
     START_TICKS_FIELD_NUMBER: _builtins.int
     BOOT_ID_FIELD_NUMBER: _builtins.int
+    PID_NAMESPACE_FIELD_NUMBER: _builtins.int
     pid: _builtins.int
     """Process id."""
     start_ticks: _builtins.int
     """Start time in clock ticks since boot: field 22 of /proc/PID/stat."""
     boot_id: _builtins.str
     """Content of /proc/sys/kernel/random/boot_id."""
+    pid_namespace: _builtins.int
+    """Inode of the PID namespace in which it has this pid: that of /proc/self/ns/pid
+    of whoever looked. Containers of one machine have one each.
+    """
     def __init__(
         self,
         *,
         pid: _builtins.int = ...,
         start_ticks: _builtins.int = ...,
         boot_id: _builtins.str = ...,
+        pid_namespace: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "pid", b"pid", "start_ticks", b"start_ticks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "pid", b"pid", "pid_namespace", b"pid_namespace", "start_ticks", b"start_ticks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
