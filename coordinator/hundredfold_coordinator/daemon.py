@@ -268,8 +268,8 @@ class Daemon:
             self._version,
             self._stopping.stop,
         )
-        sessions = SessionService(self._storage, self._journal, self._sessions, self._deletions, limit)
-        memory = MemoryService(self._storage, self._memory, self._deletions, limit)
+        sessions = SessionService(self._state, self._storage, self._journal, self._sessions, self._deletions, limit)
+        memory = MemoryService(self._state, self._storage, self._memory, self._deletions, limit)
         return ClientServices(tasks, sessions, memory, coordinator, StoreService(self._storage))
 
     def _host_service(self) -> HostService:

@@ -74,7 +74,7 @@ class Memory:
             record = records_pb2.CollectionRecord(collection=wanted)
             if deletion:  # what is left of the one before is none of it
                 record.generation = records_pb2.DeletionRecord.FromString(deletion.value).generation + 1
-            await self._storage.commit([Batch([Write(key, record.SerializeToString())])])
+            await self._storage.commit([Batch([Write(key, record.SerializeToString())])], wait_for_room=False)
         return wanted
 
     async def all(self) -> list[memory_pb2.Collection]:

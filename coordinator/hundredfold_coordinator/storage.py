@@ -106,13 +106,19 @@ class Storage:
                 return entries
             after = found[-1].key
 
-    async def commit(self, batches: Sequence[Batch]) -> list[Committed | Conflict]:
-        """See `Store.commit`; one that finds no room, or no answer, is tried again until it finds both."""
+    async def commit(self, batches: Sequence[Batch], *, wait_for_room: bool = True) -> list[Committed | Conflict]:
+        """See `Store.commit`; one that finds no room, or no answer, is tried again until it finds both.
+
+        Raises:
+            StoreFull: there is no room, and it is not to be waited for: nothing follows from what is written, and it is
+                not to take the ballast from what has been decided.
+
+        """
 
         def commit() -> Awaitable[list[Committed | Conflict]]:
             return self._outage.commit(lambda: self._run(lambda: self._commit(batches)))
 
-        return await (commit() if self._room is None else self._room.commit(commit))
+        return await (self._room.commit(commit) if self._room and wait_for_room else commit())
 
     async def probe(self) -> None:
         """Find out whether the store answers.

@@ -10,14 +10,15 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hundredfold import SyncClient
+from hundredfold import Item, Remembered, SyncClient
 from hundredfold.client.submission import result_of
 from hundredfold.errors import HundredfoldError, StoreFull
 from hundredfold.internal.v1 import records_pb2
@@ -85,6 +86,37 @@ def test_a_full_disk_ends_submissions_and_not_what_runs(disk: Path, serve: Serve
         eventually(lambda: not refused(client), what="recovering")
         assert (disk / "ballast").stat().st_blocks * 512 >= 16 * MIB
         assert [value(client.wait(task.id, timeout_seconds=20)) for task in accepted] == list(range(len(accepted)))
+
+
+def write_to_a_session(client: SyncClient, number: int) -> None:
+    client.sessions.commit("s", [Item("user", f"{number:08}" * (3 * MIB // 8))])
+
+
+def write_to_a_collection(client: SyncClient, number: int) -> None:
+    client.memory.write("c", [Remembered(str(number), [1.0], f"{number:08}" * (3 * MIB // 8))])
+
+
+@needs_root
+@pytest.mark.parametrize("write", [write_to_a_session, write_to_a_collection])
+def test_what_clients_write_to_memory_takes_no_room_from_results(
+    write: Callable[[SyncClient, int], None], disk: Path, serve: Serve, tmp_path: Path
+) -> None:
+    # Off: `door.shut` that is always open, and client writes eat the ballast: no result finds room.
+    process = serve("--ballast-bytes", str(12 * MIB))
+    with process.client() as client:
+        client.memory.create("c", 1)
+        running = [client.submit("hold_back", {"path": str(tmp_path / "go"), "size": MIB}) for _ in range(4)]
+        eventually(lambda: all_run(client, running), what="starting")
+        fill(disk / "filler")
+        with pytest.raises(StoreFull):
+            list(map(partial(write, client), range(8)))
+        (tmp_path / "go").touch()
+        for task in running:
+            assert len(value(client.wait(task.id, timeout_seconds=20))["text"]) == MIB
+        with pytest.raises(StoreFull):
+            write(client, 9)
+        client.memory.write("c", delete=["0"])
+        client.memory.delete("c")
 
 
 @needs_root

@@ -199,3 +199,15 @@ def test_a_ballast_of_another_size_is_made_anew(tmp_path: Path) -> None:
 def test_what_hinders_a_ballast_beside_room_is_raised(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=os.strerror(2)):
         Ballast(tmp_path / "missing" / "ballast", 1).make()
+
+
+async def test_what_nothing_follows_from_is_refused_and_takes_no_ballast() -> None:
+    disk = SmallDisk()
+    ballast = Weight(disk)
+    storage = Storage(Room(ballast))
+    await storage.open(lambda: disk)
+    disk.free = 0
+    with pytest.raises(StoreFull):
+        await storage.commit([Batch([Write(b"a", b"1")])], wait_for_room=False)
+    assert (ballast.there, len(disk.tried)) == (True, 1)
+    await storage.close()

@@ -1,6 +1,7 @@
 """The door: what is not let in, why, and when to come again.
 
-Cheap, and asked before anything else is done about a submission, so that refusing many costs next to nothing.
+Cheap, and asked before anything else is done about what clients want written, so that refusing many costs next to
+nothing.
 """
 
 import math
@@ -22,11 +23,19 @@ def refusal(state: State, tenant: str, size: int, now_ns: int) -> HundredfoldErr
     """Return why a task of a tenant with an input of `size` bytes is not accepted now; None if it is."""
     if state.draining:
         return Draining()
+    return shut(state) or _full_queue(state, tenant, size, now_ns)
+
+
+def shut(state: State, *, frees_room: bool = False) -> HundredfoldError | None:
+    """Return why nothing is written for a client now; None if it is. What frees room is, even if there is none left.
+
+    Draining is no reason: what was written is durable when that is answered, and what runs may yet need it.
+    """
     outage = state.store_outage
-    if outage or state.store_full:
+    if outage:
         # A new one for every caller: an error that is raised keeps those alive that it went through.
-        return StoreUnreachable(outage.url, outage.problem, outage.retry_seconds) if outage else StoreFull(ROOM_SECONDS)
-    return _full_queue(state, tenant, size, now_ns)
+        return StoreUnreachable(outage.url, outage.problem, outage.retry_seconds)
+    return StoreFull(ROOM_SECONDS) if state.store_full and not frees_room else None
 
 
 def _full_queue(state: State, tenant: str, size: int, now_ns: int) -> QueueFull | None:

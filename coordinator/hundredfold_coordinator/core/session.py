@@ -7,6 +7,7 @@ from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import session_pb2
 
 from hundredfold_coordinator import keys
+from hundredfold_coordinator.core.door import shut
 from hundredfold_coordinator.core.events import SessionDeleted, SessionWritten
 from hundredfold_coordinator.core.state import AttemptId, State
 from hundredfold_coordinator.core.transaction import Transaction
@@ -57,7 +58,7 @@ def write_session(
     tx.put(keys.session(session_id), session)
 
 
-def write(_state: State, tx: Transaction, event: SessionWritten) -> None:
+def write(state: State, tx: Transaction, event: SessionWritten) -> None:
     """Write to a session for a client, once for each request id."""
     session, request = event.session, event.request
     known = next((one for one in session.requests if one.request_id == request.request_id), None)
@@ -66,6 +67,8 @@ def write(_state: State, tx: Transaction, event: SessionWritten) -> None:
             tx.reply(event.reply, known.version)
         else:
             tx.refuse(event.reply, SessionRequestReused(request.request_id, event.session_id))
+    elif refused := shut(state):
+        tx.refuse(event.reply, refused)
     elif comes_too_late(session, event.writes):
         error = SessionConflict(event.session_id, session.version, event.writes.expected_version)
         tx.refuse(event.reply, error)

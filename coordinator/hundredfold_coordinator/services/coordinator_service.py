@@ -16,13 +16,13 @@ from hundredfold_coordinator import keys
 from hundredfold_coordinator.config import Config
 from hundredfold_coordinator.core import events, policy
 from hundredfold_coordinator.core.census import gates, states
+from hundredfold_coordinator.core.door import shut
 from hundredfold_coordinator.core.explanation import explain
 from hundredfold_coordinator.core.fit import fit
 from hundredfold_coordinator.core.state import State
 from hundredfold_coordinator.environments import DEFAULT, Environments, broken_plugin, name_for
 from hundredfold_coordinator.hosts import Hosts
 from hundredfold_coordinator.journal import Journal
-from hundredfold_coordinator.outage import again
 from hundredfold_coordinator.services.durations import seconds_of
 from hundredfold_coordinator.services.host_view import host_view
 from hundredfold_coordinator.stopping import DrainOrder
@@ -109,8 +109,8 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
         """See the proto."""
         if not context.peer().startswith("unix:"):
             raise PermissionDenied("environments are opened over the local socket only")
-        if self._state.store_outage:  # or it would be known here, and to no host, until somebody asks again
-            raise again(self._state.store_outage)
+        if refused := shut(self._state):  # or it would be known here, and to no host, until somebody asks again
+            raise refused
         name = name_for(request.spec)
         environment = self._environments.add(name, request.spec)
         # Recorded first: a task of this environment may outlive this coordinator.

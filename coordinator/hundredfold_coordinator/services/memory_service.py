@@ -7,6 +7,8 @@ from hundredfold.stores.contract import Batch, Write
 from hundredfold.v1 import memory_pb2, memory_service_pb2_grpc
 from hundredfold.v1 import memory_service_pb2 as pb
 
+from hundredfold_coordinator.core.door import shut
+from hundredfold_coordinator.core.state import State
 from hundredfold_coordinator.deletions import Deletions
 from hundredfold_coordinator.memory import Memory
 from hundredfold_coordinator.storage import Storage
@@ -16,7 +18,10 @@ from hundredfold_coordinator.to_its_end import to_its_end
 class MemoryService(memory_service_pb2_grpc.MemoryServiceServicer):
     """See `proto/hundredfold/v1/memory_service.proto`."""
 
-    def __init__(self, storage: Storage, memory: Memory, deletions: Deletions, max_payload_bytes: int) -> None:
+    def __init__(
+        self, state: State, storage: Storage, memory: Memory, deletions: Deletions, max_payload_bytes: int
+    ) -> None:
+        self._state = state
         self._storage = storage
         self._memory = memory
         self._deletions = deletions
@@ -24,6 +29,7 @@ class MemoryService(memory_service_pb2_grpc.MemoryServiceServicer):
 
     async def CreateCollection(self, request: pb.CreateCollectionRequest, context: Any) -> pb.CreateCollectionResponse:
         """See the proto."""
+        self._admit()
         return pb.CreateCollectionResponse(collection=await self._memory.create(request.collection))
 
     async def ListCollections(self, request: pb.ListCollectionsRequest, context: Any) -> pb.ListCollectionsResponse:
@@ -32,6 +38,7 @@ class MemoryService(memory_service_pb2_grpc.MemoryServiceServicer):
 
     async def DeleteCollection(self, request: pb.DeleteCollectionRequest, context: Any) -> pb.DeleteCollectionResponse:
         """See the proto."""
+        self._admit(frees_room=True)
 
         async def delete() -> None:
             await self._memory.delete(request.name)
@@ -42,6 +49,7 @@ class MemoryService(memory_service_pb2_grpc.MemoryServiceServicer):
 
     async def WriteMemory(self, request: pb.WriteMemoryRequest, context: Any) -> pb.WriteMemoryResponse:
         """See the proto."""
+        self._admit(frees_room=not request.writes.upsert)
         if request.writes.ByteSize() > self._max_payload_bytes:
             raise PayloadTooLarge("writes", request.writes.ByteSize(), self._max_payload_bytes)
         await self._memory.writing(self._write(request.writes))
@@ -52,9 +60,13 @@ class MemoryService(memory_service_pb2_grpc.MemoryServiceServicer):
         for _, vector in records:
             if vector:
                 vector.record.update_time.GetCurrentTime()
-        # Not through the journal: no decision follows from it.
+        # Not through the journal: no decision follows from it, so it need not wait for room either.
         writes = [Write(key, vector.SerializeToString() if vector else None) for key, vector in records]
-        await self._storage.commit([Batch(writes)])
+        await self._storage.commit([Batch(writes)], wait_for_room=not wanted.upsert)
+
+    def _admit(self, *, frees_room: bool = False) -> None:
+        if refused := shut(self._state, frees_room=frees_room):
+            raise refused
 
     async def SearchMemory(self, request: pb.SearchMemoryRequest, context: Any) -> pb.SearchMemoryResponse:
         """See the proto."""

@@ -11,6 +11,8 @@ from hundredfold.v1 import session_service_pb2_grpc
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import events
+from hundredfold_coordinator.core.door import shut
+from hundredfold_coordinator.core.state import State
 from hundredfold_coordinator.deletions import Deletions
 from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.services import page_token
@@ -31,12 +33,14 @@ class SessionService(session_service_pb2_grpc.SessionServiceServicer):
 
     def __init__(
         self,
+        state: State,
         storage: Storage,
         journal: Journal,
         sessions: Sessions,
         deletions: Deletions,
         max_payload_bytes: int,
     ) -> None:
+        self._state = state
         self._storage = storage
         self._journal = journal
         self._sessions = sessions
@@ -67,6 +71,7 @@ class SessionService(session_service_pb2_grpc.SessionServiceServicer):
 
     async def CommitSession(self, request: pb.CommitSessionRequest, context: Any) -> pb.CommitSessionResponse:
         """See the proto."""
+        self._admit()
         _check_id(request.session_id)
         check_name("request_id", request.request_id)
         if request.writes.ByteSize() > self._max_payload_bytes:
@@ -95,6 +100,7 @@ class SessionService(session_service_pb2_grpc.SessionServiceServicer):
 
     async def DeleteSession(self, request: pb.DeleteSessionRequest, context: Any) -> pb.DeleteSessionResponse:
         """See the proto."""
+        self._admit(frees_room=True)
         _check_id(request.session_id)
 
         async def delete(session: records_pb2.SessionRecord) -> None:
@@ -103,6 +109,11 @@ class SessionService(session_service_pb2_grpc.SessionServiceServicer):
 
         await self._sessions.write(request.session_id, delete)
         return pb.DeleteSessionResponse()
+
+    def _admit(self, *, frees_room: bool = False) -> None:
+        """Refuse what cannot be written now: in its turn it may be behind a result that waits for the store."""
+        if refused := shut(self._state, frees_room=frees_room):
+            raise refused
 
 
 def _check_id(session_id: str) -> None:

@@ -153,6 +153,7 @@ class CoordinatorServiceServicer:
         `PERMISSION_DENIED`: the call did not come over the local socket.
         `INVALID_ARGUMENT`: a file or the interpreter is not there.
         `FAILED_PRECONDITION`: the environment cannot start; the error says why.
+        `RESOURCE_EXHAUSTED`: the store is full. `UNAVAILABLE`: it does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -68,6 +68,7 @@ class CoordinatorServiceStub:
     `PERMISSION_DENIED`: the call did not come over the local socket.
     `INVALID_ARGUMENT`: a file or the interpreter is not there.
     `FAILED_PRECONDITION`: the environment cannot start; the error says why.
+    `RESOURCE_EXHAUSTED`: the store is full. `UNAVAILABLE`: it does not answer.
     """
     ExplainTask: _grpc.UnaryUnaryMultiCallable[_coordinator_service_pb2.ExplainTaskRequest, _coordinator_service_pb2.ExplainTaskResponse]
     """Says why a task waits, runs or has ended, in sentences with figures.
@@ -130,6 +131,7 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     `PERMISSION_DENIED`: the call did not come over the local socket.
     `INVALID_ARGUMENT`: a file or the interpreter is not there.
     `FAILED_PRECONDITION`: the environment cannot start; the error says why.
+    `RESOURCE_EXHAUSTED`: the store is full. `UNAVAILABLE`: it does not answer.
     """
     ExplainTask: _aio.UnaryUnaryMultiCallable[_coordinator_service_pb2.ExplainTaskRequest, _coordinator_service_pb2.ExplainTaskResponse]  # type: ignore[assignment]
     """Says why a task waits, runs or has ended, in sentences with figures.
@@ -231,6 +233,7 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         `PERMISSION_DENIED`: the call did not come over the local socket.
         `INVALID_ARGUMENT`: a file or the interpreter is not there.
         `FAILED_PRECONDITION`: the environment cannot start; the error says why.
+        `RESOURCE_EXHAUSTED`: the store is full. `UNAVAILABLE`: it does not answer.
         """
 
     @_abc_1.abstractmethod

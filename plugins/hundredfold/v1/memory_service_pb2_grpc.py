@@ -80,6 +80,7 @@ class MemoryServiceServicer:
         has, with those there are. `ALREADY_EXISTS`: there is one of that name that is
         another one. `UNIMPLEMENTED`: the store cannot search. `FAILED_PRECONDITION`:
         no environment has the embedder, and the default one cannot run.
+        `RESOURCE_EXHAUSTED`: the store is full. `UNAVAILABLE`: it does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,7 +97,7 @@ class MemoryServiceServicer:
         """Deletes a collection with all of its records. Atomic: it is gone for
         everybody at once, what is being written to it goes with it, and a new one of
         its name has nothing of it. The room that its records take is given back in
-        the background.
+        the background. A full store is no hindrance.
 
         `NOT_FOUND`: there is no such collection; who repeats a call whose answer
         was lost is told so, too, and has what it wanted.
@@ -106,10 +107,12 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WriteMemory(self, request, context):
-        """Writes records, in one commit. Idempotent.
+        """Writes records, in one commit. Idempotent. A full store is no hindrance if
+        records are deleted only.
 
         `NOT_FOUND`: there is no such collection. `INVALID_ARGUMENT`: the field is
-        named. `RESOURCE_EXHAUSTED`: the store is full; try again later.
+        named. `RESOURCE_EXHAUSTED`: the store is full; nothing was written, try again
+        later. `UNAVAILABLE`: it does not answer; try again later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,6 +45,7 @@ class MemoryServiceStub:
     has, with those there are. `ALREADY_EXISTS`: there is one of that name that is
     another one. `UNIMPLEMENTED`: the store cannot search. `FAILED_PRECONDITION`:
     no environment has the embedder, and the default one cannot run.
+    `RESOURCE_EXHAUSTED`: the store is full. `UNAVAILABLE`: it does not answer.
     """
     ListCollections: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListCollectionsRequest, _memory_service_pb2.ListCollectionsResponse]
     """Lists the collections, by name. Idempotent."""
@@ -52,16 +53,18 @@ class MemoryServiceStub:
     """Deletes a collection with all of its records. Atomic: it is gone for
     everybody at once, what is being written to it goes with it, and a new one of
     its name has nothing of it. The room that its records take is given back in
-    the background.
+    the background. A full store is no hindrance.
 
     `NOT_FOUND`: there is no such collection; who repeats a call whose answer
     was lost is told so, too, and has what it wanted.
     """
     WriteMemory: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.WriteMemoryRequest, _memory_service_pb2.WriteMemoryResponse]
-    """Writes records, in one commit. Idempotent.
+    """Writes records, in one commit. Idempotent. A full store is no hindrance if
+    records are deleted only.
 
     `NOT_FOUND`: there is no such collection. `INVALID_ARGUMENT`: the field is
-    named. `RESOURCE_EXHAUSTED`: the store is full; try again later.
+    named. `RESOURCE_EXHAUSTED`: the store is full; nothing was written, try again
+    later. `UNAVAILABLE`: it does not answer; try again later.
     """
     SearchMemory: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.SearchMemoryRequest, _memory_service_pb2.SearchMemoryResponse]
     """Returns the records nearest to a vector, the nearest first. It finds what
@@ -90,6 +93,7 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     has, with those there are. `ALREADY_EXISTS`: there is one of that name that is
     another one. `UNIMPLEMENTED`: the store cannot search. `FAILED_PRECONDITION`:
     no environment has the embedder, and the default one cannot run.
+    `RESOURCE_EXHAUSTED`: the store is full. `UNAVAILABLE`: it does not answer.
     """
     ListCollections: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListCollectionsRequest, _memory_service_pb2.ListCollectionsResponse]  # type: ignore[assignment]
     """Lists the collections, by name. Idempotent."""
@@ -97,16 +101,18 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """Deletes a collection with all of its records. Atomic: it is gone for
     everybody at once, what is being written to it goes with it, and a new one of
     its name has nothing of it. The room that its records take is given back in
-    the background.
+    the background. A full store is no hindrance.
 
     `NOT_FOUND`: there is no such collection; who repeats a call whose answer
     was lost is told so, too, and has what it wanted.
     """
     WriteMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.WriteMemoryRequest, _memory_service_pb2.WriteMemoryResponse]  # type: ignore[assignment]
-    """Writes records, in one commit. Idempotent.
+    """Writes records, in one commit. Idempotent. A full store is no hindrance if
+    records are deleted only.
 
     `NOT_FOUND`: there is no such collection. `INVALID_ARGUMENT`: the field is
-    named. `RESOURCE_EXHAUSTED`: the store is full; try again later.
+    named. `RESOURCE_EXHAUSTED`: the store is full; nothing was written, try again
+    later. `UNAVAILABLE`: it does not answer; try again later.
     """
     SearchMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.SearchMemoryRequest, _memory_service_pb2.SearchMemoryResponse]  # type: ignore[assignment]
     """Returns the records nearest to a vector, the nearest first. It finds what
@@ -138,6 +144,7 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         has, with those there are. `ALREADY_EXISTS`: there is one of that name that is
         another one. `UNIMPLEMENTED`: the store cannot search. `FAILED_PRECONDITION`:
         no environment has the embedder, and the default one cannot run.
+        `RESOURCE_EXHAUSTED`: the store is full. `UNAVAILABLE`: it does not answer.
         """
 
     @_abc_1.abstractmethod
@@ -157,7 +164,7 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Deletes a collection with all of its records. Atomic: it is gone for
         everybody at once, what is being written to it goes with it, and a new one of
         its name has nothing of it. The room that its records take is given back in
-        the background.
+        the background. A full store is no hindrance.
 
         `NOT_FOUND`: there is no such collection; who repeats a call whose answer
         was lost is told so, too, and has what it wanted.
@@ -169,10 +176,12 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.WriteMemoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.WriteMemoryResponse, _abc.Awaitable[_memory_service_pb2.WriteMemoryResponse]]:
-        """Writes records, in one commit. Idempotent.
+        """Writes records, in one commit. Idempotent. A full store is no hindrance if
+        records are deleted only.
 
         `NOT_FOUND`: there is no such collection. `INVALID_ARGUMENT`: the field is
-        named. `RESOURCE_EXHAUSTED`: the store is full; try again later.
+        named. `RESOURCE_EXHAUSTED`: the store is full; nothing was written, try again
+        later. `UNAVAILABLE`: it does not answer; try again later.
         """
 
     @_abc_1.abstractmethod

@@ -97,7 +97,8 @@ class SessionServiceServicer:
         `ABORTED`: it has another version than `expected_version`; read it again.
         `ALREADY_EXISTS`: the request id was used for something else.
         `INVALID_ARGUMENT`: the field is named.
-        `RESOURCE_EXHAUSTED`: the store is full; try again later.
+        `RESOURCE_EXHAUSTED`: the store is full; nothing was written, try again
+        later. `UNAVAILABLE`: it does not answer; try again later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -114,7 +115,7 @@ class SessionServiceServicer:
     def DeleteSession(self, request, context):
         """Deletes a session with everything in it. Atomic: it is gone for everybody at
         once, and a new one of its name has nothing of it. The room that its items
-        take is given back in the background.
+        take is given back in the background. A full store is no hindrance.
 
         `FAILED_PRECONDITION`: a task of it runs or waits; it is named.
         `NOT_FOUND`: there is no such session; who repeats a call whose answer was

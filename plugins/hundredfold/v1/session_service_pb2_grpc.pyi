@@ -54,7 +54,8 @@ class SessionServiceStub:
     `ABORTED`: it has another version than `expected_version`; read it again.
     `ALREADY_EXISTS`: the request id was used for something else.
     `INVALID_ARGUMENT`: the field is named.
-    `RESOURCE_EXHAUSTED`: the store is full; try again later.
+    `RESOURCE_EXHAUSTED`: the store is full; nothing was written, try again
+    later. `UNAVAILABLE`: it does not answer; try again later.
     """
     SearchSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.SearchSessionRequest, _session_service_pb2.SearchSessionResponse]
     """Returns the items that have every word of a query, the newest first.
@@ -63,7 +64,7 @@ class SessionServiceStub:
     DeleteSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.DeleteSessionRequest, _session_service_pb2.DeleteSessionResponse]
     """Deletes a session with everything in it. Atomic: it is gone for everybody at
     once, and a new one of its name has nothing of it. The room that its items
-    take is given back in the background.
+    take is given back in the background. A full store is no hindrance.
 
     `FAILED_PRECONDITION`: a task of it runs or waits; it is named.
     `NOT_FOUND`: there is no such session; who repeats a call whose answer was
@@ -96,7 +97,8 @@ class SessionServiceAsyncStub(SessionServiceStub):
     `ABORTED`: it has another version than `expected_version`; read it again.
     `ALREADY_EXISTS`: the request id was used for something else.
     `INVALID_ARGUMENT`: the field is named.
-    `RESOURCE_EXHAUSTED`: the store is full; try again later.
+    `RESOURCE_EXHAUSTED`: the store is full; nothing was written, try again
+    later. `UNAVAILABLE`: it does not answer; try again later.
     """
     SearchSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.SearchSessionRequest, _session_service_pb2.SearchSessionResponse]  # type: ignore[assignment]
     """Returns the items that have every word of a query, the newest first.
@@ -105,7 +107,7 @@ class SessionServiceAsyncStub(SessionServiceStub):
     DeleteSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.DeleteSessionRequest, _session_service_pb2.DeleteSessionResponse]  # type: ignore[assignment]
     """Deletes a session with everything in it. Atomic: it is gone for everybody at
     once, and a new one of its name has nothing of it. The room that its items
-    take is given back in the background.
+    take is given back in the background. A full store is no hindrance.
 
     `FAILED_PRECONDITION`: a task of it runs or waits; it is named.
     `NOT_FOUND`: there is no such session; who repeats a call whose answer was
@@ -153,7 +155,8 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         `ABORTED`: it has another version than `expected_version`; read it again.
         `ALREADY_EXISTS`: the request id was used for something else.
         `INVALID_ARGUMENT`: the field is named.
-        `RESOURCE_EXHAUSTED`: the store is full; try again later.
+        `RESOURCE_EXHAUSTED`: the store is full; nothing was written, try again
+        later. `UNAVAILABLE`: it does not answer; try again later.
         """
 
     @_abc_1.abstractmethod
@@ -174,7 +177,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_session_service_pb2.DeleteSessionResponse, _abc.Awaitable[_session_service_pb2.DeleteSessionResponse]]:
         """Deletes a session with everything in it. Atomic: it is gone for everybody at
         once, and a new one of its name has nothing of it. The room that its items
-        take is given back in the background.
+        take is given back in the background. A full store is no hindrance.
 
         `FAILED_PRECONDITION`: a task of it runs or waits; it is named.
         `NOT_FOUND`: there is no such session; who repeats a call whose answer was

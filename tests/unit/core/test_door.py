@@ -1,15 +1,16 @@
 """Shows what is not let in, by number, by bytes and by tenant; what it is told; and what never counts."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from hundredfold.errors import HundredfoldError, QueueFull, StoreFull
-from hundredfold.v1 import payload_pb2
-from hundredfold_coordinator.core import events
+from hundredfold.errors import HundredfoldError, QueueFull, StoreFull, StoreUnreachable
+from hundredfold.internal.v1 import records_pb2
+from hundredfold.v1 import payload_pb2, session_pb2
+from hundredfold_coordinator.core import door, events
 from hundredfold_coordinator.core.door import refusal
 
 if TYPE_CHECKING:
-    from tests.unit.core.conftest import Core
+    from tests.unit.core.conftest import Core, Told
 
 SECOND = 1_000_000_000
 INPUT = payload_pb2.Payload(data=b"x" * 100)
@@ -104,6 +105,38 @@ def test_a_full_store_takes_nothing_but_knows_what_it_has(core: "Core") -> None:
     assert isinstance(told.error, StoreFull)
     assert told.error.retry_seconds == 5
     assert core.submit("t3", request_id="once").reply == "t1"
+
+
+def write_session(core: "Core", text: bytes, request_id: str) -> "Told":
+    writes = session_pb2.SessionWrites(append=[session_pb2.SessionItem(role="user", content=text)], merge=True)
+    request = records_pb2.SessionRequest(request_id=request_id, digest=text)
+    fields = {"session_id": "s", "session": core.session("s"), "writes": writes, "request": request}
+    return core.tell(events.SessionWritten, **fields, reply="client")
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "expected"),
+    [
+        (events.StoreRoomChanged, {"full": True}, StoreFull),
+        (events.StoreOutageChanged, {"error": StoreUnreachable("there", "it is away", 3)}, StoreUnreachable),
+    ],
+    ids=["full", "away"],
+)
+def test_clients_write_to_no_session_then_but_what_they_wrote_is_known(
+    core: "Core", event: Any, fields: dict[str, Any], expected: type[HundredfoldError]
+) -> None:
+    write_session(core, b"1", "once")
+    core.tell(event, **fields)
+    assert isinstance(write_session(core, b"2", "twice").error, expected)
+    assert write_session(core, b"1", "once").reply == 1
+
+
+def test_what_frees_room_is_let_in_when_there_is_none(core: "Core") -> None:
+    core.tell(events.StoreRoomChanged, full=True)
+    assert isinstance(door.shut(core.state), StoreFull)
+    assert door.shut(core.state, frees_room=True) is None
+    core.tell(events.StoreOutageChanged, error=StoreUnreachable("there", "it is away", 3))
+    assert isinstance(door.shut(core.state, frees_room=True), StoreUnreachable)
 
 
 @pytest.mark.parametrize("limits", [{"tenant_queue_limit": 1}, {"queue_bytes": SIZE}, {"queue_limit": 1}])
