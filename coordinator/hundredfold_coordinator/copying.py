@@ -10,7 +10,7 @@ from hundredfold.errors import CopyFailed, StoreEmpty, StoreInUse, StoreNotEmpty
 from hundredfold.stores.contract import Batch, Entry, Store, Write
 
 from hundredfold_coordinator import keys
-from hundredfold_coordinator.lease import term_of
+from hundredfold_coordinator.lease import holder_of, term_of
 
 _PAGE: Final = 200
 _COMMIT_BYTES: Final = 4 << 20
@@ -149,4 +149,4 @@ def refuse_if_used(
         if now is None:
             return
         if now.version != first.version:
-            raise StoreInUse(store.url, "a coordinator")
+            raise StoreInUse(store.url, holder_of(lease) if lease else "a coordinator")

@@ -85,14 +85,14 @@ async def await_vacancy(
         since += now - asked  # while the store does not answer, nobody can be heard of
         if seen is not None and seen != (lease.version, beat.version):
             if not standby:
-                raise StoreInUse(storage.url, _name(lease))
+                raise StoreInUse(storage.url, holder_of(lease))
             if not told:
-                _log.info("standing by: %s is in use by %s", storage.url, _name(lease))
+                _log.info("standing by: %s is in use by %s", storage.url, holder_of(lease))
                 told = True
         if seen != (lease.version, beat.version):
             seen, since = (lease.version, beat.version), now
         elif now - since > max(term_seconds, term_of(lease)):
-            _log.warning("%s has not been heard of for %g s: taking over", _name(lease), now - since)
+            _log.warning("%s has not been heard of for %g s: taking over", holder_of(lease), now - since)
             return
         await sleep(pause)
 
@@ -106,6 +106,7 @@ def _is_dead(lease: Record) -> bool:
     return is_known_dead(records_pb2.LeaseRecord.FromString(lease.value).holder)
 
 
-def _name(lease: Record) -> str:
+def holder_of(lease: Record) -> str:
+    """Return what to call the holder of a lease."""
     record = records_pb2.LeaseRecord.FromString(lease.value)
     return f"the coordinator of epoch {record.epoch} (pid {record.holder.pid} on its machine)"

@@ -86,6 +86,11 @@ def test_a_store_moves_to_a_server_and_back(tmp_path: Path, redis: RedisServer) 
         assert '"hello"' in cli("session", "get", "talk").stdout
         assert json.loads(cli("get", task_id, "-o", "json").stdout)["state"] == "TASK_STATE_SUCCEEDED"
         cli("wait", cli("submit", "remember", json.dumps({"text": "again"}), "--session", "talk").stdout.strip())
+        (tmp_path / "other").mkdir()
+        other = Cli(tmp_path / "other")("store", "check", "--store", url)
+        assert (other.returncode, "is in use by the coordinator of epoch" in other.stderr) == (5, True), other.stdout
+        assert cli("store", "check").returncode == 0
+    assert Cli(tmp_path / "other")("store", "check", "--store", url).returncode == 0
     back = cli("store", "copy", url, f"sqlite:{tmp_path}/back.db")
     assert (back.returncode, "both stores have the digest" in back.stderr) == (0, True), back.stderr
     assert there["records"] > 5

@@ -2,15 +2,17 @@
 
 import random
 import threading
+import time
 from array import array
 from collections.abc import Iterator
 from contextlib import closing
 
+import psycopg
 import pytest
 from hundredfold.errors import Fenced, StoreUnavailable
 from hundredfold.stores.contract import ABSENT, Batch, Guard, Write
 from hundredfold.stores.memory import MemoryStore
-from hundredfold.stores.postgresql import graph, search, server
+from hundredfold.stores.postgresql import backlog, graph, index, search, server
 from hundredfold.stores.postgresql.store import PostgresqlStore
 from hundredfold.stores.search import Distance, Embedding, Hit
 from hundredfold.testing.coordinator import eventually
@@ -208,3 +210,64 @@ def test_what_cannot_be_read_for_a_vector_is_still_written(store: PostgresqlStor
     put(store, "k", b"")
     assert found(store) == []
     assert store.get([PREFIX + b"k"])[0] is not None
+
+
+def test_a_large_commit_does_not_wait_for_its_embeddings_but_a_search_does(store: PostgresqlStore, url: str) -> None:
+    """Seen red: a commit of a thousand into a graph took seconds, in which nothing else could be committed."""
+    put(store, "first", value("c", floats(0, 1)))
+    hits: list[Hit] = []
+    with psycopg.connect(url) as other, other.transaction():
+        other.execute("LOCK TABLE hundredfold.embedding IN EXCLUSIVE MODE")
+        writes = [Write(PREFIX + b"%d" % number, value("c", floats(1, number))) for number in range(100)]
+        began = time.monotonic()
+        store.commit([Batch(writes), Batch([Write(PREFIX + b"first", value("c", floats(5, 5)), ABSENT)])])
+        assert time.monotonic() - began < 3
+        searching = threading.Thread(target=lambda: hits.extend(store.search("c", floats(1, 0), 1000)))
+        searching.start()
+        searching.join(0.5)
+        assert searching.is_alive()
+    searching.join(20)
+    assert len(hits) == 101
+
+
+def test_what_is_still_on_its_way_at_the_end_is_written_by_the_next_start(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "_STEP", 7)
+    monkeypatch.setattr(index, "_PAGE", 3)
+    with closing(PostgresqlStore(url)) as store:
+        store.index(PREFIX, extract)
+        with monkeypatch.context() as lost:
+            lost.setattr(backlog.Backlog, "add", lambda *_: None)
+            store.commit(
+                [Batch([Write(PREFIX + b"%02d" % number, value("c", floats(1, number)))]) for number in range(40)]
+            )
+        assert store.search("c", floats(1, 0), 100) == []
+        put(store, "13", value("c", floats(0, 1)))
+    with closing(PostgresqlStore(url)) as store:
+        store.index(PREFIX, extract)
+        assert len(store.search("c", floats(1, 0), 100)) == 40
+
+
+def test_all_is_looked_at_in_small_steps_at_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One statement over millions answers too late, and so does its repetition: seen red."""
+    monkeypatch.setattr(index, "_STEP", 10)
+    with closing(PostgresqlStore(url)) as store:
+        store.index(PREFIX, extract)
+        for prefix in (b"u/", PREFIX, b"w/"):
+            text = value("c", floats(1, 0))
+            store.commit([Batch([Write(prefix + b"%03d" % number, text)]) for number in range(35)])
+    with closing(PostgresqlStore(url)) as store:
+        asked: list[int] = []
+        ask = store._line.ask
+
+        def counted(*arguments: object) -> list[tuple[object, ...]]:
+            rows = ask(*arguments)  # type: ignore[arg-type]  # passed on
+            asked.append(len(rows))
+            return rows
+
+        monkeypatch.setattr(store._line, "ask", counted)
+        store.index(b"w/", extract)
+        assert len(store.search("c", floats(1, 0), 100)) == 35
+        assert max(asked) <= 11
+        assert len(asked) > 12

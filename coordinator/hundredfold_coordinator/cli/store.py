@@ -219,6 +219,8 @@ def _plugins() -> PluginManager:
 
 
 def _check(store: Store) -> pb.CheckStoreResponse:
+    # What is read while somebody writes is not one moment, and looks like damage.
+    refuse_if_used(store, partial(_say_how_long, store.url))
     check = Check()
     for look in check.looks():
         look(store)

@@ -65,7 +65,7 @@ class StoreDamaged(HundredfoldError):
 
 @dataclass(eq=False)
 class StoreInUse(HundredfoldError):
-    """The store at {url} is in use by {holder}. Stop that one first; `serve --standby` waits for it."""
+    """The store at {url} is in use by {holder}. Stop that one first, or ask it; `serve --standby` waits for it."""
 
     url: str
     holder: str

@@ -1,11 +1,11 @@
-"""The conformance kit for stores: every rule of `hundredfold.stores.contract`, as pytest tests that a backend inherits.
+"""The conformance kit for stores: the rules of `hundredfold.stores.contract`, as pytest tests that a backend inherits.
 
     class TestMyStore(StoreConformance):
         def open(self, directory: Path) -> Store:
             return MyStore(directory / "x.db")
 
 It does not cover the loss of power, several callers at once (see `hundredfold.testing.concurrency`), and what a store
-raises when it cannot be reached.
+does when an answer is lost or there is no room (see `hundredfold.testing.outage`).
 """
 
 import inspect

@@ -116,6 +116,7 @@ class GraphBuilder:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._stop = threading.Event()
+        self._counting = threading.Lock()
         self._written = _LOOK_EVERY  # what was there before
         self._workers = 2
         self._connection: Connection | None = None
@@ -126,8 +127,9 @@ class GraphBuilder:
         self._thread.start()
 
     def note(self, number: int) -> None:
-        """Take note that so many embeddings were written."""
-        self._written += number
+        """Take note, in any thread, that so many embeddings were written."""
+        with self._counting:
+            self._written += number
 
     def close(self) -> None:
         """Give up what is being built, and end. Idempotent."""

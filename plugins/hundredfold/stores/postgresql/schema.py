@@ -7,6 +7,8 @@ takes over from the other.
 from hashlib import sha256
 from typing import Final
 
+from psycopg.sql import SQL, Identifier
+
 LAYOUT: Final = 1
 """Version of the tables."""
 
@@ -183,6 +185,11 @@ def _named(noun: str, source: str) -> str:
 COMMIT: Final = _named("commit", _COMMIT)
 EMBED: Final = _named("embed", _EMBED)
 COMMIT_AND_EMBED: Final = _named("commit_and_embed", _COMMIT_AND_EMBED + COMMIT + EMBED)
+
+EMBEDDING: Final = SQL(
+    "SELECT hundredfold.{}(%b::bytea[], %b::bytea[], %s::bigint[], %b::bytea[], %b::text[], %b::vector[], %b::text[])"
+).format(Identifier(EMBED))
+"""The statement that writes embeddings of records that are at these versions, and removes others."""
 
 FUNCTIONS: Final = {COMMIT: _COMMIT.format(name=COMMIT)}
 """What makes each function, by its name."""

@@ -103,7 +103,7 @@ class PostgresqlStore:
             self._number += 1
         self._unanswered = parcel
         try:
-            rows = self._send(parcel, findings)
+            rows = self._send(parcel, Index.written_with(findings))
         except StoreUnreachable:
             raise
         except HundredfoldError:
@@ -112,7 +112,7 @@ class PostgresqlStore:
         self._unanswered = None
         results = self._results(rows)
         if self._index:
-            self._index.note(findings)
+            self._index.note(findings, [one.version if isinstance(one, Committed) else None for one in results])
         return results
 
     def index(self, prefix: bytes, extract: Extract) -> None:
@@ -127,6 +127,8 @@ class PostgresqlStore:
 
     def search(self, collection: str, vector: bytes, limit: int, where: Mapping[str, str] | None = None) -> list[Hit]:
         """See `Searching.search`."""
+        if self._index:
+            self._index.settle()
         return self._search.nearest(collection, vector, limit, where or {})
 
     def close(self) -> None:

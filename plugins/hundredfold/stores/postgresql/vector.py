@@ -4,7 +4,7 @@ import math
 import struct
 import sys
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
@@ -63,6 +63,21 @@ class Findings:
         self.vectors.append(Vector(found.vector))
         self.metadata.append(integers(digests(found.collection, found.metadata)))
 
+    @property
+    def size_bytes(self) -> int:
+        """What the vectors take."""
+        return sum(len(vector.binary) for vector in self.vectors)
+
+    def portions(self, most: int) -> "list[Findings]":
+        """Return the same in several, of at most so many records; without those that are gone."""
+        lists = (self.places, self.keys, self.names, self.distances, self.vectors, self.metadata)
+        starts = range(0, len(self.keys), most)
+        return [Findings([], *(one[start : start + most] for one in lists)) for start in starts]  # type: ignore[arg-type]  # by position
+
+    def embedding(self) -> tuple[object, ...]:
+        """Return what is needed to write them, whose places are the versions of their records."""
+        return (self.gone, self.keys, integers(self.places), *self.parameters()[1:])
+
     def parameters(self) -> tuple[object, ...]:
         """Return the arrays in the order in which the functions take them, the places aside."""
         return (self.keys, self.names, self.distances, self.vectors, self.metadata)
@@ -70,6 +85,13 @@ class Findings:
     def __bool__(self) -> bool:
         """Tell whether there is anything to be written."""
         return bool(self.keys or self.gone)
+
+    def at(self, versions: "Sequence[int | None]") -> "Findings":
+        """Return what belongs to batches that have a version, with that in the place of the batch."""
+        kept = [number for number, batch in enumerate(self.places) if versions[batch - 1] is not None]
+        lists = (self.keys, self.names, self.distances, self.vectors, self.metadata)
+        places = [versions[self.places[number] - 1] for number in kept]
+        return Findings([], places, *([one[number] for number in kept] for one in lists))  # type: ignore[arg-type]  # as above
 
 
 def find_all(parcel: Parcel, prefix: bytes, extract: Extract) -> Findings:
