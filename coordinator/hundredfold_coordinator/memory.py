@@ -5,7 +5,7 @@ import json
 import math
 import time
 from array import array
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -13,11 +13,12 @@ from hundredfold.bounds import check_name
 from hundredfold.errors import CollectionExists, InvalidArgument, UnknownCollection
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.stores.contract import Batch, Write
-from hundredfold.stores.search import Distance, Embedding
+from hundredfold.stores.search import Distance, Embedding, Hit
 from hundredfold.v1 import memory_pb2
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.json_text import parsed
+from hundredfold_coordinator.pages import fitting
 from hundredfold_coordinator.storage import Storage
 from hundredfold_coordinator.to_its_end import to_its_end
 
@@ -26,6 +27,8 @@ MOST_RECORDS: Final = 1000
 _MOST_DIMENSIONS: Final = 4096
 _MOST_HITS: Final = 1000
 _DEFAULT_HITS: Final = 10
+_FIRST_HITS: Final = 20
+_READ_BYTES: Final = 8 << 20
 _MOST_METADATA: Final = 64
 _LARGE_BYTES: Final = 256 << 10
 _DISTANCES: Final[Mapping[int, Distance]] = MappingProxyType(
@@ -160,14 +163,32 @@ class Memory:
         where = _canonical("query.where", query.where)
         vector = array("f", query.vector).tobytes()
         hits = await self._storage.search(_index_of(query.collection, record.generation), vector, limit, where)
-        found = await self._storage.get([hit.key for hit in hits])
-        matches = []
-        for hit, entry in zip(hits, found, strict=True):
-            if entry:  # it may have been deleted since
-                found_record = records_pb2.VectorRecord.FromString(entry.value).record
-                del found_record.vector[:]
-                matches.append(memory_pb2.MemoryMatch(record=found_record, distance=hit.distance))
+        return await self._matches(hits)
+
+    async def _matches(self, hits: Sequence[Hit]) -> list[memory_pb2.MemoryMatch]:
+        """Return the records of hits, the nearest first, as far as they come to about 8 MiB."""
+        matches: list[memory_pb2.MemoryMatch] = []
+        size, first, count = 0, 0, _FIRST_HITS
+        while first < len(hits):
+            some = hits[first : first + count]
+            found = await self._storage.get([hit.key for hit in some])
+            for hit, entry in zip(some, found, strict=True):
+                if entry is None:
+                    continue  # it was deleted since
+                match = _match(hit, entry.value)
+                size += match.ByteSize()
+                if matches and size > _READ_BYTES:
+                    return matches
+                matches.append(match)
+            first += len(some)
+            count = fitting(sum(len(entry.value) for entry in found if entry) / len(some))
         return matches
+
+
+def _match(hit: Hit, value: bytes) -> memory_pb2.MemoryMatch:
+    record = records_pb2.VectorRecord.FromString(value).record
+    del record.vector[:]
+    return memory_pb2.MemoryMatch(record=record, distance=hit.distance)
 
 
 def _same(found: memory_pb2.Collection, wanted: memory_pb2.Collection) -> memory_pb2.Collection:

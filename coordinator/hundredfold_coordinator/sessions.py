@@ -2,16 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
 from hundredfold.bounds import check_name
 from hundredfold.internal.v1 import records_pb2
+from hundredfold.stores.contract import Entry
 from hundredfold.v1 import session_pb2
+from hundredfold.words import has_words, words_of
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.json_text import parsed
+from hundredfold_coordinator.pages import pages
 from hundredfold_coordinator.storage import Storage
 from hundredfold_coordinator.to_its_end import to_its_end
 
@@ -19,9 +22,6 @@ CONTEXT_ITEMS: Final = 1000
 _CONTEXT_BYTES: Final = 1 << 20
 """How much of a session comes along with an attempt, the newest of it; the rest is there for the asking."""
 _READ_BYTES: Final = 8 << 20
-_PAGE: Final = 100
-"""Items read at once; each can be megabytes."""
-
 _T = TypeVar("_T")
 
 
@@ -85,32 +85,29 @@ class Sessions:
     ) -> AsyncIterator[bytes]:
         """Yield items as they are stored, at least one, until they are too many bytes; never many pages ahead."""
         size = 0
-        while True:
-            entries = await self._storage.scan(prefix, after=after, limit=_PAGE, reverse=reverse)
+        async for entries in pages(self._storage, prefix, after=after, reverse=reverse):
             for entry in entries:
                 if size and size + len(entry.record.value) > most_bytes:
                     return
                 size += len(entry.record.value)
                 yield entry.record.value
-            if len(entries) < _PAGE:
-                return
-            after = entries[-1].key
 
     async def find(self, session_id: str, query: str, role: str, limit: int) -> list[session_pb2.SessionItem]:
-        """Return the items that have every word of a query, newest first."""
-        words, after = query.casefold().split(), b""
+        """Return the items that have every word of a query, newest first, at most `limit` of them, and about 8 MiB."""
+        words = words_of(query)
         prefix = keys.items_of(session_id, (await self.record(session_id)).generation)
         found: list[session_pb2.SessionItem] = []
-        while len(found) < limit:
-            entries = await self._storage.scan(prefix, after=after, limit=_PAGE, reverse=True)
-            for entry in entries:
-                item = session_pb2.SessionItem.FromString(entry.record.value)
-                if role in ("", item.role) and _has(item, words):
-                    found.append(item)
-            if len(entries) < _PAGE:
-                break
-            after = entries[-1].key
-        return found[:limit]
+        size = 0
+        async for entries in pages(self._storage, prefix, reverse=True):
+            # Not in the loop: to read megabytes of JSON takes tens of milliseconds.
+            for item in await asyncio.to_thread(_matching, entries, role, words):
+                size += item.ByteSize()
+                if found and size > _READ_BYTES:
+                    return found
+                found.append(item)
+                if len(found) == limit:
+                    return found
+        return found
 
     async def write(self, session_id: str, writer: Callable[[records_pb2.SessionRecord], Awaitable[_T]]) -> _T:
         """Give `writer` a session's record, and return what it returns, which is when its writes are durable.
@@ -155,9 +152,6 @@ def check_writes(field: str, writes: session_pb2.SessionWrites) -> None:
         parsed(f"{field}.set[{key!r}]", value)
 
 
-def _has(item: session_pb2.SessionItem, words: list[str]) -> bool:
-    text = item.content.decode(errors="replace")
-    if "\\" in text:  # what JSON has escaped is searched for as it is read
-        text = json.dumps(json.loads(text), ensure_ascii=False)
-    text = text.casefold()
-    return all(word in text for word in words)
+def _matching(entries: Sequence[Entry], role: str, words: list[str]) -> list[session_pb2.SessionItem]:
+    items = (session_pb2.SessionItem.FromString(entry.record.value) for entry in entries)
+    return [item for item in items if role in ("", item.role) and has_words(json.loads(item.content), words)]

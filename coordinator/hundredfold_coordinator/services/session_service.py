@@ -6,8 +6,9 @@ from typing import Any, Final
 from hundredfold.bounds import check_name
 from hundredfold.errors import InvalidArgument, PayloadTooLarge
 from hundredfold.internal.v1 import records_pb2
+from hundredfold.stores.contract import Entry
+from hundredfold.v1 import session_pb2, session_service_pb2_grpc
 from hundredfold.v1 import session_service_pb2 as pb
-from hundredfold.v1 import session_service_pb2_grpc
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import events
@@ -15,6 +16,7 @@ from hundredfold_coordinator.core.door import shut
 from hundredfold_coordinator.core.state import State
 from hundredfold_coordinator.deletions import Deletions
 from hundredfold_coordinator.journal import Journal
+from hundredfold_coordinator.pages import pages
 from hundredfold_coordinator.services import page_token
 from hundredfold_coordinator.services.numbers import within
 from hundredfold_coordinator.sessions import Sessions, check_writes, view
@@ -25,6 +27,7 @@ DEFAULT_ITEMS: Final = 1000
 MOST_FOUND: Final = 1000
 DEFAULT_FOUND: Final = 20
 _MOST_SESSIONS: Final = 1000
+_READ_BYTES: Final = 8 << 20
 _DEFAULT_SESSIONS: Final = 100
 
 
@@ -58,15 +61,16 @@ class SessionService(session_service_pb2_grpc.SessionServiceServicer):
         size = within("page_size", request.page_size, _MOST_SESSIONS, _DEFAULT_SESSIONS)
         prefix = keys.session(request.prefix)
         after = page_token.parse(request.page_token, prefix)
-        entries = await self._storage.scan(prefix, after=after, limit=size)
         response = pb.ListSessionsResponse()
-        for entry in entries:
-            session_id = entry.key.removeprefix(keys.SESSION).decode()
-            session = view(session_id, records_pb2.SessionRecord.FromString(entry.record.value))
-            session.state.clear()
-            response.sessions.append(session)
-        if len(entries) == size:
-            response.next_page_token = page_token.make(entries[-1].key)
+        read = 0
+        async for entries in pages(self._storage, prefix, after=after):
+            for entry in entries:
+                response.sessions.append(_without_state(entry))
+                read += len(entry.record.value)
+                # A page may be a short one: states, which are read along, can be megabytes each.
+                if len(response.sessions) == size or read > _READ_BYTES:
+                    response.next_page_token = page_token.make(entry.key)
+                    return response
         return response
 
     async def CommitSession(self, request: pb.CommitSessionRequest, context: Any) -> pb.CommitSessionResponse:
@@ -114,6 +118,13 @@ class SessionService(session_service_pb2_grpc.SessionServiceServicer):
         """Refuse what cannot be written now: in its turn it may be behind a result that waits for the store."""
         if refused := shut(self._state, frees_room=frees_room):
             raise refused
+
+
+def _without_state(entry: Entry) -> session_pb2.Session:
+    session_id = entry.key.removeprefix(keys.SESSION).decode()
+    session = view(session_id, records_pb2.SessionRecord.FromString(entry.record.value))
+    session.state.clear()
+    return session
 
 
 def _check_id(session_id: str) -> None:

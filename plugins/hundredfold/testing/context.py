@@ -11,6 +11,7 @@ from typing import Any
 from hundredfold.context import Context, SyncContext
 from hundredfold.memory import Match, Vector
 from hundredfold.session import AsyncSession, Item, Json, Session
+from hundredfold.words import has_words, words_of
 
 
 class FakePort:
@@ -54,9 +55,9 @@ class FakePort:
 
     def find_items(self, query: str, limit: int, role: str) -> list[Item]:
         """See `hundredfold.session.SessionReader`."""
-        words = query.casefold().split()
-        found = [item for item in self.items[::-1] if role in ("", item.role)]
-        return [item for item in found if all(word in str(item.content).casefold() for word in words)][:limit]
+        words = words_of(query)
+        found = [item for item in self.items[::-1] if role in ("", item.role) and has_words(item.content, words)]
+        return found[:limit]
 
     def embed(self, collection: str, text: str) -> Vector:  # noqa: ARG002  # one embedder for all
         """See `hundredfold.memory.MemoryPort`."""

@@ -119,7 +119,8 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SearchMemory(self, request, context):
-        """Returns the records nearest to a vector, the nearest first. It finds what
+        """Returns the records nearest to a vector, the nearest first, as far as they
+        come to about 8 MiB. It finds what
         was written before; the nearest ones may be missed now and then.
         Idempotent.
 

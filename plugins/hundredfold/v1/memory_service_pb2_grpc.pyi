@@ -67,7 +67,8 @@ class MemoryServiceStub:
     later. `UNAVAILABLE`: it does not answer; try again later.
     """
     SearchMemory: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.SearchMemoryRequest, _memory_service_pb2.SearchMemoryResponse]
-    """Returns the records nearest to a vector, the nearest first. It finds what
+    """Returns the records nearest to a vector, the nearest first, as far as they
+    come to about 8 MiB. It finds what
     was written before; the nearest ones may be missed now and then.
     Idempotent.
 
@@ -115,7 +116,8 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     later. `UNAVAILABLE`: it does not answer; try again later.
     """
     SearchMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.SearchMemoryRequest, _memory_service_pb2.SearchMemoryResponse]  # type: ignore[assignment]
-    """Returns the records nearest to a vector, the nearest first. It finds what
+    """Returns the records nearest to a vector, the nearest first, as far as they
+    come to about 8 MiB. It finds what
     was written before; the nearest ones may be missed now and then.
     Idempotent.
 
@@ -190,7 +192,8 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.SearchMemoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.SearchMemoryResponse, _abc.Awaitable[_memory_service_pb2.SearchMemoryResponse]]:
-        """Returns the records nearest to a vector, the nearest first. It finds what
+        """Returns the records nearest to a vector, the nearest first, as far as they
+        come to about 8 MiB. It finds what
         was written before; the nearest ones may be missed now and then.
         Idempotent.
 

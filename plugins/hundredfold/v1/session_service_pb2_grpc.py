@@ -81,7 +81,8 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSessions(self, request, context):
-        """Lists sessions by name, without their items and state. Idempotent.
+        """Lists sessions by name, without their items and state; a page is a short one
+        where much state had to be read for it. Idempotent.
 
         `INVALID_ARGUMENT`: the page size or token is wrong.
         """
@@ -105,7 +106,9 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SearchSession(self, request, context):
-        """Returns the items that have every word of a query, the newest first.
+        """Returns the items whose content has every word of a query, the newest first,
+        as far as they come to about 8 MiB. Texts and numbers are searched as they
+        are read, not as JSON writes them; names of fields and metadata are not.
         Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -113,7 +116,8 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSession(self, request, context):
-        """Deletes a session with everything in it. Atomic: it is gone for everybody at
+        """Deletes a session with everything in it; versions begin again with a new one
+        of its name. Atomic: it is gone for everybody at
         once, and a new one of its name has nothing of it. The room that its items
         take is given back in the background. A full store is no hindrance.
 

@@ -42,7 +42,8 @@ class SessionServiceStub:
     Idempotent.
     """
     ListSessions: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.ListSessionsRequest, _session_service_pb2.ListSessionsResponse]
-    """Lists sessions by name, without their items and state. Idempotent.
+    """Lists sessions by name, without their items and state; a page is a short one
+    where much state had to be read for it. Idempotent.
 
     `INVALID_ARGUMENT`: the page size or token is wrong.
     """
@@ -58,11 +59,14 @@ class SessionServiceStub:
     later. `UNAVAILABLE`: it does not answer; try again later.
     """
     SearchSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.SearchSessionRequest, _session_service_pb2.SearchSessionResponse]
-    """Returns the items that have every word of a query, the newest first.
+    """Returns the items whose content has every word of a query, the newest first,
+    as far as they come to about 8 MiB. Texts and numbers are searched as they
+    are read, not as JSON writes them; names of fields and metadata are not.
     Idempotent.
     """
     DeleteSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.DeleteSessionRequest, _session_service_pb2.DeleteSessionResponse]
-    """Deletes a session with everything in it. Atomic: it is gone for everybody at
+    """Deletes a session with everything in it; versions begin again with a new one
+    of its name. Atomic: it is gone for everybody at
     once, and a new one of its name has nothing of it. The room that its items
     take is given back in the background. A full store is no hindrance.
 
@@ -85,7 +89,8 @@ class SessionServiceAsyncStub(SessionServiceStub):
     Idempotent.
     """
     ListSessions: _aio.UnaryUnaryMultiCallable[_session_service_pb2.ListSessionsRequest, _session_service_pb2.ListSessionsResponse]  # type: ignore[assignment]
-    """Lists sessions by name, without their items and state. Idempotent.
+    """Lists sessions by name, without their items and state; a page is a short one
+    where much state had to be read for it. Idempotent.
 
     `INVALID_ARGUMENT`: the page size or token is wrong.
     """
@@ -101,11 +106,14 @@ class SessionServiceAsyncStub(SessionServiceStub):
     later. `UNAVAILABLE`: it does not answer; try again later.
     """
     SearchSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.SearchSessionRequest, _session_service_pb2.SearchSessionResponse]  # type: ignore[assignment]
-    """Returns the items that have every word of a query, the newest first.
+    """Returns the items whose content has every word of a query, the newest first,
+    as far as they come to about 8 MiB. Texts and numbers are searched as they
+    are read, not as JSON writes them; names of fields and metadata are not.
     Idempotent.
     """
     DeleteSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.DeleteSessionRequest, _session_service_pb2.DeleteSessionResponse]  # type: ignore[assignment]
-    """Deletes a session with everything in it. Atomic: it is gone for everybody at
+    """Deletes a session with everything in it; versions begin again with a new one
+    of its name. Atomic: it is gone for everybody at
     once, and a new one of its name has nothing of it. The room that its items
     take is given back in the background. A full store is no hindrance.
 
@@ -137,7 +145,8 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_service_pb2.ListSessionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_service_pb2.ListSessionsResponse, _abc.Awaitable[_session_service_pb2.ListSessionsResponse]]:
-        """Lists sessions by name, without their items and state. Idempotent.
+        """Lists sessions by name, without their items and state; a page is a short one
+        where much state had to be read for it. Idempotent.
 
         `INVALID_ARGUMENT`: the page size or token is wrong.
         """
@@ -165,7 +174,9 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_service_pb2.SearchSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_service_pb2.SearchSessionResponse, _abc.Awaitable[_session_service_pb2.SearchSessionResponse]]:
-        """Returns the items that have every word of a query, the newest first.
+        """Returns the items whose content has every word of a query, the newest first,
+        as far as they come to about 8 MiB. Texts and numbers are searched as they
+        are read, not as JSON writes them; names of fields and metadata are not.
         Idempotent.
         """
 
@@ -175,7 +186,8 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_service_pb2.DeleteSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_service_pb2.DeleteSessionResponse, _abc.Awaitable[_session_service_pb2.DeleteSessionResponse]]:
-        """Deletes a session with everything in it. Atomic: it is gone for everybody at
+        """Deletes a session with everything in it; versions begin again with a new one
+        of its name. Atomic: it is gone for everybody at
         once, and a new one of its name has nothing of it. The room that its items
         take is given back in the background. A full store is no hindrance.
 
