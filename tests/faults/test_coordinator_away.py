@@ -4,6 +4,7 @@ What is finished is delivered when there is a coordinator again, and not done tw
 all the same.
 """
 
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -57,3 +58,18 @@ def test_what_is_not_finished_has_its_limit_without_a_coordinator(start: Start, 
     with start().client() as client:
         eventually(lambda: client.get(task_id).attempts[0].outcome, what="its record")
         assert client.get(task_id).attempts[0].outcome == attempt_pb2.ATTEMPT_OUTCOME_TIMED_OUT
+
+
+def test_who_is_left_behind_by_coordinator_and_host_waits_for_nobody(start: Start, tmp_path: Path) -> None:
+    """Seen red without `is_orphan`: what was finished waits for ever, for nobody ends it."""
+    process = start(*QUICK)
+    with process.client() as client:
+        task_id = client.submit("hold", {"path": str(tmp_path / "go")}).id
+        pid = running(client, [task_id])[0].pid
+        host = client.hosts()[0].pid
+    process.signal(signal.SIGKILL)
+    process.wait()
+    os.kill(host, signal.SIGKILL)
+    assert not is_gone(pid)  # it is at work
+    (tmp_path / "go").touch()
+    eventually(lambda: is_gone(pid), seconds=5, what="the end of the agent")

@@ -14,6 +14,7 @@ from typing import Any, Final, Never
 from hundredfold import oom, prctl
 from hundredfold.behaviour import Behaviour
 from hundredfold.embedder import Embedder
+from hundredfold.identity import descends_from
 from hundredfold.internal.v1 import zygote_pb2
 
 from hundredfold_worker import process
@@ -26,6 +27,8 @@ EXIT_REFUSED: Final = 3
 EXIT_BROKEN: Final = 70
 
 _SECRET_LIMIT: Final = 4096
+_host = 0
+"""The host that the zygote belongs to."""
 
 
 def prepare(preload: zygote_pb2.Preload) -> None:
@@ -34,6 +37,8 @@ def prepare(preload: zygote_pb2.Preload) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(preload.open_files, hard), hard))
+    global _host  # noqa: PLW0603  # every worker inherits it
+    _host = os.getppid()
     oom.offer()  # the zygote, too: its death costs no attempt, a host's would cost all
 
 
@@ -46,7 +51,7 @@ def run(
 ) -> Never:
     """Run one attempt in this process and end it."""
     title = process.Title(f"{request.behaviour} {request.attempt.task_id}/{request.attempt.number}")
-    channel = Channel(preload.worker_address, _separate(descriptors), on_wait=title.show)
+    channel = Channel(preload.worker_address, _separate(descriptors), on_wait=title.show, is_orphan=_is_orphan)
     if request.descriptors:
         _limit_descriptors(request.descriptors)
     try:
@@ -58,6 +63,11 @@ def run(
     except Cancelled:
         _leave_by_signal()
     _leave(code)
+
+
+def _is_orphan() -> bool:
+    """Whether the host is gone: who is left behind by both is nobody's, and what it delivers will not be taken."""
+    return not descends_from(os.getpid(), _host)
 
 
 def _separate(descriptors: list[int]) -> str:

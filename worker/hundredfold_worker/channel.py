@@ -1,9 +1,9 @@
 """A worker's line to the coordinator: the calls of `WorkerService`, blocking.
 
 Every call waits for a coordinator that restarts, for as long as it takes: what there is to deliver is worth more than
-the process, and an orphaned worker is ended by its host. Every call is idempotent on the other side, so a lost answer
-is asked for again. While a call lasts, the process says so
-in its title, where its host looks before it ends it.
+the process, and an orphaned worker is ended by its host; one that has no host any more, either, ends itself. Every call
+is idempotent on the other side, so a lost answer is asked for again. While a call lasts, the process says so in its
+title, where its host looks before it ends it.
 """
 
 import os
@@ -43,6 +43,7 @@ class Channel:
         address: of the coordinator, `unix:PATH`.
         credential: what it knows this worker by, until it has given a token for the attempt.
         on_wait: told when it begins to wait for the coordinator, and when that is over.
+        is_orphan: whether there is nobody left who would end this process: then it waits for no coordinator.
         connect: returns a socket that is connected to the address; one can be given instead.
 
     Raises:
@@ -57,10 +58,12 @@ class Channel:
         credential: str,
         connect: Callable[[], socket.socket] | None = None,
         on_wait: Callable[[bool], None] = lambda _waits: None,
+        is_orphan: Callable[[], bool] = lambda: False,
     ) -> None:
         self._address = address
         self._secret = credential
         self._on_wait = on_wait
+        self._is_orphan = is_orphan
         self._transport = Transport(connect or self._connect)
 
     def next_attempt(self) -> pb.NextAttemptResponse:
@@ -119,6 +122,9 @@ class Channel:
             if reply.code == OK:
                 return response.FromString(reply.data)
             self._judge(reply)
+            if self._is_orphan():
+                message = "neither its host nor its coordinator is there"
+                raise Refused(message)
             time.sleep(_RETRY_SECONDS)
 
     def _judge(self, reply: Reply) -> None:
