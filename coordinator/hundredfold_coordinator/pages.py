@@ -16,10 +16,13 @@ _BYTES: Final = 1 << 20
 
 
 async def pages(
-    storage: Storage, prefix: bytes, *, after: bytes = b"", reverse: bool = False
+    storage: Storage, prefix: bytes, *, after: bytes = b"", reverse: bool = False, first: int = _FIRST
 ) -> AsyncIterator[list[Entry]]:
-    """Yield the records whose keys start with `prefix`, in order; whoever has enough goes no further."""
-    size = _FIRST
+    """Yield the records whose keys start with `prefix`, in order; whoever has enough goes no further.
+
+    The `first` page is a small one where nobody knows how large they are.
+    """
+    size = first
     while True:
         entries = await storage.scan(prefix, after=after, limit=size, reverse=reverse)
         if entries:

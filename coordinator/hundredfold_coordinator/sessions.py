@@ -14,7 +14,7 @@ from hundredfold.words import has_words, words_of
 
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.json_text import parsed
-from hundredfold_coordinator.pages import pages
+from hundredfold_coordinator.pages import fitting, pages
 from hundredfold_coordinator.storage import Storage
 from hundredfold_coordinator.to_its_end import to_its_end
 
@@ -49,17 +49,19 @@ class Sessions:
         """Return a session with the items behind number `after`, at most `limit` of them."""
         record = await self.record(session_id)
         session = view(session_id, record)
-        session.items.extend(await self._items(session_id, record.generation, after, limit))
+        session.items.extend(await self._items(session_id, record, after, limit))
         return session
 
     async def items(self, session_id: str, after: int, limit: int) -> list[session_pb2.SessionItem]:
         """Return the items behind number `after`, oldest first, at most `limit` of them, and about 8 MiB."""
-        return await self._items(session_id, (await self.record(session_id)).generation, after, limit)
+        return await self._items(session_id, await self.record(session_id), after, limit)
 
-    async def _items(self, session_id: str, generation: int, after: int, limit: int) -> list[session_pb2.SessionItem]:
+    async def _items(
+        self, session_id: str, record: records_pb2.SessionRecord, after: int, limit: int
+    ) -> list[session_pb2.SessionItem]:
         found: list[session_pb2.SessionItem] = []
-        prefix, first = keys.items_of(session_id, generation), keys.item(session_id, generation, after)
-        async for value in self._values(prefix, first, _READ_BYTES):
+        begin = keys.item(session_id, record.generation, after)
+        async for value in self._values(session_id, record, _READ_BYTES, after=begin):
             found.append(session_pb2.SessionItem.FromString(value))
             if len(found) == limit:
                 break
@@ -72,8 +74,7 @@ class Sessions:
         if not record.item_count:
             return session
         newest: list[session_pb2.SessionItem] = []
-        prefix = keys.items_of(session_id, record.generation)
-        async for value in self._values(prefix, b"", _CONTEXT_BYTES, reverse=True):
+        async for value in self._values(session_id, record, _CONTEXT_BYTES, reverse=True):
             newest.append(session_pb2.SessionItem.FromString(value))
             if len(newest) == CONTEXT_ITEMS:
                 break
@@ -81,11 +82,18 @@ class Sessions:
         return session
 
     async def _values(
-        self, prefix: bytes, after: bytes, most_bytes: int, *, reverse: bool = False
+        self,
+        session_id: str,
+        record: records_pb2.SessionRecord,
+        most_bytes: int,
+        *,
+        after: bytes = b"",
+        reverse: bool = False,
     ) -> AsyncIterator[bytes]:
         """Yield items as they are stored, at least one, until they are too many bytes; never many pages ahead."""
         size = 0
-        async for entries in pages(self._storage, prefix, after=after, reverse=reverse):
+        prefix, first = keys.items_of(session_id, record.generation), _fitting(record)
+        async for entries in pages(self._storage, prefix, after=after, reverse=reverse, first=first):
             for entry in entries:
                 if size and size + len(entry.record.value) > most_bytes:
                     return
@@ -95,10 +103,11 @@ class Sessions:
     async def find(self, session_id: str, query: str, role: str, limit: int) -> list[session_pb2.SessionItem]:
         """Return the items that have every word of a query, newest first, at most `limit` of them, and about 8 MiB."""
         words = words_of(query)
-        prefix = keys.items_of(session_id, (await self.record(session_id)).generation)
+        record = await self.record(session_id)
+        prefix = keys.items_of(session_id, record.generation)
         found: list[session_pb2.SessionItem] = []
         size = 0
-        async for entries in pages(self._storage, prefix, reverse=True):
+        async for entries in pages(self._storage, prefix, reverse=True, first=_fitting(record)):
             # Not in the loop: to read megabytes of JSON takes tens of milliseconds.
             for item in await asyncio.to_thread(_matching, entries, role, words):
                 size += item.ByteSize()
@@ -123,6 +132,11 @@ class Sessions:
         turn = self._turns.setdefault(session_id, asyncio.Lock())
         async with turn:
             return await writer(await self.record(session_id))
+
+
+def _fitting(record: records_pb2.SessionRecord) -> int:
+    """Return how many of a session's items are read at once: one round for all of them, unless they are large."""
+    return fitting(record.item_bytes / record.item_count) if record.item_count else 1
 
 
 def view(session_id: str, record: records_pb2.SessionRecord) -> session_pb2.Session:

@@ -42,7 +42,7 @@ async def put(storage: Storage, count: int, size: int) -> None:
 
 
 async def put_session(storage: Storage, items: int, size: int) -> None:
-    record = records_pb2.SessionRecord(version=1, item_count=items)
+    record = records_pb2.SessionRecord(version=1, item_count=items, item_bytes=items * size)
     await storage.commit([Batch([Write(keys.session("s"), record.SerializeToString())])])
     for number in range(1, items + 1):
         item = session_pb2.SessionItem(role="user", number=number, content=b'"%s word"' % (b"x" * size))
@@ -90,3 +90,9 @@ async def test_a_context_of_large_items_is_not_read_as_a_whole(storage: WatchedS
     session = await Sessions(storage).context("s")
     assert ([item.number for item in session.items], session.item_count) == ([20], 20)
     assert sum(storage.scanned) <= 9 * MIB
+
+
+async def test_a_session_of_small_items_is_read_in_one_round(storage: WatchedStorage) -> None:
+    await put_session(storage, 100, 1000)
+    assert len((await Sessions(storage).context("s")).items) == 100
+    assert len(storage.scanned) == 1

@@ -48,6 +48,7 @@ def write_session(
     for item in writes.append:
         session.item_count += 1
         item.number = session.item_count
+        session.item_bytes += item.ByteSize()
         item.task_id, item.attempt = author
         item.create_time.FromNanoseconds(tx.now_ns)
         tx.put(keys.item(session_id, session.generation, session.item_count), item, new=True)

@@ -396,6 +396,7 @@ class SessionRecord(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     REQUESTS_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
+    ITEM_BYTES_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """How often the session was written."""
     item_count: _builtins.int
@@ -404,6 +405,8 @@ class SessionRecord(_message.Message):
     """Which session of its name it is: more than that of every deleted one whose
     items are not all gone yet.
     """
+    item_bytes: _builtins.int
+    """Bytes of all items together: how many are read at once depends on it."""
     @_builtins.property
     def state(self) -> _containers.ScalarMap[_builtins.str, _builtins.bytes]:
         """The key-value state: JSON text by key."""
@@ -425,10 +428,11 @@ class SessionRecord(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         requests: _abc.Iterable[Global___SessionRequest] | None = ...,
         generation: _builtins.int = ...,
+        item_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "item_count", b"item_count", "requests", b"requests", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "item_bytes", b"item_bytes", "item_count", b"item_count", "requests", b"requests", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
