@@ -209,6 +209,7 @@ class Daemon:
     async def _recover(self) -> None:
         self._environments.add(DEFAULT, default_environment_of(self._config))
         self._ids = await take_up_ids(self._storage)
+        self._state.deleted_version = await self._sessions.deleted_version()
         live = [entry.key[len(keys.LIVE) :].decode() for entry in await self._storage.scan_all(keys.LIVE)]
         found = await self._storage.get_all(list(map(keys.task, live)))
         records = [records_pb2.TaskRecord.FromString(record.value) for record in found if record]

@@ -3,6 +3,7 @@
     lease                                LeaseRecord       who may write
     heartbeat                            (empty)           its version changes for as long as who may write lives
     unfinished                           (empty)           a copy into this store has begun, and has not ended
+    version                              VersionRecord     the highest version that a deleted session had
     live/TASK                            (empty)           tasks that recovery has to look at
     task/TASK                            TaskRecord        everything about a task but its large parts
     input/TASK                           Payload
@@ -39,6 +40,7 @@ from hundredfold.v1 import behaviour_pb2, payload_pb2, session_pb2, task_pb2
 LEASE: Final = b"lease"
 HEARTBEAT: Final = b"heartbeat"
 UNFINISHED: Final = b"unfinished"
+VERSION: Final = b"version"
 LIVE: Final = b"live/"
 TASK: Final = b"task/"
 DEAD: Final = b"dead/"
@@ -58,6 +60,7 @@ MESSAGES: Final[Mapping[str, type[Message] | None]] = MappingProxyType(
         "lease": records_pb2.LeaseRecord,
         "heartbeat": None,
         "unfinished": None,
+        "version": records_pb2.VersionRecord,
         "live": None,
         "task": records_pb2.TaskRecord,
         "input": payload_pb2.Payload,
@@ -113,7 +116,7 @@ def place(key: bytes) -> Place:
 
     """
     kind, slash, name = key.partition(b"/")
-    if kind.decode() not in MESSAGES or bool(slash) == (kind in (LEASE, HEARTBEAT, UNFINISHED)):
+    if kind.decode() not in MESSAGES or bool(slash) == (kind in (LEASE, HEARTBEAT, UNFINISHED, VERSION)):
         raise ValueError("is no key of the layout")
     if kind in (b"item", b"vector"):
         return _place_of_part(kind, name)

@@ -32,6 +32,11 @@ class Sessions:
         self._storage = storage
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
+    async def deleted_version(self) -> int:
+        """Return the highest version that a deleted session had; 0 if none was ever deleted."""
+        (found,) = await self._storage.get([keys.VERSION])
+        return records_pb2.VersionRecord.FromString(found.value).version if found else 0
+
     async def record(self, session_id: str) -> records_pb2.SessionRecord:
         """Return all of a session but its items; a new one if there is none, or no id."""
         if not session_id:

@@ -45,7 +45,7 @@ class SessionSnapshot:
 
     Attributes:
         id: name of the session.
-        version: how often it had been written; 0 if it never was.
+        version: grows by one with every write, and never comes again after a deletion; 0 if it never was written.
         items: those that were asked for, oldest first; none in a list of sessions.
         state: the key-value state; empty in a list of sessions.
         item_count: how many items there are.
@@ -108,7 +108,7 @@ class BaseSession:
 
     Attributes:
         id: name of the session.
-        version: how often it had been written when the attempt began.
+        version: what it was when the attempt began; 0 if it had never been written.
         state: the key-value state.
         appended: the items this attempt has appended.
         merge: set it to true if what is written is right whatever other tasks write meanwhile (`concurrent` sessions):

@@ -137,6 +137,22 @@ def test_a_session_can_be_deleted_when_nobody_needs_it(client: SyncClient, tmp_p
         client.sessions.delete("gone")
 
 
+def test_what_was_read_of_a_deleted_session_is_too_old_for_the_next_one(
+    start: Callable[..., CoordinatorProcess],
+) -> None:
+    first = start()
+    with first.client() as client:
+        version = client.sessions.commit("s", [Item("user", "alice")], set={"owner": "alice"})
+        client.sessions.delete("s")
+        first.stop()
+    with start().client() as client:
+        client.sessions.commit("s", [Item("user", "bob")], set={"owner": "bob"})
+        with pytest.raises(SessionConflict):
+            client.sessions.commit("s", set={"owner": "alice"}, expected_version=version)
+        assert client.sessions.get("s").state == {"owner": "bob"}
+        assert client.check_store().problems == []
+
+
 def test_a_deletion_is_finished_by_the_next_coordinator(start: Callable[..., CoordinatorProcess]) -> None:
     first = start()
     with first.client() as client:

@@ -53,8 +53,8 @@ class House:
         self.storage = storage
         self.sessions, self.memory = Sessions(storage), Memory(storage, _any_embedder)
         self.deletions = Deletions(storage, self.memory.settled)
-        state = State(Limits(), lambda: "secret", lambda: 1.0)
-        self.journal = Journal(state, storage, self._perform)
+        self.state = State(Limits(), lambda: "secret", lambda: 1.0)
+        self.journal = Journal(self.state, storage, self._perform)
 
     def _perform(self, effect: Effect) -> None:
         assert isinstance(effect, Reply)
@@ -102,6 +102,7 @@ async def opened(store: MemoryStore) -> AsyncIterator[House]:
     await storage.open(lambda: store)
     await storage.index(keys.VECTOR, extract)
     house = House(storage)
+    house.state.deleted_version = await house.sessions.deleted_version()
     writer = asyncio.ensure_future(house.journal.run())
     yield house
     house.journal.stop()
@@ -141,7 +142,7 @@ async def test_a_session_is_gone_at_once_and_its_items_whatever_happens(store: P
         await house.append("talk/2", ["neighbour"])
         store.largest = 0
         await house.delete_session("talk")
-        assert store.largest == 2
+        assert store.largest == 3
         assert (await house.sessions.record("talk")).version == 0
         assert await house.sessions.find("talk", "1", "", 5) == []
         assert (await house.sessions.context("talk")).item_count == 0
@@ -181,6 +182,19 @@ async def test_a_collection_is_gone_at_once_and_its_records_whatever_happens(sto
         await house.deletions.finish()
         assert (await house.found("facts"), await house.found("facts/2")) == (["1", "new"], ["neighbour"])
     assert (rest(store), store.largest, problems(store)) == (3, PAGE, [])
+
+
+async def test_no_version_comes_again_whatever_is_deleted_and_started_meanwhile(store: Power) -> None:
+    seen: list[int] = []
+    for _ in range(3):
+        async with opened(store) as house:
+            for _ in range(3):
+                await house.append("s", ["x"])
+                seen.append((await house.sessions.record("s")).version)
+            await house.delete_session("s")
+            await house.deletions.finish()
+    assert seen == list(range(1, 10))
+    assert problems(store) == []
 
 
 async def test_many_of_one_name_are_deleted_one_after_the_other(store: Power) -> None:

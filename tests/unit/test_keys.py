@@ -27,6 +27,7 @@ def is_below(key: bytes, prefix: bytes) -> bool:
 def test_every_kind_of_thing_has_a_place_of_its_own() -> None:
     places = [
         keys.LEASE,
+        keys.VERSION,
         keys.live("x"),
         keys.task("x"),
         keys.input_of("x"),

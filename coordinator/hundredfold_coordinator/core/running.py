@@ -81,7 +81,7 @@ def complete(state: State, tx: Transaction, event: Completed) -> None:
         return
     _tell_emitted(state, tx, record, event.emitted)
     if writes:
-        write_session(tx, record.task.spec.session, event.session, event.session_writes, event.attempt)
+        write_session(state, tx, record.task.spec.session, event.session, event.session_writes, event.attempt)
     record.result_digest = event.digest
     for key, vector in event.memory:
         _write_memory(tx, key, vector, event.attempt)

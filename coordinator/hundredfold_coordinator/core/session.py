@@ -35,7 +35,16 @@ def overflow(session: records_pb2.SessionRecord, writes: session_pb2.SessionWrit
     return PayloadTooLarge("session.state", size, STATE_BYTES) if writes.set and size > STATE_BYTES else None
 
 
+def next_version(state: State, session: records_pb2.SessionRecord) -> int:
+    """Return the version that a write makes: one that no session of this name ever had.
+
+    Those of new sessions begin behind those of all that were deleted, so that nothing has to be remembered of each.
+    """
+    return (session.version or state.deleted_version) + 1
+
+
 def write_session(
+    state: State,
     tx: Transaction,
     session_id: str,
     session: records_pb2.SessionRecord,
@@ -43,7 +52,7 @@ def write_session(
     author: AttemptId = _CLIENT,
 ) -> None:
     """Write to a session; `session` is what the store has of it, and is what it will have."""
-    session.version += 1
+    session.version = next_version(state, session)
     session.update_time.FromNanoseconds(tx.now_ns)
     for item in writes.append:
         session.item_count += 1
@@ -78,8 +87,9 @@ def write(state: State, tx: Transaction, event: SessionWritten) -> None:
     else:
         if request.request_id:
             del session.requests[: max(0, len(session.requests) - REQUESTS_KEPT + 1)]
-            session.requests.add(request_id=request.request_id, digest=request.digest, version=session.version + 1)
-        write_session(tx, event.session_id, session, event.writes)
+            version = next_version(state, session)
+            session.requests.add(request_id=request.request_id, digest=request.digest, version=version)
+        write_session(state, tx, event.session_id, session, event.writes)
         tx.reply(event.reply, session.version)
 
 
@@ -92,6 +102,8 @@ def delete(state: State, tx: Transaction, event: SessionDeleted) -> None:
     if not event.session.version:
         tx.refuse(event.reply, UnknownSession(event.session_id))
         return
+    state.deleted_version = max(state.deleted_version, event.session.version)
+    tx.put(keys.VERSION, records_pb2.VersionRecord(version=state.deleted_version))
     tx.delete(keys.session(event.session_id))
     note = records_pb2.DeletionRecord(generation=event.session.generation)
     tx.put(keys.deletion_of_items(event.session_id), note)

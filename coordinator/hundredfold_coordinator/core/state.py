@@ -101,6 +101,7 @@ class State:
         kept: tasks in the store, as far as they are counted; see `retention`.
         dead: those of them that are dead letters.
         last_turn_ns: the highest `turn_ns` of all tasks that were submitted.
+        deleted_version: the highest version that a deleted session had: new ones begin behind it.
         ramp: how many more attempts may be started of which nothing is known, before the next sample of the machine.
         unpassed: a task that has waited for memory so long that no smaller one is started before it; empty for none.
         draining: whether nothing more is accepted and started.
@@ -130,6 +131,7 @@ class State:
     kept: int = 0
     dead: int = 0
     last_turn_ns: int = 0
+    deleted_version: int = 0
     ramp: int = 0
     unpassed: str = ""
     draining: bool = False

@@ -54,7 +54,9 @@ class Session(_message.Message):
     id: _builtins.str
     """Name of the session, chosen by the client."""
     version: _builtins.int
-    """How often the session has been written; 0 if it never was."""
+    """Grows by one with every write; 0 if the session was never written. One that
+    is written again after it was deleted never has a version that it had before.
+    """
     item_count: _builtins.int
     """Number of items it has; they are numbered from 1."""
     @_builtins.property

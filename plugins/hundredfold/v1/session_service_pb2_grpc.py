@@ -93,7 +93,8 @@ class SessionServiceServicer:
     def CommitSession(self, request, context):
         """Writes a session in one commit, at once, whatever tasks use it just now.
 
-        Idempotent if it has a request id, for as long as the session is kept.
+        Idempotent if it has a request id, for as long as the session is kept; and if
+        it has the `expected_version` of one that was read, for ever.
 
         `ABORTED`: it has another version than `expected_version`; read it again.
         `ALREADY_EXISTS`: the request id was used for something else.

@@ -50,7 +50,8 @@ class SessionServiceStub:
     CommitSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.CommitSessionRequest, _session_service_pb2.CommitSessionResponse]
     """Writes a session in one commit, at once, whatever tasks use it just now.
 
-    Idempotent if it has a request id, for as long as the session is kept.
+    Idempotent if it has a request id, for as long as the session is kept; and if
+    it has the `expected_version` of one that was read, for ever.
 
     `ABORTED`: it has another version than `expected_version`; read it again.
     `ALREADY_EXISTS`: the request id was used for something else.
@@ -97,7 +98,8 @@ class SessionServiceAsyncStub(SessionServiceStub):
     CommitSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.CommitSessionRequest, _session_service_pb2.CommitSessionResponse]  # type: ignore[assignment]
     """Writes a session in one commit, at once, whatever tasks use it just now.
 
-    Idempotent if it has a request id, for as long as the session is kept.
+    Idempotent if it has a request id, for as long as the session is kept; and if
+    it has the `expected_version` of one that was read, for ever.
 
     `ABORTED`: it has another version than `expected_version`; read it again.
     `ALREADY_EXISTS`: the request id was used for something else.
@@ -159,7 +161,8 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_session_service_pb2.CommitSessionResponse, _abc.Awaitable[_session_service_pb2.CommitSessionResponse]]:
         """Writes a session in one commit, at once, whatever tasks use it just now.
 
-        Idempotent if it has a request id, for as long as the session is kept.
+        Idempotent if it has a request id, for as long as the session is kept; and if
+        it has the `expected_version` of one that was read, for ever.
 
         `ABORTED`: it has another version than `expected_version`; read it again.
         `ALREADY_EXISTS`: the request id was used for something else.

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hundredfold.errors import PayloadTooLarge, SessionBusy, SessionConflict, SessionRequestReused, UnknownSession
 from hundredfold.internal.v1 import records_pb2
+from hundredfold.stores.contract import Batch, Write
 from hundredfold.v1 import session_pb2
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import events, session
@@ -83,3 +84,40 @@ def test_a_session_is_deleted_when_no_task_has_it(house: "Core") -> None:
     assert house.has(keys.deletion_of_items("s")), "which says that its items are to go"
     again = house.tell(events.SessionDeleted, **{**gone, "session": house.session("s")})
     assert isinstance(again.error, UnknownSession)
+
+
+def delete(core: "Core", name: str = "s") -> None:
+    """Delete a session, with its items."""
+    core.tell(events.SessionDeleted, session_id=name, session=core.session(name), reply="client")
+    core.store.commit([Batch([Write(entry.key, None) for entry in core.store.scan(keys.items_of(name, 0))])])
+
+
+def test_a_version_never_comes_again_after_a_deletion(core: "Core") -> None:
+    """Or a compare-and-set that was meant for the deleted session would change the new one."""
+    versions = [write(core, append=[item(text)]).reply for text in "abc"]
+    delete(core)
+    assert write(core, "r", expected_version=0, append=[item("new")]).reply == 4
+    assert write(core, "r", expected_version=0, append=[item("new")]).reply == 4
+    assert all(
+        isinstance(write(core, expected_version=old, set={"a": b"1"}).error, SessionConflict) for old in versions
+    )
+    delete(core)
+    assert write(core, merge=True, expected_version=0, append=[item("newer")]).reply == 5
+
+
+def test_it_does_not_whichever_session_is_deleted_last(core: "Core") -> None:
+    for name, writes in (("s", 1), ("other", 5)):
+        for _ in range(writes):
+            said = session_pb2.SessionWrites(append=[item("x")], merge=True)
+            fields = {"session_id": name, "session": core.session(name), "writes": said, "reply": "client"}
+            core.tell(events.SessionWritten, **fields, request=records_pb2.SessionRequest())
+    delete(core, "other")
+    delete(core, "s")
+    assert write(core, merge=True, append=[item("new")]).reply == 6
+
+
+def test_it_does_not_after_an_attempt_wrote_it_first(house: "Core") -> None:
+    write(house, append=[item("1")])
+    delete(house)
+    house.complete(house.run("t1", session="s"), session_writes=session_pb2.SessionWrites(append=[item("2")]))
+    assert house.session("s").version == 2

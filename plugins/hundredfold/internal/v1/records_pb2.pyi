@@ -398,7 +398,9 @@ class SessionRecord(_message.Message):
     GENERATION_FIELD_NUMBER: _builtins.int
     ITEM_BYTES_FIELD_NUMBER: _builtins.int
     version: _builtins.int
-    """How often the session was written."""
+    """Grows by one with every write, from one more than the highest version that
+    a deleted session had.
+    """
     item_count: _builtins.int
     """Number of items ever appended; they are numbered from 1."""
     generation: _builtins.int
@@ -519,6 +521,28 @@ class DeletionRecord(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeletionRecord: _TypeAlias = DeletionRecord  # noqa: Y015
+
+@_typing.final
+class VersionRecord(_message.Message):
+    """What the store holds under `version`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """The highest version that a session had when it was deleted."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VersionRecord: _TypeAlias = VersionRecord  # noqa: Y015
 
 @_typing.final
 class VectorRecord(_message.Message):
