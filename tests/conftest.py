@@ -14,6 +14,7 @@ from servers.postgresql import PostgresqlServer, running_postgresql
 from servers.redis import RedisServer, redis_server
 
 _SETTLE_SECONDS = 3.0
+_STAYING = ("hundredfold: zygote", "hundredfold: waits for its coordinator, worker idle")
 _T = TypeVar("_T")
 
 
@@ -72,12 +73,12 @@ def _descriptors() -> set[str]:
 
 
 def _children() -> dict[int, str]:
-    """Return children with their descendants; a zygote may stay with a coordinator that several tests share."""
+    """Return children with their descendants; some may stay with a coordinator that several tests share."""
     found = {}
     for child in psutil.Process().children(recursive=True):
         try:
             title = " ".join(child.cmdline())
-            if not title.startswith("hundredfold: zygote"):
+            if not title.startswith(_STAYING):
                 found[child.pid] = title
         except psutil.Error:
             continue

@@ -41,6 +41,14 @@ class Config:
         behaviour_limits: most attempts alive at once, of behaviours that are named, from 0, which blocks them.
         priority_ageing_seconds: how long a task must have waited to pass one with a priority that is higher by 1, from
             0, which means that it never does.
+        strategies: which processes the attempts of behaviours that are named run in: `fresh`, `pool`, `stateful` or
+            `sequential`, see strategies.md; `fresh` for all others.
+        pool_size: most workers of a behaviour in a `pool`, and the number of its agents if it is `stateful`, 1 to
+            1000.
+        pool_tasks: attempts after which a worker of a pool is replaced, 1 to 1,000,000.
+        pool_bytes: memory after which it is replaced, from 0, which means any.
+        pool_seconds: age at which it is replaced, above 0.
+        pool_idle_seconds: how long it waits for its next attempt before it ends, from 0.
         max_payload_bytes: largest input, result, checkpoint or event, 1 to 64 MiB.
         event_quota: events an attempt may emit, from 0.
         memory_reserve_bytes: memory that is left alone at least; 0 means that memory is not looked at.
@@ -78,6 +86,12 @@ class Config:
     tenant_limits: tuple[tuple[str, int], ...] = ()
     behaviour_limits: tuple[tuple[str, int], ...] = ()
     priority_ageing_seconds: float = 300
+    strategies: tuple[tuple[str, str], ...] = ()
+    pool_size: int = 8
+    pool_tasks: int = 1000
+    pool_bytes: int = 0
+    pool_seconds: float = 3600
+    pool_idle_seconds: float = 30
     max_payload_bytes: int = 4 << 20
     event_quota: int = 10_000
     memory_reserve_bytes: int = 256 << 20
@@ -112,6 +126,11 @@ class Config:
             "queue_bytes": (1, 1 << 40),
             "tenant_queue_limit": (0, 10_000_000),
             "priority_ageing_seconds": (0, 366 * 86_400),
+            "pool_size": (1, 1000),
+            "pool_tasks": (1, 1_000_000),
+            "pool_bytes": (0, 1 << 50),
+            "pool_seconds": (0.1, 366 * 86_400),
+            "pool_idle_seconds": (0, 366 * 86_400),
             "max_payload_bytes": (1, 64 << 20),
             "event_quota": (0, 10_000_000),
             "memory_reserve_bytes": (0, 1 << 50),

@@ -282,6 +282,7 @@ class Daemon:
             self._processes.authenticate,
             self._epoch,
             self._version,
+            self._state.residents.attempt_of,
         )
 
     # Serving and stopping ---------------------------------------------------------------------------------------------
@@ -345,7 +346,7 @@ class Daemon:
     def _follow(self, attempt: AttemptId, *, on: bool) -> None:
         host = self._state.alive.get(attempt)
         if host:
-            self._hosts.follow(host, attempt, on=on)
+            self._hosts.follow(host, self._state.residents.key_of(attempt), on=on)
 
     def _room_changed(self, full: bool) -> None:  # noqa: FBT001  # it is what the call is about
         self._journal.post(events.StoreRoomChanged(now_ns=time.time_ns(), full=full))

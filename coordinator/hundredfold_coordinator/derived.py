@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from hundredfold.internal.v1 import host_service_pb2
-from hundredfold.v1 import behaviour_pb2
+from hundredfold.v1 import behaviour_pb2, task_pb2
 
 from hundredfold_coordinator.config import Config
 from hundredfold_coordinator.core.state import Limits
@@ -23,6 +23,12 @@ def limits_of(config: Config) -> Limits:
         tenant_limits=dict(config.tenant_limits),
         behaviour_limits=dict(config.behaviour_limits),
         priority_ageing_seconds=config.priority_ageing_seconds,
+        strategies={name: task_pb2.Strategy.Value(f"STRATEGY_{one.upper()}") for name, one in config.strategies},
+        pool_size=config.pool_size,
+        pool_tasks=config.pool_tasks,
+        pool_bytes=config.pool_bytes,
+        pool_seconds=config.pool_seconds,
+        pool_idle_seconds=config.pool_idle_seconds,
         event_quota=config.event_quota,
         memory_reserve_bytes=config.memory_reserve_bytes,
         grace_seconds=config.grace_seconds,

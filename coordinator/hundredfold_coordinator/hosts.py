@@ -131,7 +131,7 @@ class Hosts:
 
     def kill(self, effect: effects.Kill) -> None:
         """Have a host end a worker."""
-        kill = pb.Kill(attempt=_key(effect.attempt))
+        kill = pb.Kill(attempt=_key(effect.attempt), cause=effect.cause)
         kill.grace.FromNanoseconds(int(effect.grace_seconds * 1e9))
         self._send(effect.host, pb.HostCommand(kill=kill))
 

@@ -148,7 +148,7 @@ class Host:
         key = attempt_id(command.attempt)
         grace = command.grace.ToTimedelta().total_seconds()
         if key in self._workers:
-            self._workers[key].end(attempt_pb2.KILL_CAUSE_REQUESTED, grace)
+            self._workers[key].end(command.cause or attempt_pb2.KILL_CAUSE_REQUESTED, grace)
         elif key in self._zygote_of and self._zygote_of[key].is_launching(key):
             self._unwanted[key] = grace
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hundredfold.embedder import Embedder
     from hundredfold.errors import HundredfoldError
     from hundredfold.hooks import hookimpl
+    from hundredfold.injection import Injection
     from hundredfold.memory import Collection, Match, Remembered
     from hundredfold.policy import Limits, NonRetryable, Retry
     from hundredfold.session import Item, SessionSnapshot
@@ -27,6 +28,7 @@ __all__ = [
     "Context",
     "Embedder",
     "HundredfoldError",
+    "Injection",
     "Item",
     "Limits",
     "Match",
@@ -47,6 +49,7 @@ _HOMES: Final = {
     "Context": "hundredfold.context",
     "Embedder": "hundredfold.embedder",
     "HundredfoldError": "hundredfold.errors",
+    "Injection": "hundredfold.injection",
     "Item": "hundredfold.session",
     "Limits": "hundredfold.policy",
     "Match": "hundredfold.memory",

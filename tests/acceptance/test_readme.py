@@ -98,6 +98,16 @@ def test_the_daemon_is_started_used_and_stopped(shell: Shell) -> None:
             assert re.sub(r"[0-9A-Z]{26}", "ID", line) == re.sub(r"[0-9A-Z]{26}", "ID", expected)
 
 
+def test_the_ways_are_compared(shell: Shell, tmp_path: Path) -> None:
+    (block,) = [block for block in blocks("console") if "compare" in block]
+    ((command, _),) = commands(block)
+    shell(next(command for command, _ in commands(next(b for b in blocks("console") if "run summarise" in b))))
+    *_, last = shell(f"{command} 2>&1")
+    assert last.startswith("page: ")
+    assert Path(last.removeprefix("page: ")) == tmp_path / "hundredfold-compare.html"
+    assert (tmp_path / "hundredfold-compare.html").stat().st_size > 100_000
+
+
 def test_the_clients_page_runs(shell: Shell, tmp_path: Path) -> None:
     (program,) = re.findall(r"```python\n(.*?)```", CLIENTS, flags=re.DOTALL)
     (tmp_path / "program.py").write_text(program)

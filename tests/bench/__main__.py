@@ -10,6 +10,8 @@ import sys
 from dataclasses import fields
 
 import accounting
+import budget
+import guard
 from daemon import DaemonError
 from figures import Line
 from hundredfold import HundredfoldError
@@ -32,6 +34,9 @@ zygote {cpu_ms_zygote:.1f}, workers {cpu_ms_workers:.1f}; bare fork {bare_fork_c
 def main() -> None:
     """Measure, and leave nothing behind however this ends."""
     arguments = _parser().parse_args()
+    if arguments.own:
+        arguments.own(arguments)
+        return
     accounting.adopt_orphans()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -53,8 +58,22 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(workload.name, help=f"{workload.help}; n is {workload.n}")
         command.add_argument("--n", type=_positive, help=f"how many tasks [default: {workload.n}]")
         command.add_argument("--repeat", type=_positive, default=1, help="how many runs [default: 1]")
-        command.set_defaults(workload=workload)
+        command.set_defaults(workload=workload, own=None)
+    command = commands.add_parser("budget", help=str(budget.__doc__).split(": ", 1)[1].partition("\n")[0])
+    command.add_argument("--n", type=_positive, default=200, help="how many tasks [default: 200]")
+    command.set_defaults(own=lambda arguments: budget.main(arguments.n))
+    command = commands.add_parser("guard", help="whether a task costs more than it did; part of `scripts/check`")
+    command.set_defaults(own=lambda _: _guarded())
     return parser
+
+
+def _guarded() -> None:
+    """Run the guard, and leave nothing behind however it ends."""
+    accounting.adopt_orphans()
+    try:
+        guard.main()
+    finally:
+        accounting.end_all()
 
 
 def _positive(text: str) -> int:

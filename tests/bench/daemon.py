@@ -21,6 +21,7 @@ _DISK = Path("/var/tmp")  # noqa: S108  # /tmp is often memory, where a commit c
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _IDLE_SECONDS = 15.0
+_POOL_SIZE = 32
 _POLL_SECONDS = 0.01
 _IDLE_POLL_SECONDS = 0.05
 
@@ -99,6 +100,7 @@ def _start(directory: Path, concurrency: int, owner_fd: int) -> "subprocess.Pope
     settings.touch()  # nobody's own settings count
     argv = [sys.executable, "-P", "-m", "hundredfold_coordinator", "--config", str(settings), "serve"]
     argv += ["--data-dir", str(directory), "--plugin", str(_AGENTS), "--concurrency", str(concurrency)]
+    argv += ["--pool-size", str(_POOL_SIZE), "--pool-idle-seconds", "1"]
     with _log(directory).open("wb") as log:
         return subprocess.Popen(
             [*argv, "--owner-fd", str(owner_fd)],

@@ -69,27 +69,30 @@ class Workload:
         return self.at_once or n
 
 
-def _together(behaviour: str) -> Drive:
+def _together(behaviour: str, strategy: str = "") -> Drive:
     async def drive(daemon: Daemon, n: int, sampler: Sampler) -> Outcome:
         async with sampler.sampling(daemon.family):
-            return await _all(daemon, n, behaviour, {})
+            return await _all(daemon, n, behaviour, {}, strategy)
 
     return drive
 
 
-async def _one_by_one(daemon: Daemon, n: int, sampler: Sampler) -> Outcome:
-    outcome = Outcome()
-    async with sampler.sampling(daemon.family):
-        begin = time.perf_counter()
-        for _ in range(n):
-            submitted = time.perf_counter()
-            task = await daemon.client.submit("noop", {})
-            await outcome.wait(daemon, [task.id], _limit(1))
-            if outcome.timed_out:
-                break
-            outcome.latencies.append(time.perf_counter() - submitted)
-        outcome.makespan_s = time.perf_counter() - begin
-    return outcome
+def _one_by_one(strategy: str = "") -> Drive:
+    async def drive(daemon: Daemon, n: int, sampler: Sampler) -> Outcome:
+        outcome = Outcome()
+        async with sampler.sampling(daemon.family):
+            begin = time.perf_counter()
+            for _ in range(n):
+                submitted = time.perf_counter()
+                task = await daemon.client.submit("noop", {}, strategy=strategy)
+                await outcome.wait(daemon, [task.id], _limit(1))
+                if outcome.timed_out:
+                    break
+                outcome.latencies.append(time.perf_counter() - submitted)
+            outcome.makespan_s = time.perf_counter() - begin
+        return outcome
+
+    return drive
 
 
 async def _held(daemon: Daemon, n: int, sampler: Sampler) -> Outcome:
@@ -107,10 +110,10 @@ async def _held(daemon: Daemon, n: int, sampler: Sampler) -> Outcome:
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def _all(daemon: Daemon, n: int, behaviour: str, value: Any) -> Outcome:
+async def _all(daemon: Daemon, n: int, behaviour: str, value: Any, strategy: str = "") -> Outcome:
     outcome = Outcome()
     begin = time.perf_counter()
-    answers = await daemon.client.submit_many(Submission(behaviour, value) for _ in range(n))
+    answers = await daemon.client.submit_many(Submission(behaviour, value, strategy=strategy) for _ in range(n))
     ids = [answer.id for answer in answers if isinstance(answer, task_pb2.Task)]
     outcome.refused = [str(answer) for answer in answers if not isinstance(answer, task_pb2.Task)]
     if ids:
@@ -143,6 +146,10 @@ def _nanoseconds(moment: Any) -> float:
 WORKLOADS = (
     Workload("hundred", "n agents at once, each sleeps one second", 100, 0, "1", _together("nap")),
     Workload("churn", "n no-op tasks, 16 at a time", 2000, 16, "0", _together("noop")),
-    Workload("latency", "n no-op tasks, one after the other", 100, 1, "0", _one_by_one),
+    Workload("latency", "n no-op tasks, one after the other", 100, 1, "0", _one_by_one()),
+    Workload("pool", "n no-op tasks, by 32 workers that stay", 5000, 100, "0", _together("noop", "pool")),
+    Workload(
+        "pool-latency", "n no-op tasks, one after the other, by one such worker", 200, 1, "0", _one_by_one("pool")
+    ),
     Workload("memory", "n agents that wait until all are alive", 100, 0, "hold", _held),
 )

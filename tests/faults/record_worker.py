@@ -17,7 +17,7 @@ from hundredfold.v1 import session_pb2
 from hundredfold.v1 import worker_service_pb2 as pb
 from hundredfold_worker import runner
 from hundredfold_worker.channel import PROTOCOL_VERSION, Channel
-from hundredfold_worker.runner import run_attempt
+from hundredfold_worker.shift import work
 from hundredfold_worker.transport import Reply
 
 
@@ -68,7 +68,7 @@ def record(function: Any) -> list[dict[str, str]]:
     behaviour.prepare("recording")
     channel, recorder = Channel("", "credential"), Recorder(name)
     channel._transport = recorder  # type: ignore[assignment]
-    run_attempt(channel, {name: behaviour})
+    work(channel, {name: behaviour}, {}, lambda _what: None)
     return recorder.calls
 
 

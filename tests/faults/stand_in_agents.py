@@ -18,7 +18,7 @@ def stand_aside(channel: Any, *_given: Any) -> bool:
         signal.pause()
 
 
-bootstrap.run_attempt = stand_aside  # type: ignore[assignment]
+bootstrap.work = stand_aside  # type: ignore[assignment]
 
 
 @behaviour

@@ -68,11 +68,11 @@ async def tidy(ctx: Context, path: str) -> None:
 
 
 @behaviour
-def tidy_sync(ctx: SyncContext, path: str) -> None:
+def tidy_sync(ctx: SyncContext, path: str, seconds: float = 60) -> None:
     """Sleep for long; tidy up when cancelled."""
     try:
         ctx.emit("ready")
-        time.sleep(60)
+        time.sleep(seconds)
     finally:
         Path(path).write_text("tidied")
 
@@ -150,6 +150,13 @@ def learn(ctx: SyncContext, collection: str, text: str, fail: bool = False) -> l
     if fail:
         raise RuntimeError("after writing")
     return found
+
+
+@behaviour
+def misremember(ctx: SyncContext, collection: str, figures: int) -> None:
+    """Append to the session, and remember what does not fit its collection if there are too many figures."""
+    ctx.session.append("user", "said")
+    ctx.memory(collection).upsert("x", [1.0] * figures, "known")
 
 
 @behaviour

@@ -4,7 +4,7 @@ import select
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final
@@ -59,7 +59,8 @@ class Proxy:
                 self._threads[-1].start()
 
     def _serve(self, client: socket.socket) -> None:
-        with client, socket.socket(socket.AF_UNIX) as server:
+        # Who goes without a word has gone, too.
+        with client, socket.socket(socket.AF_UNIX) as server, suppress(ConnectionError):
             server.connect(str(self.target))
             while not self._ending:
                 for source in select.select([client, server], [], [], _LOOK_SECONDS)[0]:

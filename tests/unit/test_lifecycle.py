@@ -85,10 +85,10 @@ def test_nothing_succeeds_that_has_not_run() -> None:
         assert path[-1] != SUCCEEDED or path[-2] == RUNNING
 
 
-def test_nothing_runs_that_was_not_launched() -> None:
+def test_nothing_runs_that_was_not_launched_or_handed_over_from_the_queue() -> None:
     for path in legal_paths(QUEUED, requeues=2):
         for before, after in pairwise(path):
-            assert after != RUNNING or before == LAUNCHING
+            assert after != RUNNING or before in (QUEUED, LAUNCHING)
 
 
 def test_no_state_follows_itself() -> None:

@@ -1,4 +1,4 @@
-"""The first moments of a worker: from a fork of the zygote to a process of its own, then one attempt, then the end.
+"""The first moments of a worker: from a fork of the zygote to a process of its own, then its work, then the end.
 
 The order matters and is commented where it does. A worker leaves by `os._exit`: the zygote's `atexit` handlers are not
 its own.
@@ -19,7 +19,8 @@ from hundredfold.internal.v1 import zygote_pb2
 
 from hundredfold_worker import process
 from hundredfold_worker.channel import Channel, Refused
-from hundredfold_worker.runner import Cancelled, run_attempt
+from hundredfold_worker.runner import Cancelled
+from hundredfold_worker.shift import work
 
 EXIT_DELIVERED: Final = 0
 EXIT_FAILED: Final = 1
@@ -49,13 +50,13 @@ def run(
     behaviours: dict[str, Behaviour[..., Any]],
     embedders: dict[str, Embedder],
 ) -> Never:
-    """Run one attempt in this process and end it."""
+    """Run the attempt in this process, and others if it is to stay, and end it."""
     title = process.Title(f"{request.behaviour} {request.attempt.task_id}/{request.attempt.number}")
     channel = Channel(preload.worker_address, _separate(descriptors), on_wait=title.show, is_orphan=_is_orphan)
     if request.descriptors:
         _limit_descriptors(request.descriptors)
     try:
-        delivered = run_attempt(channel, behaviours, embedders)
+        delivered = work(channel, behaviours, embedders, title.change)
         code = EXIT_DELIVERED if delivered else EXIT_FAILED
     except Refused as refusal:
         sys.stderr.write(f"hundredfold: stopped: {refusal}\n")

@@ -61,17 +61,16 @@ class Channel:
         is_orphan: Callable[[], bool] = lambda: False,
     ) -> None:
         self._address = address
-        self._secret = credential
+        self._credential = self._secret = credential
         self._on_wait = on_wait
         self._is_orphan = is_orphan
         self._transport = Transport(connect or self._connect)
 
     def next_attempt(self) -> pb.NextAttemptResponse:
-        """Take the attempt; all later calls are made in its name."""
+        """Take the attempt, or the next one; all later calls are made in its name. It may have no task."""
+        self._secret = self._credential
         request = pb.NextAttemptRequest(protocol_version=PROTOCOL_VERSION, pid=os.getpid())
-        response = self._call("NextAttempt", request, pb.NextAttemptResponse)
-        self._secret = response.token
-        return response
+        return self._taken(self._call("NextAttempt", request, pb.NextAttemptResponse))
 
     def emit(self, request: pb.EmitEventsRequest) -> pb.EmitEventsResponse:
         """Record events."""
@@ -97,17 +96,21 @@ class Channel:
         """Return the records of a collection nearest to a vector."""
         return self._call("FindMemory", request, pb.FindMemoryResponse)
 
-    def complete(self, request: pb.CompleteAttemptRequest) -> None:
-        """Record the result."""
-        self._call("CompleteAttempt", request, pb.CompleteAttemptResponse)
+    def complete(self, request: pb.CompleteAttemptRequest) -> pb.NextAttemptResponse:
+        """Record the result; return the next attempt, if there is one."""
+        return self._taken(self._call("CompleteAttempt", request, pb.CompleteAttemptResponse).next)
 
-    def fail(self, request: pb.FailAttemptRequest) -> None:
-        """Record a failure."""
-        self._call("FailAttempt", request, pb.FailAttemptResponse)
+    def fail(self, request: pb.FailAttemptRequest) -> pb.NextAttemptResponse:
+        """Record a failure; return the next attempt, if there is one."""
+        return self._taken(self._call("FailAttempt", request, pb.FailAttemptResponse).next)
 
     def close(self) -> None:
         """Close the connection. A worker need not: its end does."""
         self._transport.close()
+
+    def _taken(self, assignment: pb.NextAttemptResponse) -> pb.NextAttemptResponse:
+        self._secret = assignment.token or self._secret
+        return assignment
 
     def _call(self, method: str, request: Any, response: type[_Response]) -> _Response:
         self._on_wait(True)  # noqa: FBT003  # whether it waits is all there is to say

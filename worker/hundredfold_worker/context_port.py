@@ -44,11 +44,11 @@ class Coordinator(Protocol):
     def find_memory(self, request: pb.FindMemoryRequest) -> pb.FindMemoryResponse:
         """Return the records of a collection nearest to a vector."""
 
-    def complete(self, request: pb.CompleteAttemptRequest) -> None:
-        """Record the result."""
+    def complete(self, request: pb.CompleteAttemptRequest) -> pb.NextAttemptResponse:
+        """Record the result; return the next attempt, if there is one."""
 
-    def fail(self, request: pb.FailAttemptRequest) -> None:
-        """Record a failure."""
+    def fail(self, request: pb.FailAttemptRequest) -> pb.NextAttemptResponse:
+        """Record a failure; return the next attempt, if there is one."""
 
 
 class ContextPort:

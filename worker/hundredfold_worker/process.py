@@ -19,6 +19,10 @@ class Title:
         self._what = what
         self._thread = threading.get_ident()
 
+    def change(self, what: str) -> None:
+        """Run something else from here on."""
+        self._what = what
+
     def show(self, waits: bool) -> None:  # noqa: FBT001  # as `Channel.on_wait`
         """Say whether it waits. What another thread waits for holds nothing up."""
         if threading.get_ident() == self._thread:

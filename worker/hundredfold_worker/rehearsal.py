@@ -17,7 +17,7 @@ from hundredfold.v1 import worker_service_pb2 as pb
 
 from hundredfold_worker import http2
 from hundredfold_worker.channel import Channel
-from hundredfold_worker.runner import run_attempt
+from hundredfold_worker.shift import work
 
 _REPETITIONS: Final = 30
 
@@ -49,7 +49,7 @@ def _run_attempt(name: str, pieces: dict[str, Behaviour[..., Any]]) -> None:
     with theirs:
         theirs.sendall(_answers(attempt, pb.CompleteAttemptResponse()))
         channel = Channel("", "credential", lambda: ours)
-        run_attempt(channel, pieces)
+        work(channel, pieces, {}, lambda _what: None)
         channel.close()
 
 

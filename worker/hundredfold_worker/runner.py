@@ -1,8 +1,9 @@
-"""Runs one attempt: takes it, runs its behaviour, delivers the result or the failure."""
+"""Runs one attempt: runs its behaviour, delivers the result or the failure."""
 
 import asyncio
 import json
 import signal
+import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
@@ -20,6 +21,8 @@ from hundredfold.v1 import worker_service_pb2 as pb
 from hundredfold.wire import item_message, item_of, record_message, texts_of, values_of
 
 from hundredfold_worker.context_port import ContextPort, Coordinator, payload_of
+from hundredfold_worker.injected import Injected
+from hundredfold_worker.kept_sessions import KeptSessions
 
 _TRACEBACK_LIMIT: Final = 16 * 1024
 _MESSAGE_LIMIT: Final = 4 * 1024
@@ -33,50 +36,72 @@ class Cancelled(BaseException):
 
 
 def run_attempt(
-    channel: Coordinator, behaviours: dict[str, Behaviour[..., Any]], embedders: Mapping[str, Embedder] = _NO_EMBEDDERS
-) -> bool:
-    """Take the attempt, run it, deliver what came of it. Returns whether that was a result.
+    channel: Coordinator,
+    assignment: pb.NextAttemptResponse,
+    behaviours: dict[str, Behaviour[..., Any]],
+    embedders: Mapping[str, Embedder] = _NO_EMBEDDERS,
+    kept: KeptSessions | None = None,
+) -> tuple[bool, pb.NextAttemptResponse]:
+    """Run an attempt and deliver what came of it. Returns whether that was a result, and the next attempt, if any.
 
     Raises:
         Cancelled: it was asked to end; there is nothing to deliver.
         Refused: the coordinator does not want it any more.
 
     """
-    assignment = channel.next_attempt()
     port = ContextPort(channel, assignment, embedders)
+    began = time.process_time_ns()
     try:
-        request = _perform(behaviours, assignment, port)
+        request, session = _perform(behaviours, assignment, port, kept or KeptSessions())
     except Cancelled:
         raise
     except BaseException as error:  # noqa: BLE001  # SystemExit and KeyboardInterrupt are failures of the behaviour too
-        channel.fail(pb.FailAttemptRequest(failure=_failure(error), events=port.outbox.close()))
-        return False
+        failed = pb.FailAttemptRequest(failure=_failure(error), events=port.outbox.close(), next=assignment.stay)
+        failed.cpu_time.FromNanoseconds(time.process_time_ns() - began)
+        return False, channel.fail(failed)
     request.events.extend(port.outbox.close())
-    channel.complete(request)
-    return True
+    request.next = assignment.stay
+    request.cpu_time.FromNanoseconds(time.process_time_ns() - began)
+    try:
+        following = channel.complete(request)
+    except HundredfoldError:
+        if not assignment.stay:
+            raise
+        # What it must not deliver is the end of the attempt, which has failed with that, and not of this worker.
+        return False, pb.NextAttemptResponse(stay=True)
+    if kept and assignment.keep_session:
+        kept.keep(session, assignment.task_id)
+    return True, following
 
 
 def _perform(
-    behaviours: dict[str, Behaviour[..., Any]], assignment: pb.NextAttemptResponse, port: ContextPort
-) -> pb.CompleteAttemptRequest:
-    """Run the behaviour; return what it has to deliver."""
+    behaviours: dict[str, Behaviour[..., Any]],
+    assignment: pb.NextAttemptResponse,
+    port: ContextPort,
+    kept: KeptSessions,
+) -> tuple[pb.CompleteAttemptRequest, BaseSession]:
+    """Run the behaviour; return what it has to deliver, and its session."""
     behaviour = behaviours.get(assignment.behaviour)
     if behaviour is None:  # its plugin is another one than when the zygote said what it has
         raise UnknownBehaviour(assignment.behaviour, "this process", ", ".join(sorted(behaviours)), "")
     arguments = behaviour.parse(assignment.input.data)
-    context = _context(behaviour, assignment, port)
-    request = pb.CompleteAttemptRequest(result=payload_of(behaviour.dump(_run(behaviour, context, arguments))))
+    context = _context(behaviour, assignment, port, kept)
+    injected = Injected(assignment, context.emit)
+    injected.before()
+    returned = _run(behaviour, context, arguments)
+    injected.after()
+    request = pb.CompleteAttemptRequest(result=payload_of(behaviour.dump(returned)))
     port.check_size("result", len(request.result.data))
-    if assignment.HasField("session"):
+    if assignment.HasField("session") and not assignment.keep_session:
         request.session_writes.CopyFrom(_session_writes(context.session))
         port.check_size("session_writes", request.session_writes.ByteSize())
     request.memory_writes.extend(_memory_writes(context.memories.values()))
     port.check_size("memory_writes", sum(writes.ByteSize() for writes in request.memory_writes))
-    return request
+    return request, context.session
 
 
 def _context(
-    behaviour: Behaviour[..., Any], assignment: pb.NextAttemptResponse, port: ContextPort
+    behaviour: Behaviour[..., Any], assignment: pb.NextAttemptResponse, port: ContextPort, kept: KeptSessions
 ) -> Context | SyncContext:
     given: dict[str, Any] = {
         "task_id": assignment.task_id,
@@ -85,11 +110,14 @@ def _context(
         "remaining_seconds": _remaining(assignment),
     }
     if behaviour.is_async:
-        return Context(port, session=_session(AsyncSession, assignment.session, port), **given)
-    return SyncContext(port, session=_session(Session, assignment.session, port), **given)
+        return Context(port, session=_session(AsyncSession, assignment, port, kept), **given)
+    return SyncContext(port, session=_session(Session, assignment, port, kept), **given)
 
 
-def _session(cls: type[_S], session: session_pb2.Session, port: ContextPort) -> _S:
+def _session(cls: type[_S], assignment: pb.NextAttemptResponse, port: ContextPort, kept: KeptSessions) -> _S:
+    session = assignment.session
+    if assignment.keep_session:
+        return kept.open(cls, session.id)
     return cls(
         session.id,
         version=session.version,
@@ -121,14 +149,15 @@ def _run(behaviour: Behaviour[..., Any], context: Context | SyncContext, argumen
 async def _run_async(
     behaviour: Behaviour[..., Any], positional: tuple[Context | SyncContext, ...], arguments: dict[str, Any]
 ) -> object:
+    loop = asyncio.get_running_loop()
     running = asyncio.ensure_future(behaviour.function(*positional, **arguments))
     told: list[int] = []
 
-    def cancel() -> None:
-        told.append(signal.SIGTERM)
-        running.cancel()
+    def cancel(number: int, _frame: object) -> None:
+        told.append(number)
+        loop.call_soon_threadsafe(running.cancel)
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, cancel)
+    signal.signal(signal.SIGTERM, cancel)  # the loop's own way takes twice as long as the rest of a short attempt
     try:
         return await running
     except asyncio.CancelledError:

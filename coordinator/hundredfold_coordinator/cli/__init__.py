@@ -18,6 +18,8 @@ COMMANDS: Final = (
     "serve",
     "stop",
     "run",
+    "compare",
+    "bench",
     "submit",
     "get",
     "list",

@@ -15,7 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
-from hundredfold import Client, Submission
+from hundredfold import Client, Injection, Submission
 from hundredfold.errors import (
     BrokenEnvironment,
     HundredfoldError,
@@ -94,6 +94,7 @@ class Plan:
         labels: for every task.
         lanes: most tasks of this run at once; 0 means as many as the coordinator takes.
         policy: further fields of every `Submission`.
+        injections: what is done on purpose to the tasks of lines, by their number.
 
     """
 
@@ -104,6 +105,7 @@ class Plan:
     labels: dict[str, str]
     lanes: int = 0
     policy: Mapping[str, Any] = field(default_factory=dict)
+    injections: Mapping[int, Injection] = field(default_factory=dict)
 
     def submission(self, index: int, value: Any) -> Submission:
         """Return the wish for one line."""
@@ -115,6 +117,7 @@ class Plan:
             environment=self.environment,
             labels={"run": self.name[:100], **self.labels},
             request_id=f"{self.name[:100]}/{index}/{digest}",
+            injection=self.injections.get(index),
             **self.policy,
         )
 

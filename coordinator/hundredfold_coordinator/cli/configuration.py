@@ -10,7 +10,7 @@ import platformdirs
 from hundredfold.errors import InvalidSetting
 
 _FIGURES: Final = ("tenant_weights", "tenant_limits", "behaviour_limits")
-_TABLES: Final = ("commands", *_FIGURES)
+_TABLES: Final = ("commands", "strategies", *_FIGURES)
 """Settings that are tables: names with what belongs to them."""
 
 LISTS: Final = (*_TABLES, "plugin_files", "labels", "states", "causes")

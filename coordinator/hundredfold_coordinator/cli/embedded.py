@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +33,13 @@ class Embedded:
 
 
 @asynccontextmanager
-async def embedded_coordinator(client: Client, data_dir: Path, concurrency: int | None) -> AsyncIterator[Embedded]:
+async def embedded_coordinator(
+    client: Client, data_dir: Path, concurrency: int | None, arguments: Sequence[str] = ()
+) -> AsyncIterator[Embedded]:
     """Run a coordinator while the block runs; it ends with the last task, or when this process is killed.
 
-    Other runs may have found it meanwhile: then it goes on without this process until theirs are done. Its log is
-    `embedded.log` in the data directory.
+    `arguments` are more of those of `serve`. Other runs may have found it meanwhile: then it goes on without this
+    process until theirs are done. Its log is `embedded.log` in the data directory.
 
     Raises:
         InternalError: it does not start; the error quotes its log.
@@ -48,7 +50,7 @@ async def embedded_coordinator(client: Client, data_dir: Path, concurrency: int 
     reader, writer = os.pipe()  # this end is closed by the kernel, however this process ends
     with log.open("wb") as stream:
         process = subprocess.Popen(  # noqa: ASYNC220  # it takes a few milliseconds, once
-            _argv(data_dir, reader, concurrency),
+            [*_argv(data_dir, reader, concurrency), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,

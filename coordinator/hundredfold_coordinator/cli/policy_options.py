@@ -11,6 +11,7 @@ from hundredfold.client.submission import SESSION_POLICIES
 from hundredfold.errors import InvalidArgument
 
 from hundredfold_coordinator.cli.options import setting
+from hundredfold_coordinator.cli.strategy_options import chosen_strategy
 
 _OPTIONS = (
     setting("--priority", type=int, default=0, show_default=True, help="-100 to 100; higher ones start first."),
@@ -31,6 +32,7 @@ _OPTIONS = (
         show_default=True,
         help="What becomes of it while another task has its session.",
     ),
+    chosen_strategy(),
     setting("--max-attempts", type=int, default=0, help="Most attempts that may fail by the task's own doing."),
     setting(
         "--retry",
@@ -72,6 +74,7 @@ def take_policy(options: dict[str, Any]) -> dict[str, Any]:
         output_bytes=options.pop("output_limit_bytes"),
     )
     policy["tenant"], policy["session_policy"] = options.pop("tenant"), _session_policy(options.pop("session_policy"))
+    policy["strategy"] = options.pop("strategy")
     policy["limits"] = limits if limits != Limits() else None
     policy["retry"] = _retry(options.pop("max_attempts"), options.pop("causes"), options.pop("backoff_seconds"))
     return {name: value for name, value in policy.items() if value}

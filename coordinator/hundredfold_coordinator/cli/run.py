@@ -8,11 +8,13 @@ from typing import Any
 import click
 from hundredfold import Client, wording
 from hundredfold.errors import BrokenPlugin, Unreachable
+from hundredfold.injection import choose, parse_shares
 from hundredfold.v1 import behaviour_pb2
 
 from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.batch import Batch, Plan, Summary, run_name
 from hundredfold_coordinator.cli.embedded import Embedded, embedded_coordinator
+from hundredfold_coordinator.cli.injection_options import injection_options
 from hundredfold_coordinator.cli.lines import OrderedWriter, open_results, read_lines
 from hundredfold_coordinator.cli.options import setting
 from hundredfold_coordinator.cli.policy_options import policy_options, take_policy
@@ -38,6 +40,7 @@ from hundredfold_coordinator.cli.submit import parse_labels
 )
 @click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Label for every task.")
 @policy_options
+@injection_options
 @click.option("--fresh", is_flag=True, help="Run everything again, whatever an earlier run of this name has done.")
 @options.asynchronous
 async def command(
@@ -52,6 +55,8 @@ async def command(
     session: str,
     labels: tuple[str, ...],
     fresh: bool,
+    inject: str,
+    seed: int,
     **where: Any,
 ) -> None:
     """Run BEHAVIOUR on every line of a file: one task, one fresh process each.
@@ -64,7 +69,7 @@ async def command(
         plugin_files=[str(path) for path in check_plugins(plugin_files)],
         commands=[behaviour_pb2.Command(name=key, argv=argv) for key, argv in parse_commands(commands).items()],
     )
-    policy = take_policy(where)
+    policy, shares = take_policy(where), parse_shares(inject)
     values = list(read_lines(input_file))
     input_name = getattr(input_file, "name", "")
     async with AsyncExitStack() as stack:
@@ -74,15 +79,18 @@ async def command(
         environment = await _open_environment(client, spec)
         # Not before it is known that something can run: what is there is lost by opening it.
         results = stack.enter_context(open_results(output_path, str(input_name)))
+        # Done otherwise, it is another run: what succeeded there says nothing here.
+        trial = [str(one) for one in (policy.get("strategy"), inject and f"{inject} {seed}") if one]
         plan = Plan(
             behaviour,
             environment,
-            run_name(name, (behaviour, environment, session), input_name, fresh=fresh),
+            run_name(name, (behaviour, environment, session, *trial), input_name, fresh=fresh),
             session,
             parse_labels(labels),
             # An embedded coordinator was started with this limit; another one's is not for this run to set.
             lanes=0 if embedded else concurrency or 0,
             policy=policy,
+            injections=choose(shares, len(values), seed),
         )
         batch = Batch(client, plan, values, OrderedWriter(results))
         async with observing(client, behaviour, batch.summary) as observed:

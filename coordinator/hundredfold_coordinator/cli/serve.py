@@ -17,6 +17,7 @@ from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.naming import in_words_of_the_user
 from hundredfold_coordinator.cli.options import setting
 from hundredfold_coordinator.cli.origins import print_settings
+from hundredfold_coordinator.cli.strategy_options import parse_strategies, strategy_options
 from hundredfold_coordinator.config import Config
 
 N = TypeVar("N", int, float)
@@ -102,6 +103,7 @@ def environment_options(command: Any) -> Any:
     show_default=True,
     help="Wait that is worth as much as one more of priority; 0 for none.",
 )
+@strategy_options
 @setting("--max-payload-bytes", type=int, default=4 << 20, show_default=True, help="Largest input or result.")
 @setting("--event-quota", type=int, default=10_000, show_default=True, help="Most events of one attempt.")
 @setting(
@@ -180,6 +182,7 @@ def make_config(
     tenant_weights: tuple[str, ...],
     tenant_limits: tuple[str, ...],
     behaviour_limits: tuple[str, ...],
+    strategies: tuple[str, ...],
     **values: Any,
 ) -> Config:
     """Return the configuration that the options describe.
@@ -200,6 +203,7 @@ def make_config(
         behaviour_limits=_check_behaviours(
             parse_figures("behaviour_limit", behaviour_limits, _LIMIT.format("BEHAVIOUR"), _limit)
         ),
+        strategies=parse_strategies(strategies),
         **values,
     )
 

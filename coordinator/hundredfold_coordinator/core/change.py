@@ -8,11 +8,12 @@ from hundredfold.v1 import attempt_pb2, payload_pb2, task_pb2
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import alarms, lifecycle
 from hundredfold_coordinator.core.admission import give_back
+from hundredfold_coordinator.core.crew import crew_of
 from hundredfold_coordinator.core.effects import Announce, Dismiss, EndHost, Remind
 from hundredfold_coordinator.core.events import Matured
 from hundredfold_coordinator.core.queue import Lane
 from hundredfold_coordinator.core.retry import losses
-from hundredfold_coordinator.core.state import AttemptId, State, attempt_id, current_attempt
+from hundredfold_coordinator.core.state import AttemptId, HostState, State, attempt_id, current_attempt
 from hundredfold_coordinator.core.transaction import Transaction
 
 _NEVER_SECONDS: Final = 1e12
@@ -51,7 +52,7 @@ def end_attempt(
     """Note how the newest attempt ended."""
     attempt = current_attempt(record)
     attempt.outcome = outcome
-    attempt.end_time.FromNanoseconds(tx.now_ns)
+    attempt.end_time.CopyFrom(tx.now)
     if failure:
         attempt.failure.CopyFrom(failure)
     record.ClearField("end_request")
@@ -70,7 +71,7 @@ def end_task(
 ) -> None:
     """End a task: its session is free, its waiters are told; its process may still be there."""
     task = record.task
-    task.end_time.FromNanoseconds(tx.now_ns)
+    task.end_time.CopyFrom(tx.now)
     _dismiss_deadlines(tx, task)
     if failure:
         task.failure.CopyFrom(failure)
@@ -102,10 +103,8 @@ def forget_attempt(state: State, tx: Transaction, record: records_pb2.TaskRecord
         state.shares.end(spec.tenant)
         state.behaviours[spec.behaviour] -= 1
     host = state.hosts.get(state.alive.pop(key, ""))
-    if host:
-        give_back(host, key, tx.now_ns)
-        if host.retiring and not host.loads:
-            tx.then(EndHost(host.id))
+    if host and not state.residents.of(key):  # what a resident takes, it takes until it ends
+        vacate(tx, host, key)
     state.suspects.discard(key)
     record.alive.pop(key[1], None)
     if attempt_id(record) == key:
@@ -116,6 +115,13 @@ def forget_attempt(state: State, tx: Transaction, record: records_pb2.TaskRecord
         state.tokens = {token: owner for token, owner in state.tokens.items() if owner != key}
     tx.then(Dismiss(alarms.attempt(key)))
     tx.touch(record)
+
+
+def vacate(tx: Transaction, host: HostState, worker: AttemptId) -> None:
+    """Note that a worker takes nothing of its host any more."""
+    give_back(host, worker, tx.now_ns)
+    if host.retiring and not host.loads:
+        tx.then(EndHost(host.id))
 
 
 def forget_credential(state: State, record: records_pb2.TaskRecord) -> None:
@@ -169,7 +175,7 @@ def session_of(record: records_pb2.TaskRecord) -> str:
 def lane(record: records_pb2.TaskRecord) -> Lane:
     """Return the lane that a task waits in."""
     spec = record.task.spec
-    return Lane(spec.tenant, spec.environment, spec.behaviour, losses(record))
+    return Lane(spec.tenant, spec.environment, spec.behaviour, losses(record), crew_of(record))
 
 
 def rank(state: State, record: records_pb2.TaskRecord) -> float:

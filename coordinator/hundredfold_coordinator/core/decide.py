@@ -8,7 +8,17 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from hundredfold_coordinator.core import draining, events, hosting, reviving, running, session, submission, timing
+from hundredfold_coordinator.core import (
+    draining,
+    events,
+    handover,
+    hosting,
+    reviving,
+    running,
+    session,
+    submission,
+    timing,
+)
 from hundredfold_coordinator.core.scheduler import dispatch
 from hundredfold_coordinator.core.state import State
 from hundredfold_coordinator.core.transaction import Decision, Transaction
@@ -25,10 +35,13 @@ _HANDLERS: Final[Mapping[type[events.Event], Callable[[State, Transaction, Any],
         events.StartOverdue: timing.start_overdue,
         events.CloseOverdue: timing.close_overdue,
         events.Taken: running.take,
+        events.Awaited: handover.wait,
+        events.Withdrawn: handover.withdraw,
         events.Emitted: running.emit,
         events.CheckpointSaved: running.save_checkpoint,
         events.Completed: running.complete,
         events.Failed: running.fail,
+        events.Overrun: timing.overrun,
         events.Overstayed: running.overstay,
         events.Unresponsive: timing.unresponsive,
         events.HostAttached: hosting.attach,
@@ -55,4 +68,5 @@ def decide(state: State, event: events.Event) -> Decision:
     tx = Transaction(event.now_ns)
     _HANDLERS[type(event)](state, tx, event)
     dispatch(state, tx)
+    handover.answer_freed(state, tx)
     return tx.decision()

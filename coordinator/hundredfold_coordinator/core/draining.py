@@ -4,6 +4,7 @@ from hundredfold.internal.v1 import records_pb2
 
 from hundredfold_coordinator.core import lifecycle
 from hundredfold_coordinator.core.events import DrainBegan, DrainExpired
+from hundredfold_coordinator.core.handover import dismiss_all
 from hundredfold_coordinator.core.state import State, attempt_id
 from hundredfold_coordinator.core.timing import kill
 from hundredfold_coordinator.core.transaction import Transaction
@@ -12,6 +13,7 @@ from hundredfold_coordinator.core.transaction import Transaction
 def begin(state: State, tx: Transaction, event: DrainBegan) -> None:
     """Accept and start nothing from here on."""
     state.draining = True
+    dismiss_all(state, tx)
     tx.reply(event.reply)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hundredfold.errors import HundredfoldError
 from hundredfold.internal.v1 import records_pb2
-from hundredfold.v1 import payload_pb2, policy_pb2, task_pb2
+from hundredfold.v1 import attempt_pb2, payload_pb2, policy_pb2, task_pb2
 
 from hundredfold_coordinator.core.events import Event
 from hundredfold_coordinator.core.state import AttemptId
@@ -44,11 +44,12 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """Have a host end a worker."""
+    """Have a host end a worker, which it knows by the attempt it was made for."""
 
     host: str
     attempt: AttemptId
     grace_seconds: float
+    cause: attempt_pb2.KillCause.ValueType = attempt_pb2.KILL_CAUSE_REQUESTED
 
 
 @dataclass(frozen=True, slots=True)

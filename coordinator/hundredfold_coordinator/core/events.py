@@ -5,8 +5,9 @@ without looking at it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from google.protobuf.duration_pb2 import Duration
 from hundredfold.errors import StoreUnreachable
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
 from hundredfold.v1 import attempt_pb2, coordinator_service_pb2, payload_pb2, session_pb2, task_pb2
@@ -105,6 +106,22 @@ class Taken(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Awaited(Event):
+    """A worker that stays asks for its next attempt."""
+
+    credential_hash: bytes
+    reply: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn(Event):
+    """One that has asked has waited long enough; `waiter` is the reply it waits for."""
+
+    credential_hash: bytes
+    waiter: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Emitted(Event):
     """A worker sends events of its behaviour."""
 
@@ -124,7 +141,7 @@ class CheckpointSaved(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed(Event):
-    """A worker delivers a result.
+    """A worker delivers a result. `wants_next`: it stays, and can take another attempt.
 
     `session` is what the store has under the task's session, `memory` the records to write to collections, by key, None
     for those to delete; `digest` is over all that is delivered.
@@ -138,21 +155,32 @@ class Completed(Event):
     digest: bytes
     reply: object
     memory: Sequence[tuple[bytes, records_pb2.VectorRecord | None]] = ()
+    wants_next: bool = False
+    cpu_time: Duration = field(default_factory=Duration)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed(Event):
-    """A worker delivers a failure."""
+    """A worker delivers a failure; see `Completed`."""
 
     attempt: AttemptId
     failure: attempt_pb2.Failure
     emitted: Sequence[task_pb2.Emitted]
     reply: object
+    wants_next: bool = False
+    cpu_time: Duration = field(default_factory=Duration)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrun(Event):
+    """An attempt of a worker that stays has run as long as it may."""
+
+    attempt: AttemptId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overstayed(Event):
-    """A worker should have ended by itself by now."""
+    """A worker should have ended by itself by now; it was made for this attempt."""
 
     attempt: AttemptId
 

@@ -49,6 +49,7 @@ _SAID: Final[Mapping[int, str]] = MappingProxyType(
         attempt_pb2.ATTEMPT_OUTCOME_EVICTED: "was evicted to save the machine",
         attempt_pb2.ATTEMPT_OUTCOME_FENCED: "was given up",
         attempt_pb2.ATTEMPT_OUTCOME_CONFLICT: "came too late for its session",
+        attempt_pb2.ATTEMPT_OUTCOME_DROPPED: "was dropped",
     }
 )
 
@@ -114,7 +115,7 @@ def _running(state: State, task: task_pb2.Task, now_ns: int) -> str:
     attempt = task.attempts[-1]
     begun = (now_ns - attempt.launch_time.ToNanoseconds()) / 1e9
     host = state.hosts.get(attempt.host)
-    load = host.loads.get((task.id, attempt.number)) if host else None
+    load = host.loads.get(state.residents.key_of((task.id, attempt.number))) if host else None
     uses = f"it uses {size(load.used_bytes)}, and " if load and load.used_bytes else ""
     verb = "has run" if task.state == lifecycle.RUNNING else "has been on its way"
     process = f", as process {attempt.pid}" if attempt.pid else ""
@@ -146,6 +147,8 @@ def _used(attempt: attempt_pb2.Attempt) -> str:
     if not receipt.HasField("exit_time"):
         return " What it used is not known: nobody saw its end."
     wall, cpu = receipt.wall_time.ToNanoseconds() / 1e9, receipt.cpu_time.ToNanoseconds() / 1e9
+    if receipt.process_stays:
+        return f" It ran {wall:.1f} s and used {cpu:.1f} s of CPU, in process {attempt.pid}, which went on to others."
     memory = f"at most {size(peak_of(receipt))} of memory" if peak_of(receipt) else "too little memory to be seen"
     return (
         f" It ran {wall:.1f} s and used {cpu:.1f} s of CPU and {memory}, with {size(attempt.reservation_bytes)} set "

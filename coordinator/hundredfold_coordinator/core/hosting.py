@@ -6,7 +6,7 @@ from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2
 
 from hundredfold_coordinator import keys
-from hundredfold_coordinator.core import admission, alarms, lifecycle
+from hundredfold_coordinator.core import admission, alarms, handover, lifecycle
 from hundredfold_coordinator.core.change import forget_attempt, forget_if_gone, note_process, requeue
 from hundredfold_coordinator.core.conclusion import conclude
 from hundredfold_coordinator.core.effects import Acknowledge, Bury, EndHost, Kill, Remind
@@ -35,32 +35,43 @@ REST_SECONDS: Final = 1.0
 
 def attach(state: State, tx: Transaction, event: HostAttached) -> None:
     """Take up a host: adopt what both sides know, end what only it knows, start again what only this side knows."""
-    here = {key for key, host in state.alive.items() if host == event.host}
+    # What a host has is workers: they are known by the attempts they were made for.
+    here = {state.residents.key_of(key): key for key, host in state.alive.items() if host == event.host}
+    idle = {resident.key for resident in state.residents if resident.host == event.host} - here.keys()
     there = {(launched.attempt.task_id, launched.attempt.number): launched for launched in event.inventory}
     host = state.hosts[event.host] = HostState(event.host, retiring=event.retiring)
-    for key in sorted(here):
-        _take_up(state, host, key)
-    for key in sorted(there.keys() - here):
-        tx.then(Kill(event.host, key, 0))
-    for key in sorted(there.keys() & here):
-        record = state.tasks[key[0]]
-        note_process(tx, record, key, there[key].process)
-        if _is_running(record, key) and not record.HasField("end_request"):
-            watch_limit(state, tx, record)
-        else:  # whoever wanted it to end may have said so while the host could not hear it
-            kill(state, tx, key, state.limits.grace_seconds)
-    for key in sorted(here - there.keys()):
-        tx.then(Kill(event.host, key, 0))  # in case it is being forked at this very moment
-        _lose(state, tx, key, attempt_pb2.ATTEMPT_OUTCOME_LAUNCH_FAILED, "the host never started it")
+    for worker, key in sorted(here.items()):
+        _take_up(state, host, worker, key)
+    for resident in state.residents:
+        if resident.key in idle:
+            admission.take_up(state, host, resident.key, resident.crew.behaviour, resident.made_ns, 0, known=True)
+    for worker in sorted(there.keys() - here.keys() - idle):
+        tx.then(Kill(event.host, worker, 0))
+    for worker in sorted(there.keys() & here.keys()):
+        _adopt(state, tx, here[worker], there[worker].process)
+    for worker in sorted(here.keys() - there.keys()):
+        tx.then(Kill(event.host, worker, 0))  # in case it is being forked at this very moment
+        _lose(state, tx, here[worker], attempt_pb2.ATTEMPT_OUTCOME_LAUNCH_FAILED, "the host never started it")
+    for worker in (here.keys() | idle) - there.keys():
+        _lose_resident(state, tx, worker, "its host does not have it")
     if event.retiring and not host.loads:
         tx.then(EndHost(event.host))
 
 
-def _take_up(state: State, host: HostState, key: AttemptId) -> None:
+def _adopt(state: State, tx: Transaction, key: AttemptId, process: records_pb2.ProcessIdentity) -> None:
+    record = state.tasks[key[0]]
+    note_process(tx, record, key, process)
+    if _is_running(record, key) and not record.HasField("end_request"):
+        watch_limit(state, tx, record)
+    else:  # whoever wanted it to end may have said so while the host could not hear it
+        kill(state, tx, key, state.limits.grace_seconds)
+
+
+def _take_up(state: State, host: HostState, worker: AttemptId, key: AttemptId) -> None:
     task = state.tasks[key[0]].task
     attempt = task.attempts[key[1] - 1]
     launched_ns = attempt.launch_time.ToNanoseconds()
-    admission.take_up(state, host, key, task.spec.behaviour, launched_ns, attempt.reservation_bytes, known=True)
+    admission.take_up(state, host, worker, task.spec.behaviour, launched_ns, attempt.reservation_bytes, known=True)
 
 
 def detach(state: State, _tx: Transaction, event: HostDetached) -> None:
@@ -79,6 +90,7 @@ def lose(state: State, tx: Transaction, event: HostLost) -> None:
     """Give up everything that a dead host ran, and the host itself, in one commit."""
     state.hosts.pop(event.host, None)
     tx.delete(keys.host(event.host))
+    gone = [resident for resident in state.residents if resident.host == event.host]
     for key in sorted(key for key, host in state.alive.items() if host == event.host):
         record = state.tasks[key[0]]
         if _is_running(record, key):
@@ -92,6 +104,10 @@ def lose(state: State, tx: Transaction, event: HostLost) -> None:
         else:
             forget_attempt(state, tx, record, key)
             forget_if_gone(state, tx, record)
+    for resident in gone:
+        if resident.current is None and resident.process.pid:
+            tx.then(Bury(resident.key, resident.process))
+        handover.lose(state, tx, resident, f"host {event.host} is gone")
 
 
 def buried(state: State, tx: Transaction, event: Buried) -> None:
@@ -119,13 +135,22 @@ def measure(state: State, _tx: Transaction, event: MachineMeasured) -> None:
         for usage in event.attempts:
             key = usage.attempt.task_id, usage.attempt.number
             admission.note_use(state, host, key, usage.pss_bytes, event.now_ns)
+            resident = state.residents.get(key)
+            if resident:
+                resident.used_bytes = usage.pss_bytes
         admission.reassess(state, host, event.now_ns)
         reserved, workers = host.outstanding_bytes, len(host.loads)
         state.history.note(host.id, host.machine, reserved_bytes=reserved, workers=workers, now_ns=event.now_ns)
 
 
 def launched(state: State, tx: Transaction, event: Launched) -> None:
-    """Note the process of an attempt."""
+    """Note the process of an attempt, or of a resident, which may be at another one by now."""
+    resident = state.residents.get(event.attempt)
+    if resident:
+        resident.process = event.process
+    if resident and event.attempt not in state.alive:
+        tx.then(Acknowledge(event.host, event.number))
+        return
     record = _alive(state, event.attempt)
     running = record is not None and _is_running(record, event.attempt)
     # One that has delivered already is noted, too, if nobody told of it before: it may be left behind by its host.
@@ -142,6 +167,7 @@ def launched(state: State, tx: Transaction, event: Launched) -> None:
 def launch_failed(state: State, tx: Transaction, event: LaunchFailed) -> None:
     """Queue a task again whose process could not be made; if that will pass, it has cost the task no attempt."""
     record = _alive(state, event.attempt)
+    _lose_resident(state, tx, event.attempt, event.reason)
     waiting = record and record.task.state == lifecycle.LAUNCHING and not record.HasField("end_request")
     if record and event.transient and waiting and attempt_id(record) == event.attempt:
         _rest(state, tx, event)
@@ -171,7 +197,10 @@ def _rest(state: State, tx: Transaction, event: LaunchFailed) -> None:
 def exited(state: State, tx: Transaction, event: Exited) -> None:
     """Write the receipt of an attempt; if nothing has ended it before, this is its end."""
     record = _alive(state, event.attempt)
-    if record:
+    resident = state.residents.get(event.attempt)
+    if resident:
+        handover.end(state, tx, resident, event.receipt)
+    elif record:
         running = _is_running(record, event.attempt)
         failure = failure_of(event.receipt, record.task.spec.limits)
         if admission.had_it_all(state, event.attempt, event.receipt.peak_pss_bytes):
@@ -182,6 +211,12 @@ def exited(state: State, tx: Transaction, event: Exited) -> None:
         learn(state, tx, record, event.attempt)
         forget_if_gone(state, tx, record)
     tx.then(Acknowledge(event.host, event.number))
+
+
+def _lose_resident(state: State, tx: Transaction, worker: AttemptId, why: str) -> None:
+    resident = state.residents.get(worker)
+    if resident:
+        handover.lose(state, tx, resident, why)
 
 
 def _lose(

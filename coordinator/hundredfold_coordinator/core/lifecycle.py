@@ -21,7 +21,8 @@ RETRIABLE: Final = frozenset({FAILED, CANCELLED, EXPIRED})
 
 TRANSITIONS: Final = MappingProxyType(
     {
-        QUEUED: frozenset({LAUNCHING, CANCELLED, EXPIRED}),
+        # A worker that stays needs no launch; what waited for one that has died fails.
+        QUEUED: frozenset({LAUNCHING, RUNNING, FAILED, CANCELLED, EXPIRED}),
         # A worker can take its task before the host has reported its launch, but never without LAUNCHING.
         LAUNCHING: frozenset({RUNNING, QUEUED, FAILED, CANCELLED, EXPIRED}),
         RUNNING: frozenset({SUCCEEDED, FAILED, CANCELLED, EXPIRED, QUEUED}),

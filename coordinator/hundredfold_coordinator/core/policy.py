@@ -26,6 +26,11 @@ def check(spec: task_pb2.TaskSpec) -> None:
     bounds.check_name("spec.tenant", spec.tenant)
     bounds.check_name("spec.session", spec.session)
     _check_session_policy(spec)
+    if spec.strategy not in task_pb2.Strategy.values():
+        raise InvalidArgument("spec.strategy", "is none; see Strategy")
+    if spec.injection.fault not in task_pb2.Fault.values():
+        raise InvalidArgument("spec.injection.fault", "is none; see Fault")
+    _check_duration("spec.injection.time", spec.injection.time)
     bounds.check_integer("spec.priority", spec.priority, bounds.PRIORITY)
     for field in ("schedule_to_start_timeout", "schedule_to_close_timeout"):
         if spec.HasField(field):
@@ -67,6 +72,7 @@ def fill_in(spec: task_pb2.TaskSpec, behaviour: behaviour_pb2.Behaviour, limits:
     for field in ("memory_bytes", "processes", "descriptors", "output_bytes"):
         setattr(spec.limits, field, getattr(wished, field) or getattr(spec.limits, field))
     spec.limits.processes = spec.limits.processes or limits.process_limit
+    spec.strategy = spec.strategy or limits.strategies.get(spec.behaviour, task_pb2.STRATEGY_FRESH)
     if not spec.HasField("retry") and behaviour.HasField("retry"):
         spec.retry.CopyFrom(behaviour.retry)
 

@@ -11,6 +11,8 @@ from enum import Enum, auto
 from itertools import count
 from typing import NamedTuple
 
+from hundredfold_coordinator.core.crew import Crew
+
 
 class Lane(NamedTuple):
     """What all tasks have in common that wait at the same gates.
@@ -20,6 +22,7 @@ class Lane(NamedTuple):
         environment: where they can run.
         behaviour: what they are.
         losses: how often they have lost their host.
+        crew: whose workers take them; None if each has a process of its own.
 
     """
 
@@ -27,6 +30,7 @@ class Lane(NamedTuple):
     environment: str
     behaviour: str
     losses: int
+    crew: Crew | None = None
 
 
 class Aside(Enum):

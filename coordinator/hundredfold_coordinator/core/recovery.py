@@ -6,7 +6,9 @@ from hundredfold.internal.v1 import records_pb2
 
 from hundredfold_coordinator.core import lifecycle
 from hundredfold_coordinator.core.change import session_of
+from hundredfold_coordinator.core.crew import crew_of
 from hundredfold_coordinator.core.effects import Effect
+from hundredfold_coordinator.core.resident import Resident
 from hundredfold_coordinator.core.state import State, attempt_id
 from hundredfold_coordinator.core.timing import hold_until, set_deadlines
 from hundredfold_coordinator.core.transaction import Transaction
@@ -46,7 +48,20 @@ def _readopt(state: State, record: records_pb2.TaskRecord) -> None:
         state.alive[task.id, number] = task.attempts[number - 1].host
         state.shares.start(task.spec.tenant)
         state.behaviours[task.spec.behaviour] += 1
+        _readopt_resident(state, record, number)
     if record.credential_hash:
         state.credentials[record.credential_hash] = task.id
     if record.token_hash:
         state.tokens[record.token_hash] = attempt_id(record)
+
+
+def _readopt_resident(state: State, record: records_pb2.TaskRecord, number: int) -> None:
+    crew, live, attempt = crew_of(record), record.alive[number], record.task.attempts[number - 1]
+    if crew is None:
+        return
+    key = (live.worker_task_id, live.worker_attempt) if live.worker_task_id else (record.task.id, number)
+    made_ns, current = attempt.launch_time.ToNanoseconds(), (record.task.id, number)
+    made = Resident(key, crew, attempt.host, record.credential_hash, made_ns, live.process, current)
+    state.residents.add(made)
+    if attempt.outcome:  # it was given up
+        state.residents.doom(made)

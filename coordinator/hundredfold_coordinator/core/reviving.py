@@ -53,7 +53,7 @@ def _revive(state: State, tx: Transaction, record: records_pb2.TaskRecord) -> No
     state.tasks[task.id] = record
     state.ended[task.state] = max(0, state.ended[task.state] - 1)  # it may have ended under another coordinator
     record.pardoned_attempts = len(task.attempts)
-    record.deadlines_from.FromNanoseconds(tx.now_ns)
+    record.deadlines_from.CopyFrom(tx.now)
     state.dead -= bool(task.dead_letter_cause)
     record.ClearField("drop_checkpoint")  # that one is gone; what it saves from now on is its own
     for field in ("failure", "end_time", "dead_letter_cause"):

@@ -2,25 +2,22 @@
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Final
 
 from hundredfold.errors import EventQuotaExceeded, HundredfoldError, SessionConflict, StaleAttempt, Unauthenticated
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, task_pb2
 
 from hundredfold_coordinator import keys
-from hundredfold_coordinator.core import alarms, lifecycle
+from hundredfold_coordinator.core import alarms, handover, lifecycle
 from hundredfold_coordinator.core.change import end_attempt, end_task, move, note_process
 from hundredfold_coordinator.core.conclusion import conclude
-from hundredfold_coordinator.core.effects import Remind
+from hundredfold_coordinator.core.effects import Kill, Remind
 from hundredfold_coordinator.core.events import CheckpointSaved, Completed, Emitted, Failed, Overstayed, Taken
+from hundredfold_coordinator.core.resident import Next
 from hundredfold_coordinator.core.session import comes_too_late, has_writes, overflow, write_session
 from hundredfold_coordinator.core.state import AttemptId, State, attempt_id, current_attempt
 from hundredfold_coordinator.core.timing import kill
 from hundredfold_coordinator.core.transaction import Transaction
-
-OVERSTAY_SECONDS: Final = 5.0
-"""How long a worker may take to end after it has delivered."""
 
 
 def take(state: State, tx: Transaction, event: Taken) -> None:
@@ -35,6 +32,7 @@ def take(state: State, tx: Transaction, event: Taken) -> None:
             _begin(tx, record)
         if event.process and not record.alive[len(record.task.attempts)].process.pid:
             note_process(tx, record, attempt_id(record), event.process)  # should its host die before it tells of it
+        state.tokens.pop(record.token_hash, None)  # one that was given with the answer to a delivery, and got lost
         state.tokens[event.token_hash] = attempt_id(record)
         record.token_hash = event.token_hash
         tx.touch(record)
@@ -86,10 +84,12 @@ def complete(state: State, tx: Transaction, event: Completed) -> None:
     for key, vector in event.memory:
         _write_memory(tx, key, vector, event.attempt)
     tx.put(keys.result_of(record.task.id), event.result)
+    stays = _release(state, tx, record, event, event.digest)
     end_attempt(tx, record, attempt_pb2.ATTEMPT_OUTCOME_COMPLETED)
     end_task(state, tx, record, lifecycle.SUCCEEDED, result=event.result)
-    _expect_exit(tx, event.attempt)
-    tx.reply(event.reply)
+    if not stays:
+        _expect_exit(tx, event.attempt)
+        tx.reply(event.reply)
 
 
 def fail(state: State, tx: Transaction, event: Failed) -> None:
@@ -101,18 +101,30 @@ def fail(state: State, tx: Transaction, event: Failed) -> None:
         return
     _tell_emitted(state, tx, record, event.emitted)
     if record.HasField("end_request"):
-        tx.reply(event.reply)  # what it raises because it is being ended is not its end: its exit is
+        tx.reply(event.reply, Next(stay=False))  # what it raises because it is being ended is not its end: its exit is
         return
     record.result_digest = digest
-    _expect_exit(tx, event.attempt)
+    stays = _release(state, tx, record, event, digest)
     conclude(state, tx, record, event.failure)
-    tx.reply(event.reply)
+    if not stays:
+        _expect_exit(tx, event.attempt)
+        tx.reply(event.reply)
 
 
 def overstay(state: State, tx: Transaction, event: Overstayed) -> None:
     """Kill a worker that has delivered and does not end."""
-    if event.attempt in state.alive:
+    resident = state.residents.get(event.attempt)
+    if resident:
+        tx.then(Kill(resident.host, resident.key, 0))
+    elif event.attempt in state.alive:
         kill(state, tx, event.attempt, 0)
+
+
+def _release(
+    state: State, tx: Transaction, record: records_pb2.TaskRecord, event: Completed | Failed, digest: bytes
+) -> bool:
+    """Take the worker back if it is one that stays, and have it answered; return whether it is."""
+    return handover.release(state, tx, record, digest, event.cpu_time, event.reply, wants_next=event.wants_next)
 
 
 def _write_memory(tx: Transaction, key: bytes, vector: records_pb2.VectorRecord | None, author: AttemptId) -> None:
@@ -120,7 +132,7 @@ def _write_memory(tx: Transaction, key: bytes, vector: records_pb2.VectorRecord 
         tx.delete(key)
         return
     vector.record.task_id, vector.record.attempt = author
-    vector.record.update_time.FromNanoseconds(tx.now_ns)
+    vector.record.update_time.CopyFrom(tx.now)
     tx.put(key, vector)
 
 
@@ -145,18 +157,21 @@ def _refuse_result(
     tx.refuse(event.reply, error)
     _tell_emitted(state, tx, record, event.emitted)
     if not record.HasField("end_request"):
-        _expect_exit(tx, event.attempt)
+        digest = event.digest
+        stays = handover.release(state, tx, record, digest, event.cpu_time, None, wants_next=event.wants_next)
+        if not stays:
+            _expect_exit(tx, event.attempt)
         conclude(state, tx, record, failure)
 
 
 def _expect_exit(tx: Transaction, key: AttemptId) -> None:
-    tx.then(Remind(alarms.attempt(key), OVERSTAY_SECONDS, Overstayed(now_ns=tx.now_ns, attempt=key)))
+    tx.then(Remind(alarms.attempt(key), handover.OVERSTAY_SECONDS, Overstayed(now_ns=tx.now_ns, attempt=key)))
 
 
 def _begin(tx: Transaction, record: records_pb2.TaskRecord) -> None:
-    current_attempt(record).start_time.FromNanoseconds(tx.now_ns)
+    current_attempt(record).start_time.CopyFrom(tx.now)
     if not record.task.HasField("start_time"):
-        record.task.start_time.FromNanoseconds(tx.now_ns)
+        record.task.start_time.CopyFrom(tx.now)
     move(tx, record, lifecycle.RUNNING)
 
 
@@ -169,6 +184,10 @@ def _current(state: State, attempt: AttemptId) -> records_pb2.TaskRecord | None:
 
 
 def _answer_repetition(state: State, tx: Transaction, event: Completed | Failed, digest: bytes) -> None:
+    again = handover.answer_again(state, event.attempt, digest)
+    if again:
+        tx.reply(event.reply, again)
+        return
     record = state.tasks.get(event.attempt[0])
     same = record and attempt_id(record) == event.attempt and record.result_digest == digest
     if same:

@@ -4,15 +4,17 @@ from hashlib import sha256
 from typing import Final
 
 from hundredfold.internal.v1 import records_pb2
-from hundredfold.v1 import task_pb2
+from hundredfold.v1 import policy_pb2, task_pb2
 from hundredfold.wording import counted
 
-from hundredfold_coordinator.core import admission, lifecycle
+from hundredfold_coordinator.core import admission, handover, lifecycle
 from hundredfold_coordinator.core.admission import Closed
 from hundredfold_coordinator.core.change import lane, move, session_of
+from hundredfold_coordinator.core.crew import crew_of
 from hundredfold_coordinator.core.effects import Launch
 from hundredfold_coordinator.core.queue import Lane
 from hundredfold_coordinator.core.reservation import Reservation, reservation
+from hundredfold_coordinator.core.resident import Resident
 from hundredfold_coordinator.core.retry import losses, may_be_evicted
 from hundredfold_coordinator.core.state import HostState, State, attempt_id
 from hundredfold_coordinator.core.transaction import Transaction
@@ -26,11 +28,15 @@ _PATIENCE_NS: Final = 30 * 1_000_000_000
 def dispatch(state: State, tx: Transaction) -> None:
     """Launch as many queued tasks as the gates let through."""
     while len(state.queue) and _closed_for_all(state) is None:
-        found = _next(state, tx.now_ns)
+        found = _next(state, tx)
         if found is None:
             return
-        chosen, host = found
-        _launch(state, tx, state.tasks[state.queue.take(chosen)], host)
+        chosen, taker = found
+        record = state.tasks[state.queue.take(chosen)]
+        if isinstance(taker, Resident):
+            handover.hand_over(state, tx, record, taker)
+        else:
+            _launch(state, tx, record, taker)
 
 
 def gate(state: State, record: records_pb2.TaskRecord) -> task_pb2.Gate:
@@ -77,8 +83,8 @@ def wanted_by(state: State, record: records_pb2.TaskRecord) -> Reservation:
     return reservation(state, spec.behaviour, spec.limits, record.reservation_floor_bytes)
 
 
-def _next(state: State, now_ns: int) -> tuple[Lane, HostState] | None:
-    """Return which lane is served next, and where; by the turn of tenants, then by rank."""
+def _next(state: State, tx: Transaction) -> tuple[Lane, HostState | Resident] | None:
+    """Return which lane is served next, and by whom or where; by the turn of tenants, then by rank."""
     state.unpassed = ""
     heads = list(state.queue.heads())
     if len(heads) > 1:
@@ -87,19 +93,25 @@ def _next(state: State, now_ns: int) -> tuple[Lane, HostState] | None:
         if _closed_for_lane(state, found):
             continue
         record = state.tasks[place.task_id]
-        host, closed = _place(state, record)
-        if host:
-            return found, host
-        waits_for_memory = closed and closed[0] == task_pb2.GATE_KIND_MEMORY
-        if waits_for_memory and now_ns - state.queue.denied_ns(place.task_id, now_ns) > _PATIENCE_NS:
-            state.unpassed = place.task_id  # or it would wait as long as there is anything smaller
-            return None
+        taker, closed = _place(state, record)
+        if taker:
+            return found, taker
+        if closed and closed[0] == task_pb2.GATE_KIND_MEMORY:
+            handover.dismiss_idle(state, tx)
+            if tx.now_ns - state.queue.denied_ns(place.task_id, tx.now_ns) > _PATIENCE_NS:
+                state.unpassed = place.task_id  # or it would wait as long as there is anything smaller
+                return None
     return None
 
 
-def _place(state: State, record: records_pb2.TaskRecord) -> tuple[HostState | None, Closed | None]:
-    """Return the host with the most room of those that may start a task; else what keeps it from one of them."""
+def _place(state: State, record: records_pb2.TaskRecord) -> tuple[HostState | Resident | None, Closed | None]:
+    """Return who can take a task, or the host with the most room of those that may start it; else what keeps it."""
     environment, behaviour = record.task.spec.environment, record.task.spec.behaviour
+    crew = crew_of(record)
+    if crew:
+        resident, closed = handover.free_resident(state, crew), handover.closed(state, crew)
+        if resident or closed:
+            return resident, closed
     hosts = _fit_hosts(state, environment, behaviour)
     if not hosts:
         return None, _closed_for_environment(state, environment, behaviour)
@@ -196,7 +208,7 @@ def _launch(state: State, tx: Transaction, record: records_pb2.TaskRecord, host:
     number = len(record.task.attempts) + 1
     wanted = wanted_by(state, record)
     attempt = record.task.attempts.add(number=number, host=host.id, reservation_bytes=wanted.size)
-    attempt.launch_time.FromNanoseconds(tx.now_ns)
+    attempt.launch_time.CopyFrom(tx.now)
     record.credential_hash = sha256(credential.encode()).digest()
     record.worker_sequence = 0
     for field in ("end_request", "token_hash", "result_digest"):
@@ -212,16 +224,27 @@ def _launch(state: State, tx: Transaction, record: records_pb2.TaskRecord, host:
     state.starts.note(tx.now_ns)
     admission.take_up(state, host, key, spec.behaviour, tx.now_ns, wanted.size, known=wanted.known)
     move(tx, record, lifecycle.LAUNCHING, f"on host {host.id}")
+    crew = crew_of(record)
+    if crew:
+        made = Resident(key, crew, host.id, record.credential_hash, tx.now_ns, current=key)
+        state.residents.add(made)
     launch = Launch(
         host=host.id,
         attempt=key,
         environment=spec.environment,
         behaviour=spec.behaviour,
         credential=credential,
-        limits=spec.limits,
+        limits=_of_its_process(spec.limits) if crew else spec.limits,
         grace_seconds=state.limits.grace_seconds,
         reservation_bytes=wanted.size,
         priority=spec.priority,
-        evictable=may_be_evicted(record),
+        evictable=may_be_evicted(record) and not (crew and crew.is_long_lived),
     )
     tx.then(launch)
+
+
+def _of_its_process(limits: policy_pb2.Limits) -> policy_pb2.Limits:
+    """Return those limits of an attempt that hold for a process with many of them, too."""
+    return policy_pb2.Limits(
+        memory_bytes=limits.memory_bytes, processes=limits.processes, descriptors=limits.descriptors
+    )

@@ -53,13 +53,13 @@ def write_session(
 ) -> None:
     """Write to a session; `session` is what the store has of it, and is what it will have."""
     session.version = next_version(state, session)
-    session.update_time.FromNanoseconds(tx.now_ns)
+    session.update_time.CopyFrom(tx.now)
     for item in writes.append:
         session.item_count += 1
         item.number = session.item_count
         session.item_bytes += item.ByteSize()
         item.task_id, item.attempt = author
-        item.create_time.FromNanoseconds(tx.now_ns)
+        item.create_time.CopyFrom(tx.now)
         tx.put(keys.item(session_id, session.generation, session.item_count), item, new=True)
     for key in writes.delete:
         session.state.pop(key, None)

@@ -15,6 +15,7 @@ from hundredfold_coordinator.core.history import History
 from hundredfold_coordinator.core.load import Load
 from hundredfold_coordinator.core.queue import Queue
 from hundredfold_coordinator.core.rate import Rate
+from hundredfold_coordinator.core.resident import Residents
 from hundredfold_coordinator.core.shares import Shares
 
 AttemptId = tuple[str, int]
@@ -38,6 +39,12 @@ class Limits:
     grace_seconds: float = 5
     wall_limit_seconds: float = 3600
     process_limit: int = 1000
+    strategies: Mapping[str, task_pb2.Strategy.ValueType] = field(default_factory=dict)
+    pool_size: int = 8
+    pool_tasks: int = 1000
+    pool_bytes: int = 0
+    pool_seconds: float = 3600
+    pool_idle_seconds: float = 30
 
 
 @dataclass(slots=True)
@@ -47,7 +54,7 @@ class HostState:
     Attributes:
         environments: those that are ready on it, with the names of their behaviours; None where a host says itself, of
             every launch, why it cannot be.
-        loads: what each attempt takes that is alive on it.
+        loads: what each worker takes that is alive on it, by the attempt it was made for.
         machine: its last sample of its machine; None before the first.
         outstanding_bytes: memory set aside for its attempts and not used by them yet.
         guessing: whether for some of them that is only a guess.
@@ -85,7 +92,9 @@ class State:
         chance: gives a random number from 0 to 1; beside `mint` the only source of randomness.
         tasks: those that have not ended, and ended ones whose process is not gone yet.
         queue: those of them that wait.
-        alive: attempts from their launch to their receipt, with the host of each.
+        alive: attempts from their launch to their receipt, with the host of each; those of residents until they have
+            delivered.
+        residents: workers that stay for several attempts.
         requests: request ids of recent submissions, with task id and digest.
         credentials: tasks by the SHA-256 of their newest attempt's credential.
         tokens: attempts by the SHA-256 of their token.
@@ -100,6 +109,7 @@ class State:
         ended: tasks that ended since the start, by state.
         kept: tasks in the store, as far as they are counted; see `retention`.
         dead: those of them that are dead letters.
+        turns: how many tasks were given to long-lived agents in turn.
         last_turn_ns: the highest `turn_ns` of all tasks that were submitted.
         deleted_version: the highest version that a deleted session had: new ones begin behind it.
         ramp: how many more attempts may be started of which nothing is known, before the next sample of the machine.
@@ -116,6 +126,7 @@ class State:
     tasks: dict[str, records_pb2.TaskRecord] = field(default_factory=dict)
     queue: Queue = field(default_factory=Queue)
     alive: dict[AttemptId, str] = field(default_factory=dict)
+    residents: Residents = field(default_factory=Residents)
     requests: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     credentials: dict[bytes, str] = field(default_factory=dict)
     tokens: dict[bytes, AttemptId] = field(default_factory=dict)
@@ -130,6 +141,7 @@ class State:
     ended: Counter[task_pb2.TaskState.ValueType] = field(default_factory=Counter)
     kept: int = 0
     dead: int = 0
+    turns: int = 0
     last_turn_ns: int = 0
     deleted_version: int = 0
     ramp: int = 0

@@ -10,6 +10,7 @@ from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import lifecycle
 from hundredfold_coordinator.core.change import end_task
 from hundredfold_coordinator.core.conclusion import cancelled
+from hundredfold_coordinator.core.crew import LONG_LIVED, agent_for
 from hundredfold_coordinator.core.door import refusal
 from hundredfold_coordinator.core.events import (
     CancelRequested,
@@ -102,9 +103,11 @@ def _accept(state: State, tx: Transaction, event: Submitted) -> None:
     record.task.id = task_id
     record.task.spec.CopyFrom(event.spec)
     record.task.spec.ClearField("input")
-    record.task.create_time.FromNanoseconds(tx.now_ns)
-    record.deadlines_from.FromNanoseconds(tx.now_ns)
+    record.task.create_time.CopyFrom(tx.now)
+    record.deadlines_from.CopyFrom(tx.now)
     record.task.state = lifecycle.QUEUED
+    record.agent = agent_for(event.spec, state.limits.pool_size, state.turns)
+    state.turns += event.spec.strategy in LONG_LIVED and not event.spec.session
     tx.tell(record, task_pb2.Event(state_change=task_pb2.StateChange(state=lifecycle.QUEUED)))
     tx.put(keys.live(task_id), new=True)
     tx.put(keys.input_of(task_id), event.spec.input)

@@ -10,7 +10,7 @@ from hundredfold_coordinator.core import alarms, lifecycle
 from hundredfold_coordinator.core.change import end_task, enqueue, hold
 from hundredfold_coordinator.core.conclusion import conclude, expired
 from hundredfold_coordinator.core.effects import Kill, Remind
-from hundredfold_coordinator.core.events import CloseOverdue, Matured, StartOverdue, Unresponsive
+from hundredfold_coordinator.core.events import CloseOverdue, Matured, Overrun, StartOverdue, Unresponsive
 from hundredfold_coordinator.core.state import AttemptId, State, attempt_id, current_attempt
 from hundredfold_coordinator.core.transaction import Transaction
 
@@ -91,9 +91,18 @@ def ask_to_end(
     kill(state, tx, attempt_id(record), state.limits.grace_seconds)
 
 
-def kill(state: State, tx: Transaction, key: AttemptId, grace_seconds: float) -> None:
+def kill(
+    state: State,
+    tx: Transaction,
+    key: AttemptId,
+    grace_seconds: float,
+    cause: attempt_pb2.KillCause.ValueType = attempt_pb2.KILL_CAUSE_REQUESTED,
+) -> None:
     """Have an attempt's process ended, and have it given up if its host does not say in time that it was."""
-    tx.then(Kill(state.alive[key], key, grace_seconds))
+    resident = state.residents.of(key)
+    if resident:
+        state.residents.doom(resident)
+    tx.then(Kill(state.alive[key], state.residents.key_of(key), grace_seconds, cause))
     expect_end(tx, key, grace_seconds)
 
 
@@ -103,10 +112,22 @@ def expect_end(tx: Transaction, key: AttemptId, seconds: float) -> None:
 
 
 def watch_limit(state: State, tx: Transaction, record: records_pb2.TaskRecord) -> None:
-    """Have the newest attempt given up if it outlives its wall limit: its host, which should end it, may hang."""
+    """Have the newest attempt given up if it outlives its wall limit: its host, which should end it, may hang.
+
+    A resident's host does not know when one attempt ends and the next one begins: its attempts are ended from here.
+    """
     limit = record.task.spec.limits.wall_time.ToNanoseconds() / 1e9
-    if limit:
-        expect_end(tx, attempt_id(record), limit + state.limits.grace_seconds)
+    key = attempt_id(record)
+    if limit and state.residents.of(key):
+        tx.then(Remind(alarms.attempt(key), limit, Overrun(now_ns=tx.now_ns, attempt=key)))
+    elif limit:
+        expect_end(tx, key, limit + state.limits.grace_seconds)
+
+
+def overrun(state: State, tx: Transaction, event: Overrun) -> None:
+    """End an attempt of a resident that has run as long as it may."""
+    if event.attempt in state.alive:
+        kill(state, tx, event.attempt, state.limits.grace_seconds, attempt_pb2.KILL_CAUSE_WALL_LIMIT)
 
 
 def unresponsive(state: State, tx: Transaction, event: Unresponsive) -> None:
@@ -114,7 +135,7 @@ def unresponsive(state: State, tx: Transaction, event: Unresponsive) -> None:
     record = state.tasks.get(event.attempt[0])
     if record is None or event.attempt not in state.alive:
         return
-    tx.then(Kill(state.alive[event.attempt], event.attempt, 0))
+    tx.then(Kill(state.alive[event.attempt], state.residents.key_of(event.attempt), 0))
     if attempt_id(record) == event.attempt and not current_attempt(record).outcome:
         message = "it should have ended, and its host does not say that it has; whatever it delivers is refused"
         failure = attempt_pb2.Failure(outcome=attempt_pb2.ATTEMPT_OUTCOME_FENCED, type="Unresponsive", message=message)

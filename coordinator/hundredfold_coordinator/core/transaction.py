@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from hundredfold.errors import HundredfoldError
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.stores.contract import ABSENT, ANY, Batch, Write
@@ -16,6 +17,7 @@ from hundredfold_coordinator import keys
 from hundredfold_coordinator.core.effects import Effect, Publish, Refuse, Reply
 
 _NO_VALUE: Final = b""
+_NANOS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +29,11 @@ class Decision:
 
 
 class Transaction:
-    """Collects a decision made at `now_ns`."""
+    """Collects a decision made at `now_ns`, which is `now` as messages have it."""
 
     def __init__(self, now_ns: int) -> None:
         self.now_ns = now_ns
+        self.now = Timestamp(seconds=now_ns // _NANOS, nanos=now_ns % _NANOS)
         self._writes: list[Write] = []
         self._effects: list[Effect] = []
         self._touched: dict[str, records_pb2.TaskRecord] = {}
@@ -53,7 +56,7 @@ class Transaction:
         """Append an event to a task's history."""
         record.task.last_sequence += 1
         event.sequence = record.task.last_sequence
-        event.time.FromNanoseconds(self.now_ns)
+        event.time.CopyFrom(self.now)
         self.put(keys.event(record.task.id, event.sequence), event)
         self.touch(record)
         self._published.add(record.task.id)

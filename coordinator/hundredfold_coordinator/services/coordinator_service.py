@@ -175,7 +175,7 @@ class CoordinatorService(coordinator_service_pb2_grpc.CoordinatorServiceServicer
             reservation_bytes=attempt.reservation_bytes,
             tenant=record.task.spec.tenant,
         )
-        usage = self._hosts.usage.get((task_id, number))
+        usage = self._hosts.usage.get(self._state.residents.key_of((task_id, number)))
         if usage:
             worker.pss_bytes = usage.pss_bytes
             worker.processes, worker.threads = usage.processes, usage.threads

@@ -23,7 +23,7 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
     """See `proto/hundredfold/internal/v1/host_service.proto`.
 
     `authenticate` returns the record of the host that has a secret, or None; a host that is of another `version` than
-    this coordinator is given nothing new.
+    this coordinator is given nothing new. `attempt_of` returns the attempt that a worker is at.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
         authenticate: Callable[[str], records_pb2.HostRecord | None],
         epoch: int,
         version: str,
+        attempt_of: Callable[[AttemptId], AttemptId],
     ) -> None:
         self._journal = journal
         self._hosts = hosts
@@ -43,6 +44,7 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
         self._authenticate = authenticate
         self._epoch = epoch
         self._version = version
+        self._attempt_of = attempt_of
 
     async def Attach(
         self, request_iterator: AsyncIterator[pb.AttachRequest], context: Any
@@ -99,7 +101,7 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
             elif kind == "environment":
                 self._environment(host_id, report.environment)
             elif kind == "output":
-                self._hub.output(_attempt(report.output.attempt), report.output.output)
+                self._hub.output(self._attempt_of(_attempt(report.output.attempt)), report.output.output)
             elif kind != "hello":
                 self._journal.post(_numbered(host_id, report, kind))
             if kind == "exited":

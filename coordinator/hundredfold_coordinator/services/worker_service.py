@@ -1,24 +1,33 @@
 """`WorkerService`: what workers say about their attempts. Served on the worker socket only."""
 
+import asyncio
 import hmac
 import time
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Final
 
-from hundredfold.errors import HundredfoldError, InvalidArgument, PayloadTooLarge, Unauthenticated, UnknownCollection
+from hundredfold.errors import (
+    HundredfoldError,
+    InvalidArgument,
+    PayloadTooLarge,
+    StaleAttempt,
+    Unauthenticated,
+    UnknownCollection,
+)
 from hundredfold.identity import descends_from, identity
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, task_pb2, worker_service_pb2_grpc
 from hundredfold.v1 import worker_service_pb2 as pb
 
 from hundredfold_coordinator.contexts import Contexts
-from hundredfold_coordinator.core import events
+from hundredfold_coordinator.core import events, handover
+from hundredfold_coordinator.core.resident import Next
 from hundredfold_coordinator.core.state import AttemptId, State, attempt_id, current_attempt
-from hundredfold_coordinator.core.timing import remaining_seconds
 from hundredfold_coordinator.hosts import Hosts
 from hundredfold_coordinator.journal import Journal
 from hundredfold_coordinator.memory import Memory, Records
+from hundredfold_coordinator.services.assignment import Assignments
 from hundredfold_coordinator.services.edge import bearer
 from hundredfold_coordinator.services.numbers import within
 from hundredfold_coordinator.services.session_service import DEFAULT_FOUND, DEFAULT_ITEMS, MOST_FOUND, MOST_ITEMS
@@ -26,6 +35,8 @@ from hundredfold_coordinator.sessions import Sessions, check_writes
 
 PROTOCOL_VERSION: Final = 1
 
+_PATIENCE_SECONDS: Final = 5.0
+"""How long a worker that stays waits in one call at most: less than it would take silence for the coordinator's end."""
 _FAILURE_BYTES: Final = 128 * 1024
 _CALM_EVENTS_PER_SECOND: Final = 500
 _WORKER_FAILURES: Final = frozenset({attempt_pb2.ATTEMPT_OUTCOME_RAISED, attempt_pb2.ATTEMPT_OUTCOME_INVALID_INPUT})
@@ -49,7 +60,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         self._hosts = hosts
         self._sessions = sessions
         self._memory = memory
-        self._contexts = contexts
+        self._assignments = Assignments(contexts, max_payload_bytes, state.limits.event_quota)
         self._max_payload_bytes = max_payload_bytes
 
     async def NextAttempt(self, request: pb.NextAttemptRequest, context: Any) -> pb.NextAttemptResponse:
@@ -61,7 +72,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         digest = sha256(credential.encode()).digest()
         record = self._state.by_credential(digest)
         if record is None:
-            raise Unauthenticated
+            return await self._await_next(digest)
         key = attempt_id(record)
         token = _token(credential, key)
         taken = self._journal.ask(
@@ -70,24 +81,9 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             process=self._process(record, request.pid),
             token_hash=sha256(token.encode()).digest(),
         )
-        task = record.task
-        given, checkpoint, session = await self._contexts.take(key, task)
+        assignment = await self._assignments.of(record, token)
         await taken
-        response = pb.NextAttemptResponse(
-            task_id=task.id,
-            attempt=key[1],
-            token=token,
-            behaviour=task.spec.behaviour,
-            input=given,
-            session=session,
-            checkpoint=checkpoint,
-            max_payload_bytes=self._max_payload_bytes,
-            event_quota=self._state.limits.event_quota,
-        )
-        remaining = remaining_seconds(record, time.time_ns())
-        if remaining is not None:
-            response.remaining_time.FromNanoseconds(int(remaining * 1e9))
-        return response
+        return assignment
 
     async def EmitEvents(self, request: pb.EmitEventsRequest, context: Any) -> pb.EmitEventsResponse:
         """See the proto."""
@@ -109,33 +105,34 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     async def CompleteAttempt(self, request: pb.CompleteAttemptRequest, context: Any) -> pb.CompleteAttemptResponse:
         """See the proto."""
         key = self._authenticate(context)
+        if key[0] not in self._state.tasks:
+            return pb.CompleteAttemptResponse(next=await self._repetition(key, _digest(request)))
         await self._fail_if_oversized(key, request)
-        if request.memory_writes:
-            await self._memory.writing(self._complete(key, request))
-        else:
-            await self._complete(key, request)
-        return pb.CompleteAttemptResponse()
+        completing = self._complete(key, request)
+        answer = await (self._memory.writing(completing) if request.memory_writes else completing)
+        return pb.CompleteAttemptResponse(next=await self._assignments.next(answer))
 
-    async def _complete(self, key: AttemptId, request: pb.CompleteAttemptRequest) -> None:
+    async def _complete(self, key: AttemptId, request: pb.CompleteAttemptRequest) -> Next | None:
         spec = self._state.tasks[key[0]].task.spec
         memory = await self._checked(key, request, spec.tenant)
-        digest = sha256(request.result.SerializeToString(deterministic=True))
-        for writes in (request.session_writes, *request.memory_writes):
-            digest.update(writes.SerializeToString(deterministic=True))
+        digest = _digest(request)
 
-        async def deliver(session: records_pb2.SessionRecord) -> None:
-            await self._journal.ask(
+        async def deliver(session: records_pb2.SessionRecord) -> Next | None:
+            answer: Next | None = await self._journal.ask(
                 events.Completed,
                 attempt=key,
                 result=request.result,
                 session=session,
                 session_writes=request.session_writes,
                 emitted=request.events,
-                digest=digest.digest(),
+                digest=digest,
                 memory=memory,
+                wants_next=request.next,
+                cpu_time=request.cpu_time,
             )
+            return answer
 
-        await self._sessions.write(spec.session, deliver)
+        return await self._sessions.write(spec.session, deliver)
 
     async def FailAttempt(self, request: pb.FailAttemptRequest, context: Any) -> pb.FailAttemptResponse:
         """See the proto."""
@@ -145,30 +142,73 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         self._check_events(request.events)
         if request.failure.ByteSize() > _FAILURE_BYTES:
             raise PayloadTooLarge("failure", request.failure.ByteSize(), _FAILURE_BYTES)
-        await self._journal.ask(events.Failed, attempt=key, failure=request.failure, emitted=request.events)
-        return pb.FailAttemptResponse()
+        if key[0] not in self._state.tasks:
+            digest = sha256(request.failure.SerializeToString(deterministic=True)).digest()
+            return pb.FailAttemptResponse(next=await self._repetition(key, digest))
+        answer = await self._journal.ask(
+            events.Failed,
+            attempt=key,
+            failure=request.failure,
+            emitted=request.events,
+            wants_next=request.next,
+            cpu_time=request.cpu_time,
+        )
+        return pb.FailAttemptResponse(next=await self._assignments.next(answer))
 
     async def ReadSession(self, request: pb.ReadSessionRequest, context: Any) -> pb.ReadSessionResponse:
         """See the proto."""
-        spec = self._state.tasks[self._authenticate(context)[0]].task.spec
+        spec = self._spec(context)
         limit = within("limit", request.limit, MOST_ITEMS, DEFAULT_ITEMS)
         return pb.ReadSessionResponse(items=await self._sessions.items(spec.session, request.after, limit))
 
     async def FindItems(self, request: pb.FindItemsRequest, context: Any) -> pb.FindItemsResponse:
         """See the proto."""
-        spec = self._state.tasks[self._authenticate(context)[0]].task.spec
+        spec = self._spec(context)
         limit = within("limit", request.limit, MOST_FOUND, DEFAULT_FOUND)
         return pb.FindItemsResponse(items=await self._sessions.find(spec.session, request.query, request.role, limit))
 
     async def GetCollection(self, request: pb.GetCollectionRequest, context: Any) -> pb.GetCollectionResponse:
         """See the proto."""
-        spec = self._state.tasks[self._authenticate(context)[0]].task.spec
+        spec = self._spec(context)
         return pb.GetCollectionResponse(collection=await self._memory.collection(request.name, spec.tenant))
 
     async def FindMemory(self, request: pb.FindMemoryRequest, context: Any) -> pb.FindMemoryResponse:
         """See the proto."""
-        spec = self._state.tasks[self._authenticate(context)[0]].task.spec
+        spec = self._spec(context)
         return pb.FindMemoryResponse(matches=await self._memory.search(request.query, spec.tenant))
+
+    async def _await_next(self, credential_hash: bytes) -> pb.NextAttemptResponse:
+        """Wait for the next attempt of a worker that stays, for some seconds."""
+        waiting = self._journal.ask(events.Awaited, credential_hash=credential_hash)
+        try:
+            await asyncio.wait([waiting], timeout=self._patience(credential_hash))
+        finally:  # also if the worker is gone
+            if not waiting.done():
+                now_ns = time.time_ns()
+                self._journal.post(events.Withdrawn(now_ns=now_ns, credential_hash=credential_hash, waiter=waiting))
+        return await self._assignments.next(await waiting) or pb.NextAttemptResponse()
+
+    def _patience(self, credential_hash: bytes) -> float:
+        """Return how many seconds a worker that stays waits in one call: no longer than it may be idle."""
+        resident = self._state.residents.by_credential(credential_hash)
+        if resident is None or resident.crew.is_long_lived:
+            return _PATIENCE_SECONDS
+        idle_seconds = (time.time_ns() - resident.idle_ns) / 1e9
+        return min(_PATIENCE_SECONDS, max(0.0, self._state.limits.pool_idle_seconds - idle_seconds))
+
+    async def _repetition(self, key: AttemptId, digest: bytes) -> pb.NextAttemptResponse | None:
+        """Answer a worker that stays and says again what it has delivered of a task that is over."""
+        answer = handover.answer_again(self._state, key, digest)
+        if answer is None:
+            raise StaleAttempt(*key)
+        return await self._assignments.next(answer)
+
+    def _spec(self, context: Any) -> task_pb2.TaskSpec:
+        key = self._authenticate(context)
+        record = self._state.tasks.get(key[0])
+        if record is None:
+            raise StaleAttempt(*key)
+        return record.task.spec
 
     def _authenticate(self, context: Any) -> AttemptId:
         key = self._state.tokens.get(sha256(bearer(context).encode()).digest())
@@ -198,7 +238,14 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         outcome = attempt_pb2.ATTEMPT_OUTCOME_PROTOCOL_VIOLATION
         failure = attempt_pb2.Failure(outcome=outcome, type=type(error).__name__, message=str(error))
         fitting = [event for event in request.events if len(event.payload.data) <= self._max_payload_bytes]
-        await self._journal.ask(events.Failed, attempt=key, failure=failure, emitted=fitting)
+        await self._journal.ask(
+            events.Failed,
+            attempt=key,
+            failure=failure,
+            emitted=fitting,
+            wants_next=request.next,
+            cpu_time=request.cpu_time,
+        )
 
     async def _checked(self, key: AttemptId, request: pb.CompleteAttemptRequest, tenant: str) -> Records:
         """Return what is to be written to collections; an attempt whose writes do not fit has failed with that."""
@@ -218,6 +265,14 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             return None
         host = self._hosts.get(current_attempt(record).host)
         return identity(pid) if host and descends_from(pid, host.pid) else None
+
+
+def _digest(request: pb.CompleteAttemptRequest) -> bytes:
+    """Return what a repeated delivery is recognised by."""
+    digest = sha256(request.result.SerializeToString(deterministic=True))
+    for writes in (request.session_writes, *request.memory_writes):
+        digest.update(writes.SerializeToString(deterministic=True))
+    return digest.digest()
 
 
 def _token(credential: str, attempt: AttemptId) -> str:

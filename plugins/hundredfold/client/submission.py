@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from hundredfold import bounds
 from hundredfold.errors import HundredfoldError, InvalidArgument, TaskFailed
+from hundredfold.injection import Injection
 from hundredfold.policy import Limits, Retry, duration
 from hundredfold.status import from_status
 from hundredfold.v1 import payload_pb2, task_pb2
@@ -24,6 +25,9 @@ BATCH_BYTES: Final = 8 << 20
 
 SESSION_POLICIES: Final = ("enqueue", "reject", "interrupt", "rollback", "concurrent")
 """What can become of a task while another one has its session; `task.proto` says what they mean."""
+
+STRATEGIES: Final = ("fresh", "pool", "stateful", "sequential")
+"""Which processes attempts can run in; `task.proto` says what they mean."""
 
 _MOST_INT32: Final = (1 << 31) - 1
 _TEXTS: Final = ("behaviour", "session", "environment", "tenant", "request_id")
@@ -46,6 +50,7 @@ class Submission:
         environment: where the behaviour is; empty for the default one.
         tenant: whom it is for: tenants share the machine by their weights.
         session_policy: what becomes of it while another task has its session; see `SESSION_POLICIES`.
+        strategy: which processes its attempts run in, see `STRATEGIES`; empty for what the coordinator says.
         labels: for finding it again.
         priority: order among the tasks that wait, -100 to 100, higher first.
         not_before: when it may start at the earliest, with a time zone; None for at once.
@@ -53,6 +58,7 @@ class Submission:
         schedule_to_close_seconds: how long it may take until its end, all attempts together; None for any time.
         limits: what each attempt may use; None for what the behaviour or the coordinator says.
         retry: when it is tried again; None for what the behaviour says, or the defaults.
+        injection: what is done to its attempts on purpose; None for nothing.
         request_id: the same in every repetition of this wish; empty if a repetition shall make another task.
 
     """
@@ -63,6 +69,7 @@ class Submission:
     environment: str = ""
     tenant: str = ""
     session_policy: str = ""
+    strategy: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     priority: int = 0
     not_before: datetime | None = None
@@ -70,6 +77,7 @@ class Submission:
     schedule_to_close_seconds: float | None = None
     limits: Limits | None = None
     retry: Retry | None = None
+    injection: Injection | None = None
     request_id: str = ""
 
     def request(self) -> pb.SubmitTaskRequest:
@@ -81,6 +89,8 @@ class Submission:
             input=encode(self.input),
             session=self.session,
             session_policy=_session_policy(self.session_policy),
+            strategy=_strategy(self.strategy),
+            injection=self.injection.message() if self.injection else None,
             tenant=self.tenant,
             labels=self.labels,
             priority=self.priority,
@@ -122,6 +132,14 @@ def _session_policy(name: str) -> task_pb2.SessionPolicy.ValueType:
     if name not in SESSION_POLICIES:
         raise InvalidArgument("session_policy", f"is {name!r}, which is none; there are: {', '.join(SESSION_POLICIES)}")
     return task_pb2.SessionPolicy.Value(f"SESSION_POLICY_{name.upper()}")
+
+
+def _strategy(name: str) -> task_pb2.Strategy.ValueType:
+    if not name:
+        return task_pb2.STRATEGY_UNSPECIFIED
+    if name not in STRATEGIES:
+        raise InvalidArgument("strategy", f"is {name!r}, which is none; there are: {', '.join(STRATEGIES)}")
+    return task_pb2.Strategy.Value(f"STRATEGY_{name.upper()}")
 
 
 def encode(value: Any) -> payload_pb2.Payload:

@@ -64,6 +64,8 @@ class _AttemptOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attemp
     """Another task had written the session by the time it delivered; nothing of
     what it delivered is recorded.
     """
+    ATTEMPT_OUTCOME_DROPPED: _AttemptOutcome.ValueType  # 16
+    """No attempt ends so, but a task may: it waited for an agent that has died."""
 
 class AttemptOutcome(_AttemptOutcome, metaclass=_AttemptOutcomeEnumTypeWrapper):
     """How an attempt ended."""
@@ -104,6 +106,8 @@ ATTEMPT_OUTCOME_CONFLICT: AttemptOutcome.ValueType  # 15
 """Another task had written the session by the time it delivered; nothing of
 what it delivered is recorded.
 """
+ATTEMPT_OUTCOME_DROPPED: AttemptOutcome.ValueType  # 16
+"""No attempt ends so, but a task may: it waited for an agent that has died."""
 Global___AttemptOutcome: _TypeAlias = AttemptOutcome  # noqa: Y015
 
 class _KillCause:
@@ -220,7 +224,7 @@ Global___Enforcer: _TypeAlias = Enforcer  # noqa: Y015
 
 @_typing.final
 class Attempt(_message.Message):
-    """One try of a task: one fresh process."""
+    """One try of a task: one fresh process, unless its strategy says otherwise."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -326,6 +330,7 @@ class Receipt(_message.Message):
     MAX_PRIVATE_BYTES_FIELD_NUMBER: _builtins.int
     CPU_WAIT_TIME_FIELD_NUMBER: _builtins.int
     EVICTION_FIELD_NUMBER: _builtins.int
+    PROCESS_STAYS_FIELD_NUMBER: _builtins.int
     exit_code: _builtins.int
     """Exit code of the worker, if it exited; absent if a signal ended it."""
     signal: _builtins.int
@@ -380,6 +385,11 @@ class Receipt(_message.Message):
     eviction: _builtins.str
     """In one sentence, why it was evicted: what was short, and what it used;
     empty if it was not.
+    """
+    process_stays: _builtins.bool
+    """Whether its process went on to another attempt: then nothing is said here
+    of memory and of the end of the process, CPU time is what the worker says,
+    and what the attempt left behind in its process was not looked for.
     """
     @_builtins.property
     def cpu_time(self) -> _duration_pb2.Duration:
@@ -456,10 +466,11 @@ class Receipt(_message.Message):
         max_private_bytes: _builtins.int = ...,
         cpu_wait_time: _duration_pb2.Duration | None = ...,
         eviction: _builtins.str = ...,
+        process_stays: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "cpu_time", b"cpu_time", "cpu_wait_time", b"cpu_wait_time", "effective_limits", b"effective_limits", "empty_time", b"empty_time", "exit_code", b"exit_code", "exit_time", b"exit_time", "fork_time", b"fork_time", "requested_limits", b"requested_limits", "startup_cpu_time", b"startup_cpu_time", "wall_time", b"wall_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "children_seen", b"children_seen", "containment", b"containment", "cpu_enforcer", b"cpu_enforcer", "cpu_time", b"cpu_time", "cpu_wait_time", b"cpu_wait_time", "descriptor_enforcer", b"descriptor_enforcer", "dropped_bytes", b"dropped_bytes", "effective_limits", b"effective_limits", "empty_time", b"empty_time", "eviction", b"eviction", "exit_code", b"exit_code", "exit_time", b"exit_time", "fork_time", b"fork_time", "kill_cause", b"kill_cause", "kill_signals", b"kill_signals", "leftovers_killed", b"leftovers_killed", "max_private_bytes", b"max_private_bytes", "max_rss_bytes", b"max_rss_bytes", "memory_enforcer", b"memory_enforcer", "output_enforcer", b"output_enforcer", "peak_pss_bytes", b"peak_pss_bytes", "process_enforcer", b"process_enforcer", "requested_limits", b"requested_limits", "samples", b"samples", "signal", b"signal", "startup_cpu_time", b"startup_cpu_time", "stderr_tail", b"stderr_tail", "stdout_tail", b"stdout_tail", "survivors", b"survivors", "wall_time", b"wall_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "children_seen", b"children_seen", "containment", b"containment", "cpu_enforcer", b"cpu_enforcer", "cpu_time", b"cpu_time", "cpu_wait_time", b"cpu_wait_time", "descriptor_enforcer", b"descriptor_enforcer", "dropped_bytes", b"dropped_bytes", "effective_limits", b"effective_limits", "empty_time", b"empty_time", "eviction", b"eviction", "exit_code", b"exit_code", "exit_time", b"exit_time", "fork_time", b"fork_time", "kill_cause", b"kill_cause", "kill_signals", b"kill_signals", "leftovers_killed", b"leftovers_killed", "max_private_bytes", b"max_private_bytes", "max_rss_bytes", b"max_rss_bytes", "memory_enforcer", b"memory_enforcer", "output_enforcer", b"output_enforcer", "peak_pss_bytes", b"peak_pss_bytes", "process_enforcer", b"process_enforcer", "process_stays", b"process_stays", "requested_limits", b"requested_limits", "samples", b"samples", "signal", b"signal", "startup_cpu_time", b"startup_cpu_time", "stderr_tail", b"stderr_tail", "stdout_tail", b"stdout_tail", "survivors", b"survivors", "wall_time", b"wall_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015

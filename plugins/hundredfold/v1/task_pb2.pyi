@@ -24,6 +24,100 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Fault:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FaultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fault.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FAULT_UNSPECIFIED: _Fault.ValueType  # 0
+    """Nothing."""
+    FAULT_CRASH: _Fault.ValueType  # 1
+    """SIGKILL when the behaviour has returned, before it is delivered."""
+    FAULT_HANG: _Fault.ValueType  # 2
+    """The behaviour does not begin, and the attempt does not end."""
+    FAULT_TIMEOUT: _Fault.ValueType  # 3
+    """What the behaviour calls does not answer: after `time` it raises
+    `TimeoutError`.
+    """
+    FAULT_SLOW: _Fault.ValueType  # 4
+    """What the behaviour calls answers late: it begins after `time`."""
+    FAULT_LEAK: _Fault.ValueType  # 5
+    """64 MiB are left behind in the process."""
+
+class Fault(_Fault, metaclass=_FaultEnumTypeWrapper):
+    """What can be done to an attempt."""
+
+FAULT_UNSPECIFIED: Fault.ValueType  # 0
+"""Nothing."""
+FAULT_CRASH: Fault.ValueType  # 1
+"""SIGKILL when the behaviour has returned, before it is delivered."""
+FAULT_HANG: Fault.ValueType  # 2
+"""The behaviour does not begin, and the attempt does not end."""
+FAULT_TIMEOUT: Fault.ValueType  # 3
+"""What the behaviour calls does not answer: after `time` it raises
+`TimeoutError`.
+"""
+FAULT_SLOW: Fault.ValueType  # 4
+"""What the behaviour calls answers late: it begins after `time`."""
+FAULT_LEAK: Fault.ValueType  # 5
+"""64 MiB are left behind in the process."""
+Global___Fault: _TypeAlias = Fault  # noqa: Y015
+
+class _Strategy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StrategyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Strategy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STRATEGY_UNSPECIFIED: _Strategy.ValueType  # 0
+    """As FRESH."""
+    STRATEGY_FRESH: _Strategy.ValueType  # 1
+    """Every attempt has a process of its own."""
+    STRATEGY_POOL: _Strategy.ValueType  # 2
+    """A few stateless workers take one attempt after the other, and are replaced
+    after so many attempts, bytes or seconds. All promises hold but those that
+    come of a process of its own: what an attempt leaves behind in its process,
+    the next one finds.
+    """
+    STRATEGY_STATEFUL: _Strategy.ValueType  # 3
+    """A few agents live on and keep their sessions in their own memory: nothing
+    of a session is recorded. Each task belongs to one agent from its
+    submission on, those of one session to the same. With the process of an
+    agent dies what it had in memory, and the tasks that waited for it are
+    DROPPED.
+    """
+    STRATEGY_SEQUENTIAL: _Strategy.ValueType  # 4
+    """As STATEFUL, with a single agent: one task after the other."""
+
+class Strategy(_Strategy, metaclass=_StrategyEnumTypeWrapper):
+    """Which processes attempts run in.
+
+    FRESH and POOL are for use. SEQUENTIAL and STATEFUL are the ways of older
+    systems, with their losses, to be compared with.
+    """
+
+STRATEGY_UNSPECIFIED: Strategy.ValueType  # 0
+"""As FRESH."""
+STRATEGY_FRESH: Strategy.ValueType  # 1
+"""Every attempt has a process of its own."""
+STRATEGY_POOL: Strategy.ValueType  # 2
+"""A few stateless workers take one attempt after the other, and are replaced
+after so many attempts, bytes or seconds. All promises hold but those that
+come of a process of its own: what an attempt leaves behind in its process,
+the next one finds.
+"""
+STRATEGY_STATEFUL: Strategy.ValueType  # 3
+"""A few agents live on and keep their sessions in their own memory: nothing
+of a session is recorded. Each task belongs to one agent from its
+submission on, those of one session to the same. With the process of an
+agent dies what it had in memory, and the tasks that waited for it are
+DROPPED.
+"""
+STRATEGY_SEQUENTIAL: Strategy.ValueType  # 4
+"""As STATEFUL, with a single agent: one task after the other."""
+Global___Strategy: _TypeAlias = Strategy  # noqa: Y015
+
 class _SessionPolicy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -86,6 +180,8 @@ class _DeadLetterCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeadL
     """
     DEAD_LETTER_CAUSE_EXPIRED: _DeadLetterCause.ValueType  # 4
     """A deadline of it has passed."""
+    DEAD_LETTER_CAUSE_DROPPED: _DeadLetterCause.ValueType  # 5
+    """It waited for an agent that has died (`STATEFUL`, `SEQUENTIAL`)."""
 
 class DeadLetterCause(_DeadLetterCause, metaclass=_DeadLetterCauseEnumTypeWrapper):
     """Why a task is a dead letter."""
@@ -102,6 +198,8 @@ whatever its retry policy says.
 """
 DEAD_LETTER_CAUSE_EXPIRED: DeadLetterCause.ValueType  # 4
 """A deadline of it has passed."""
+DEAD_LETTER_CAUSE_DROPPED: DeadLetterCause.ValueType  # 5
+"""It waited for an agent that has died (`STATEFUL`, `SEQUENTIAL`)."""
 Global___DeadLetterCause: _TypeAlias = DeadLetterCause  # noqa: Y015
 
 class _TaskState:
@@ -190,6 +288,8 @@ class _GateKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GateKind.Val
     """As many attempts of its tenant are alive as `tenant_limits` allows."""
     GATE_KIND_BEHAVIOUR_LIMIT: _GateKind.ValueType  # 14
     """As many attempts of its behaviour are alive as `behaviour_limits` allows."""
+    GATE_KIND_POOL: _GateKind.ValueType  # 15
+    """The workers that take such tasks one after the other are all busy."""
 
 class GateKind(_GateKind, metaclass=_GateKindEnumTypeWrapper):
     """The gates between a queued task and a process."""
@@ -230,6 +330,8 @@ GATE_KIND_TENANT_LIMIT: GateKind.ValueType  # 13
 """As many attempts of its tenant are alive as `tenant_limits` allows."""
 GATE_KIND_BEHAVIOUR_LIMIT: GateKind.ValueType  # 14
 """As many attempts of its behaviour are alive as `behaviour_limits` allows."""
+GATE_KIND_POOL: GateKind.ValueType  # 15
+"""The workers that take such tasks one after the other are all busy."""
 Global___GateKind: _TypeAlias = GateKind  # noqa: Y015
 
 class _OutputStream:
@@ -295,6 +397,8 @@ class TaskSpec(_message.Message):
     RETRY_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
     SESSION_POLICY_FIELD_NUMBER: _builtins.int
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    INJECTION_FIELD_NUMBER: _builtins.int
     behaviour: _builtins.str
     """Name of the behaviour that does the work, as `ListBehaviours` gives it."""
     environment: _builtins.str
@@ -318,6 +422,11 @@ class TaskSpec(_message.Message):
     session_policy: Global___SessionPolicy.ValueType
     """What is to become of it while another task of its session is not over.
     Without a session it means nothing.
+    """
+    strategy: Global___Strategy.ValueType
+    """Which processes its attempts run in; unspecified means what the coordinator
+    says for the behaviour (`strategies`), else FRESH. In the answer, what
+    really holds.
     """
     @_builtins.property
     def input(self) -> _payload_pb2.Payload:
@@ -355,6 +464,10 @@ class TaskSpec(_message.Message):
         defaults. In the answer, what really holds.
         """
 
+    @_builtins.property
+    def injection(self) -> Global___Injection:
+        """What is done to its attempts on purpose, for a trial; absent for nothing."""
+
     def __init__(
         self,
         *,
@@ -371,14 +484,52 @@ class TaskSpec(_message.Message):
         retry: _policy_pb2.RetryPolicy | None = ...,
         tenant: _builtins.str = ...,
         session_policy: Global___SessionPolicy.ValueType = ...,
+        strategy: Global___Strategy.ValueType = ...,
+        injection: Global___Injection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "limits", b"limits", "not_before", b"not_before", "retry", b"retry", "schedule_to_close_timeout", b"schedule_to_close_timeout", "schedule_to_start_timeout", b"schedule_to_start_timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["injection", b"injection", "input", b"input", "limits", b"limits", "not_before", b"not_before", "retry", b"retry", "schedule_to_close_timeout", b"schedule_to_close_timeout", "schedule_to_start_timeout", b"schedule_to_start_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["behaviour", b"behaviour", "environment", b"environment", "input", b"input", "labels", b"labels", "limits", b"limits", "not_before", b"not_before", "priority", b"priority", "retry", b"retry", "schedule_to_close_timeout", b"schedule_to_close_timeout", "schedule_to_start_timeout", b"schedule_to_start_timeout", "session", b"session", "session_policy", b"session_policy", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["behaviour", b"behaviour", "environment", b"environment", "injection", b"injection", "input", b"input", "labels", b"labels", "limits", b"limits", "not_before", b"not_before", "priority", b"priority", "retry", b"retry", "schedule_to_close_timeout", b"schedule_to_close_timeout", "schedule_to_start_timeout", b"schedule_to_start_timeout", "session", b"session", "session_policy", b"session_policy", "strategy", b"strategy", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TaskSpec: _TypeAlias = TaskSpec  # noqa: Y015
+
+@_typing.final
+class Injection(_message.Message):
+    """What is done to a task's attempts on purpose, to see what comes of it. Its
+    worker does it, at the boundary of the behaviour.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAULT_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    CANARY_FIELD_NUMBER: _builtins.int
+    fault: Global___Fault.ValueType
+    """What its first attempt is made to suffer."""
+    canary: _builtins.bool
+    """Whether every attempt leaves its task's id in its process, and emits
+    `{"canary": ID}` if it finds another task's there.
+    """
+    @_builtins.property
+    def time(self) -> _duration_pb2.Duration:
+        """How long a TIMEOUT or a SLOW takes; absent or zero means 2 s."""
+
+    def __init__(
+        self,
+        *,
+        fault: Global___Fault.ValueType = ...,
+        time: _duration_pb2.Duration | None = ...,
+        canary: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canary", b"canary", "fault", b"fault", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Injection: _TypeAlias = Injection  # noqa: Y015
 
 @_typing.final
 class Task(_message.Message):

@@ -68,6 +68,9 @@ class NextAttemptResponse(_message.Message):
     MAX_PAYLOAD_BYTES_FIELD_NUMBER: _builtins.int
     EVENT_QUOTA_FIELD_NUMBER: _builtins.int
     REMAINING_TIME_FIELD_NUMBER: _builtins.int
+    STAY_FIELD_NUMBER: _builtins.int
+    KEEP_SESSION_FIELD_NUMBER: _builtins.int
+    INJECTION_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """Id of the task."""
     attempt: _builtins.int
@@ -81,6 +84,15 @@ class NextAttemptResponse(_message.Message):
     event_quota: _builtins.int
     """Number of events that will be taken from this attempt, from 0; later ones
     are not recorded.
+    """
+    stay: _builtins.bool
+    """Whether the worker stays for another attempt after this one: it says `next`
+    when it delivers, and calls `NextAttempt` if the answer has no task. If
+    false, it ends after this attempt; at once if there is none.
+    """
+    keep_session: _builtins.bool
+    """Whether the worker keeps the session in its own memory: `session` has its
+    name only, and session writes are not delivered.
     """
     @_builtins.property
     def input(self) -> _payload_pb2.Payload:
@@ -100,6 +112,10 @@ class NextAttemptResponse(_message.Message):
         it never is.
         """
 
+    @_builtins.property
+    def injection(self) -> _task_pb2.Injection:
+        """What the worker does to the attempt on purpose; absent for nothing."""
+
     def __init__(
         self,
         *,
@@ -113,10 +129,13 @@ class NextAttemptResponse(_message.Message):
         max_payload_bytes: _builtins.int = ...,
         event_quota: _builtins.int = ...,
         remaining_time: _duration_pb2.Duration | None = ...,
+        stay: _builtins.bool = ...,
+        keep_session: _builtins.bool = ...,
+        injection: _task_pb2.Injection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "input", b"input", "remaining_time", b"remaining_time", "session", b"session"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "injection", b"injection", "input", b"input", "remaining_time", b"remaining_time", "session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "behaviour", b"behaviour", "checkpoint", b"checkpoint", "event_quota", b"event_quota", "input", b"input", "max_payload_bytes", b"max_payload_bytes", "remaining_time", b"remaining_time", "session", b"session", "task_id", b"task_id", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "behaviour", b"behaviour", "checkpoint", b"checkpoint", "event_quota", b"event_quota", "injection", b"injection", "input", b"input", "keep_session", b"keep_session", "max_payload_bytes", b"max_payload_bytes", "remaining_time", b"remaining_time", "session", b"session", "stay", b"stay", "task_id", b"task_id", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -221,6 +240,10 @@ class CompleteAttemptRequest(_message.Message):
     SESSION_WRITES_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     MEMORY_WRITES_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    CPU_TIME_FIELD_NUMBER: _builtins.int
+    next: _builtins.bool
+    """Whether the worker, which was told to stay, can take another attempt now."""
     @_builtins.property
     def result(self) -> _payload_pb2.Payload:
         """What the behaviour returned."""
@@ -237,6 +260,10 @@ class CompleteAttemptRequest(_message.Message):
     def memory_writes(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.MemoryWrites]:
         """What to write to collections; at most one for each."""
 
+    @_builtins.property
+    def cpu_time(self) -> _duration_pb2.Duration:
+        """CPU time that the attempt took, if its worker stays: its host cannot tell."""
+
     def __init__(
         self,
         *,
@@ -244,10 +271,12 @@ class CompleteAttemptRequest(_message.Message):
         session_writes: _session_pb2.SessionWrites | None = ...,
         events: _abc.Iterable[_task_pb2.Emitted] | None = ...,
         memory_writes: _abc.Iterable[_memory_pb2.MemoryWrites] | None = ...,
+        next: _builtins.bool = ...,
+        cpu_time: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result", "session_writes", b"session_writes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_time", b"cpu_time", "result", b"result", "session_writes", b"session_writes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "memory_writes", b"memory_writes", "result", b"result", "session_writes", b"session_writes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_time", b"cpu_time", "events", b"events", "memory_writes", b"memory_writes", "next", b"next", "result", b"result", "session_writes", b"session_writes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -457,12 +486,19 @@ class CompleteAttemptResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    NEXT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def next(self) -> Global___NextAttemptResponse:
+        """The next attempt of a worker that stays, as `NextAttempt` would answer."""
+
     def __init__(
         self,
+        *,
+        next: Global___NextAttemptResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next", b"next"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next", b"next"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -476,6 +512,10 @@ class FailAttemptRequest(_message.Message):
 
     FAILURE_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    CPU_TIME_FIELD_NUMBER: _builtins.int
+    next: _builtins.bool
+    """As in `CompleteAttemptRequest`."""
     @_builtins.property
     def failure(self) -> _attempt_pb2.Failure:
         """What happened; `outcome` is RAISED or INVALID_INPUT."""
@@ -484,15 +524,21 @@ class FailAttemptRequest(_message.Message):
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_task_pb2.Emitted]:
         """Events not flushed yet."""
 
+    @_builtins.property
+    def cpu_time(self) -> _duration_pb2.Duration:
+        """As in `CompleteAttemptRequest`."""
+
     def __init__(
         self,
         *,
         failure: _attempt_pb2.Failure | None = ...,
         events: _abc.Iterable[_task_pb2.Emitted] | None = ...,
+        next: _builtins.bool = ...,
+        cpu_time: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu_time", b"cpu_time", "failure", b"failure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "failure", b"failure"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_time", b"cpu_time", "events", b"events", "failure", b"failure", "next", b"next"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -504,12 +550,19 @@ class FailAttemptResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    NEXT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def next(self) -> Global___NextAttemptResponse:
+        """The next attempt of a worker that stays, as `NextAttempt` would answer."""
+
     def __init__(
         self,
+        *,
+        next: Global___NextAttemptResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next", b"next"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next", b"next"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -110,7 +110,8 @@ class WorkerServiceServicer:
 
     def NextAttempt(self, request, context):
         """Takes the attempt that the credential was made for, with everything it
-        needs to begin.
+        needs to begin. A worker that stays waits here for its next one; if none
+        comes within some seconds, the answer has no task.
 
         Idempotent: a repetition gets the same attempt.
         """

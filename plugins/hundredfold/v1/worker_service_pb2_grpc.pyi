@@ -47,7 +47,8 @@ class WorkerServiceStub:
     def __new__(cls, channel: _aio.Channel) -> WorkerServiceAsyncStub: ...
     NextAttempt: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.NextAttemptRequest, _worker_service_pb2.NextAttemptResponse]
     """Takes the attempt that the credential was made for, with everything it
-    needs to begin.
+    needs to begin. A worker that stays waits here for its next one; if none
+    comes within some seconds, the answer has no task.
 
     Idempotent: a repetition gets the same attempt.
     """
@@ -122,7 +123,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     NextAttempt: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.NextAttemptRequest, _worker_service_pb2.NextAttemptResponse]  # type: ignore[assignment]
     """Takes the attempt that the credential was made for, with everything it
-    needs to begin.
+    needs to begin. A worker that stays waits here for its next one; if none
+    comes within some seconds, the answer has no task.
 
     Idempotent: a repetition gets the same attempt.
     """
@@ -200,7 +202,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.NextAttemptResponse, _abc.Awaitable[_worker_service_pb2.NextAttemptResponse]]:
         """Takes the attempt that the credential was made for, with everything it
-        needs to begin.
+        needs to begin. A worker that stays waits here for its next one; if none
+        comes within some seconds, the answer has no task.
 
         Idempotent: a repetition gets the same attempt.
         """

@@ -14,10 +14,12 @@ from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import effects, events
 from hundredfold_coordinator.core.decide import decide
 from hundredfold_coordinator.core.recovery import recover
-from hundredfold_coordinator.core.state import AttemptId, Limits, State
+from hundredfold_coordinator.core.resident import Next
+from hundredfold_coordinator.core.state import AttemptId, Limits, State, attempt_id
 from hypothesis.stateful import RuleBasedStateMachine
 
 MIB = 1 << 20
+STAYING = frozenset({task_pb2.STRATEGY_POOL, task_pb2.STRATEGY_STATEFUL, task_pb2.STRATEGY_SEQUENTIAL})
 LIMITS = Limits(
     concurrency=4,
     queue_limit=6,
@@ -29,14 +31,22 @@ LIMITS = Limits(
     priority_ageing_seconds=10,
     memory_reserve_bytes=100 * MIB,
     event_quota=3,
+    pool_size=2,
+    pool_tasks=3,
+    pool_idle_seconds=1e-6,
 )
 
 
 @dataclass
 class Agent:
+    """A worker; `current` is the attempt it is at as far as it knows, None if it has none and may ask for one."""
+
     credential: str
+    current: AttemptId | None
+    stays: bool = False
     reported: bool = False
     doomed: bool = False
+    asking: bool = False
 
 
 @dataclass
@@ -98,11 +108,8 @@ class Stage(RuleBasedStateMachine):
             self.perform(effect)
         if fate:
             self.start()
-        return (
-            None
-            if fate
-            else next((one for one in decision.effects if isinstance(one, effects.Reply | effects.Refuse)), None)
-        )
+        answers = [one for one in decision.effects if isinstance(one, effects.Reply | effects.Refuse)]
+        return None if fate else next((one for one in answers if one.to == fields.get("reply")), None)
 
     def look_at(self, launches: list[effects.Launch]) -> None:
         """Check that what is launched fits beside what is used, set aside and kept, unless its host was idle."""
@@ -125,15 +132,25 @@ class Stage(RuleBasedStateMachine):
             self.alarms[effect.alarm] = effect.event
         elif isinstance(effect, effects.Dismiss):
             self.alarms.pop(effect.alarm, None)
+        elif isinstance(effect, effects.Reply) and isinstance(effect.value, Next):
+            self.hear(effect.to, effect.value)
         elif isinstance(effect, effects.Bury):
             self.burials.append(effect.attempt)
         elif host and isinstance(effect, effects.Launch):
             assert effect.attempt not in host.agents
-            host.agents[effect.attempt] = Agent(effect.credential)
+            stays = self.state.tasks[effect.attempt[0]].task.spec.strategy in STAYING
+            host.agents[effect.attempt] = Agent(effect.credential, effect.attempt, stays)
         elif host and isinstance(effect, effects.Kill) and effect.attempt in host.agents:
             host.agents[effect.attempt].doomed = True
         elif host and isinstance(effect, effects.Acknowledge):
             host.reports = {number: report for number, report in host.reports.items() if number > effect.number}
+
+    def hear(self, to: object, told: Next) -> None:
+        """Let the worker that waits for it hear what is next, if it is still there."""
+        agent = next((agent for _, key, agent in self.all_agents() if ("worker", key) == to), None)
+        if agent:
+            agent.current = attempt_id(told.record) if told.record else None
+            agent.asking, agent.doomed = False, agent.doomed or not told.stay
 
     def all_agents(self) -> list[tuple[Host, AttemptId, Agent]]:
         return [(host, key, agent) for host in self.hosts for key, agent in host.agents.items()]

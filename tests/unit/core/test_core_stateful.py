@@ -22,8 +22,9 @@ from hypothesis.stateful import invariant, precondition, rule, run_state_machine
 from stage import LIMITS, MIB, Agent, Host, Stage, of
 
 SEED = int(os.environ.get("HUNDREDFOLD_SEED", "1"))
-ACTS = ["launched", "take", "save", "complete", "fail", "emit", "exit", "evict", "cancel"]
+ACTS = ["launched", "take", "save", "complete", "fail", "emit", "exit", "evict", "cancel", "ask", "give_up"]
 CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+NOBODY = Agent("", None)
 REJECT, CONCURRENT = task_pb2.SESSION_POLICY_REJECT, task_pb2.SESSION_POLICY_CONCURRENT
 INTERRUPT, ROLLBACK = task_pb2.SESSION_POLICY_INTERRUPT, task_pb2.SESSION_POLICY_ROLLBACK
 SPECS = st.fixed_dictionaries(
@@ -33,6 +34,7 @@ SPECS = st.fixed_dictionaries(
         "tenant": st.sampled_from(["", "a", "b"]),
         "behaviour": st.sampled_from(["light", "heavy"]),
         "priority": st.integers(-1, 1),
+        "strategy": st.sampled_from([0, 0, *[task_pb2.STRATEGY_POOL] * 3, task_pb2.STRATEGY_STATEFUL]),
         "limits": st.sampled_from([0, 150, 400]).map(lambda mebibytes: policy_pb2.Limits(memory_bytes=mebibytes * MIB)),
         "input": st.sampled_from([0, 200]).map(lambda size: payload_pb2.Payload(data=b"x" * size)),
     }
@@ -61,7 +63,7 @@ class CoreMachine(Stage):
         if isinstance(answer, effects.Reply):
             assert self.accepted.setdefault(request_id, str(answer.value)) == answer.value
             if not cancel:
-                self.cancel(Host("none"), (str(answer.value), 0), Agent(""))
+                self.cancel(Host("none"), (str(answer.value), 0), NOBODY)
 
     def before(self, spec: task_pb2.TaskSpec) -> list[str]:
         """Return the tasks that have the session of another one, or wait for it."""
@@ -133,46 +135,70 @@ class CoreMachine(Stage):
     @rule(which=st.integers(0, 9))
     def complete_late(self, which: int) -> None:
         late = sorted(self.gone, key=lambda key: key[0] in self.state.tasks)
-        self.complete(Host("none"), late[-1 - which % len(late)], Agent(""))
+        key = late[-1 - which % len(late)]
+        self.complete(Host("none"), key, Agent("", key))
 
     def take(self, _host: Host, key: AttemptId, agent: Agent) -> None:
+        if self.state.by_credential(sha256(agent.credential.encode()).digest()) is None and agent.stays:
+            return  # it has an attempt behind it, and none before it
         credential, token = (sha256(text.encode()).digest() for text in (agent.credential, agent.credential + "-"))
         answer = self.tell(events.Taken, process=None, reply="w", credential_hash=credential, token_hash=token)
-        assert not isinstance(answer, effects.Reply) or attempt_id(self.state.tasks[key[0]]) == key
+        if isinstance(answer, effects.Reply):
+            record: Any = answer.value
+            agent.current = attempt_id(record)
+            assert self.state.residents.key_of(agent.current) == key
+
+    def ask(self, _host: Host, key: AttemptId, agent: Agent) -> None:
+        if agent.stays and agent.current is None and not agent.doomed:
+            agent.asking = True
+            self.tell(events.Awaited, credential_hash=sha256(agent.credential.encode()).digest(), reply=("worker", key))
+
+    def give_up(self, _host: Host, key: AttemptId, agent: Agent) -> None:
+        if agent.asking:
+            credential = sha256(agent.credential.encode()).digest()
+            self.tell(events.Withdrawn, credential_hash=credential, waiter=("worker", key))
 
     def launched(self, host: Host, key: AttemptId, agent: Agent) -> None:
         if not agent.reported:
             agent.reported = True
             self.report(host, events.Launched, attempt=key, process=records_pb2.ProcessIdentity(pid=9))
 
-    def complete(self, _host: Host, key: AttemptId, _agent: Agent) -> None:
-        if self.store.get([keys.task(key[0])]) == [None]:
+    def complete(self, _host: Host, worker: AttemptId, agent: Agent) -> None:
+        key = agent.current
+        if key is None or self.store.get([keys.task(key[0])]) == [None]:
             return  # deleted
         before = self.stored(key[0]).task
         session, text = self.session(before.spec.session), f"{key}".encode()
         writes = session_pb2.SessionWrites(expected_version=session.version)
-        if before.spec.session:
+        keeps = before.spec.strategy == task_pb2.STRATEGY_STATEFUL  # it has its sessions in its own memory
+        if before.spec.session and not keeps:
             writes.append.add(role="agent")
-        fields = {"session": session, "session_writes": writes, "emitted": [], "digest": text, "reply": "w"}
+        fields = {"session": session, "session_writes": writes, "emitted": [], "digest": text}
+        fields |= {"reply": ("worker", worker), "wants_next": agent.stays}
         self.tell(events.Completed, attempt=key, result=payload_pb2.Payload(data=text), **fields)
         if self.stored(key[0]).task.state != before.state:
             assert key == (before.id, len(before.attempts)), "a stale attempt has delivered"
-            self.session_writes[before.spec.session] += 1
+            self.session_writes[before.spec.session] += not keeps
 
-    def save(self, _host: Host, key: AttemptId, _agent: Agent) -> None:
+    def save(self, _host: Host, key: AttemptId, agent: Agent) -> None:
+        key = agent.current or key
         answer = self.tell(events.CheckpointSaved, attempt=key, checkpoint=payload_pb2.Payload(data=b"1"), reply="w")
         if isinstance(answer, effects.Reply) and self.overtaken.get(key[0]) != ROLLBACK:
             self.saved.add(key[0])
 
-    def emit(self, _host: Host, key: AttemptId, _agent: Agent) -> None:
+    def emit(self, _host: Host, key: AttemptId, agent: Agent) -> None:
+        key = agent.current or key
         self.tell(events.Emitted, attempt=key, emitted=[task_pb2.Emitted(worker_sequence=1)], reply="w")
 
-    def fail(self, _host: Host, key: AttemptId, _agent: Agent) -> None:
+    def fail(self, _host: Host, worker: AttemptId, agent: Agent) -> None:
+        key = agent.current or worker
         failure = attempt_pb2.Failure(outcome=attempt_pb2.ATTEMPT_OUTCOME_RAISED, type="E", message="m")
-        self.tell(events.Failed, attempt=key, failure=failure, emitted=[], reply="w")
+        fields = {"reply": ("worker", worker), "wants_next": agent.stays}
+        self.tell(events.Failed, attempt=key, failure=failure, emitted=[], **fields)
 
-    def cancel(self, _host: Host, key: AttemptId, _agent: Agent) -> None:
-        self.tell(events.CancelRequested, task_id=key[0], reason="", reply="client")
+    def cancel(self, _host: Host, key: AttemptId, agent: Agent) -> None:
+        task_id, _ = agent.current or key
+        self.tell(events.CancelRequested, task_id=task_id, reason="", reply="client")
 
     def evict(self, host: Host, key: AttemptId, agent: Agent) -> None:
         self.exit(host, key, agent, kill_cause=attempt_pb2.KILL_CAUSE_EVICTED, peak_pss_bytes=150 * MIB)
@@ -249,7 +275,8 @@ class CoreMachine(Stage):
                 stored.ClearField("next_attempt_time")  # it came while nobody was there, and is not worth a commit
             assert stored == record.task
         for host, key, agent in self.all_agents():
-            assert not (host.attached and agent.reported) or key in self.state.alive or agent.doomed
+            known = key in self.state.alive or self.state.residents.get(key)
+            assert not (host.attached and agent.reported) or known or agent.doomed
 
     @invariant()
     def attempts_are_in_order(self) -> None:
@@ -262,9 +289,16 @@ class CoreMachine(Stage):
         newest = {attempt_id(tasks[task_id]) for task_id in self.state.credentials.values()}
         assert newest <= set(alive)
         assert {attempt_id(record) for record in running} <= newest
-        assert set(self.state.tokens.values()) <= set(alive)
+        residents = list(self.state.residents)
+        said = {resident.delivered[0] for resident in residents if resident.delivered}
+        assert set(self.state.tokens.values()) <= set(alive) | said
         for host in self.state.hosts.values():
-            assert host.loads.keys() == {key for key, owner in alive.items() if owner == host.id}
+            busy = {self.state.residents.key_of(key) for key, owner in alive.items() if owner == host.id}
+            assert host.loads.keys() == busy | {one.key for one in residents if one.host == host.id}
+        assert all(one.current in alive for one in residents if one.current)
+        sizes = Counter(one.crew for one in residents if not one.doomed)
+        assert sizes == {one.crew: self.state.residents.size(one.crew) for one in residents if not one.doomed}
+        assert all(size <= (1 if crew.is_long_lived else LIMITS.pool_size) for crew, size in sizes.items())
         specs = [self.state.tasks[key[0]].task.spec for key in alive]
         tenants, behaviours = Counter(spec.tenant for spec in specs), Counter(spec.behaviour for spec in specs)
         assert (+self.state.shares.alive, +self.state.behaviours) == (tenants, behaviours)

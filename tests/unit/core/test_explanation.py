@@ -49,13 +49,13 @@ def learn(core: "Core", mebibytes: int, cores: float) -> None:
 
 def close(core: "Core", gate: str) -> str:
     """Close a gate, and submit a task that waits at it; return the task."""
-    spec: dict[str, Any] = {}
     limits: dict[str, Any] = {}
-    if gate in ("CONCURRENCY", "TENANT_LIMIT", "BEHAVIOUR_LIMIT"):
+    if gate in ("CONCURRENCY", "TENANT_LIMIT", "BEHAVIOUR_LIMIT", "POOL"):
         limits = {
             "CONCURRENCY": {"concurrency": 1},
             "TENANT_LIMIT": {"tenant_limits": {"": 1}},
             "BEHAVIOUR_LIMIT": {"behaviour_limits": {"b": 1}},
+            "POOL": {"pool_size": 1},
         }[gate]
     core.limit(memory_reserve_bytes=1, **limits)
     if gate == "CPU":
@@ -64,15 +64,11 @@ def close(core: "Core", gate: str) -> str:
     for number in range({"CPU": 4, "RAMP": 4}.get(gate, 1)):
         core.submit(f"before{number}", session="s")
         core.state.queue.release(f"before{number}", "s")
+    spec = WAITS.get(gate, {})
     if gate == "SESSION_BUSY":
         core.state.queue.reserve("before0", "s")
-        spec = {"session": "s"}
-    elif gate == "MEMORY":
-        spec = {"limits": policy_pb2.Limits(memory_bytes=900 * MIB)}
-    elif gate == "DELAYED":
-        spec = {"not_before": {"seconds": 10}}
-    elif gate == "ENVIRONMENT":
-        spec = {"environment": "other"}
+    elif gate == "POOL":
+        core.submit("busy", **spec)
     elif gate == "NO_HOST":
         core.tell(events.HostDetached, host=HOST)
     elif gate == "PRESSURE":
@@ -80,6 +76,15 @@ def close(core: "Core", gate: str) -> str:
     core.submit("t1", **spec)
     return "t1"
 
+
+WAITS: dict[str, dict[str, Any]] = {
+    "SESSION_BUSY": {"session": "s"},
+    "POOL": {"strategy": task_pb2.STRATEGY_POOL},
+    "MEMORY": {"limits": policy_pb2.Limits(memory_bytes=900 * MIB)},
+    "DELAYED": {"not_before": {"seconds": 10}},
+    "ENVIRONMENT": {"environment": "other"},
+}
+"""What a task asks for that waits at a gate, as far as that matters."""
 
 SENTENCES = {
     "CONCURRENCY": "1 of 1 attempts are alive (`concurrency`)",
@@ -92,6 +97,7 @@ SENTENCES = {
     "CPU": "it keeps 1.0 CPUs busy; those that run want 3.9, and 4 are allowed on 2 CPUs",
     "PRESSURE": "what runs waits for memory 25% of the time",
     "RAMP": "nobody knows what its behaviour needs; those just started are looked at first",
+    "POOL": "its pool has as many workers as `pool_size` allows, 1, and all are busy",
     "TENANT_LIMIT": "tenant '' has 1 attempt alive, and `tenant_limits` allows it 1",
     "BEHAVIOUR_LIMIT": "behaviour 'b' has 1 attempt alive, and `behaviour_limits` allows it 1",
 }
@@ -226,6 +232,7 @@ MESSAGES = {
     "EVICTED": "Attempt 1 was evicted to save the machine: why.",
     "FENCED": "Attempt 1 was given up: why.",
     "CONFLICT": "Attempt 1 came too late for its session: why.",
+    "DROPPED": "Attempt 1 was dropped: why.",
 }
 
 
@@ -243,6 +250,17 @@ def test_an_end_is_explained(outcome: str) -> None:
     attempt.receipt.cpu_time.FromMilliseconds(500)
     used = " It ran 3.2 s and used 0.5 s of CPU and at most 120 MiB of memory, with 64 MiB set aside for it."
     assert attempt_summary(attempt) == MESSAGES[outcome] + used
+
+
+def test_what_a_process_used_that_went_on_is_not_made_up() -> None:
+    attempt = attempt_pb2.Attempt(number=1, outcome=attempt_pb2.ATTEMPT_OUTCOME_COMPLETED)
+    attempt.receipt.process_stays = True
+    attempt.receipt.exit_time.GetCurrentTime()
+    attempt.receipt.wall_time.FromMilliseconds(3200)
+    attempt.receipt.cpu_time.FromMilliseconds(500)
+    assert attempt_summary(attempt) == (
+        "Attempt 1 completed. It ran 3.2 s and used 0.5 s of CPU, in process 0, which went on to others."
+    )
 
 
 def test_every_outcome_has_its_sentence() -> None:

@@ -33,13 +33,15 @@ class FakeCoordinator:
         self.before()
         self.checkpoints.append(json.loads(request.checkpoint.data))
 
-    def complete(self, request: pb.CompleteAttemptRequest) -> None:
+    def complete(self, request: pb.CompleteAttemptRequest) -> pb.NextAttemptResponse:
         self.before()
         self.completed.append(request)
+        return pb.NextAttemptResponse()
 
-    def fail(self, request: pb.FailAttemptRequest) -> None:
+    def fail(self, request: pb.FailAttemptRequest) -> pb.NextAttemptResponse:
         self.before()
         self.failed.append(request)
+        return pb.NextAttemptResponse()
 
 
 @dataclass
@@ -100,7 +102,8 @@ class Stage:
         if function:
             behaviours["agent"] = Behaviour(function, name="agent")
             behaviours["agent"].prepare("test")
-        return Run(self.coordinator, run_attempt(self.coordinator, behaviours))
+        delivered, _ = run_attempt(self.coordinator, self.coordinator.assignment, behaviours)
+        return Run(self.coordinator, delivered)
 
 
 @pytest.fixture

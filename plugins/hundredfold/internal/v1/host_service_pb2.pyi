@@ -591,6 +591,9 @@ class Kill(_message.Message):
 
     ATTEMPT_FIELD_NUMBER: _builtins.int
     GRACE_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    cause: _attempt_pb2.KillCause.ValueType
+    """Why, for the receipt; unspecified means REQUESTED."""
     @_builtins.property
     def attempt(self) -> Global___AttemptKey:
         """The attempt."""
@@ -604,10 +607,11 @@ class Kill(_message.Message):
         *,
         attempt: Global___AttemptKey | None = ...,
         grace: _duration_pb2.Duration | None = ...,
+        cause: _attempt_pb2.KillCause.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "grace", b"grace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "grace", b"grace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cause", b"cause", "grace", b"grace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

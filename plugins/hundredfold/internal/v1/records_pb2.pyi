@@ -94,6 +94,7 @@ class TaskRecord(_message.Message):
     INPUT_BYTES_FIELD_NUMBER: _builtins.int
     DROP_CHECKPOINT_FIELD_NUMBER: _builtins.int
     TURN_NS_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Request id it was submitted with; empty if none."""
     credential_hash: _builtins.bytes
@@ -121,6 +122,10 @@ class TaskRecord(_message.Message):
     turn_ns: _builtins.int
     """When it was submitted, in nanoseconds since the epoch, but never before
     those that were submitted before it, whatever the clock did.
+    """
+    agent: _builtins.int
+    """Which of the long-lived agents of its behaviour it belongs to, if its
+    strategy has such.
     """
     @_builtins.property
     def task(self) -> _task_pb2.Task:
@@ -159,10 +164,11 @@ class TaskRecord(_message.Message):
         input_bytes: _builtins.int = ...,
         drop_checkpoint: _builtins.bool = ...,
         turn_ns: _builtins.int = ...,
+        agent: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deadlines_from", b"deadlines_from", "end_request", b"end_request", "task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "credential_hash", b"credential_hash", "deadlines_from", b"deadlines_from", "drop_checkpoint", b"drop_checkpoint", "end_request", b"end_request", "input_bytes", b"input_bytes", "pardoned_attempts", b"pardoned_attempts", "request_id", b"request_id", "reservation_floor_bytes", b"reservation_floor_bytes", "result_digest", b"result_digest", "task", b"task", "token_hash", b"token_hash", "turn_ns", b"turn_ns", "worker_sequence", b"worker_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "alive", b"alive", "credential_hash", b"credential_hash", "deadlines_from", b"deadlines_from", "drop_checkpoint", b"drop_checkpoint", "end_request", b"end_request", "input_bytes", b"input_bytes", "pardoned_attempts", b"pardoned_attempts", "request_id", b"request_id", "reservation_floor_bytes", b"reservation_floor_bytes", "result_digest", b"result_digest", "task", b"task", "token_hash", b"token_hash", "turn_ns", b"turn_ns", "worker_sequence", b"worker_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -175,6 +181,14 @@ class LiveAttempt(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PROCESS_FIELD_NUMBER: _builtins.int
+    WORKER_TASK_ID_FIELD_NUMBER: _builtins.int
+    WORKER_ATTEMPT_FIELD_NUMBER: _builtins.int
+    worker_task_id: _builtins.str
+    """The attempt that its worker was made for, by task and number, if that is
+    another one: what the host knows the worker by.
+    """
+    worker_attempt: _builtins.int
+    """The number of that attempt."""
     @_builtins.property
     def process(self) -> Global___ProcessIdentity:
         """Its process, once it is known."""
@@ -183,10 +197,12 @@ class LiveAttempt(_message.Message):
         self,
         *,
         process: Global___ProcessIdentity | None = ...,
+        worker_task_id: _builtins.str = ...,
+        worker_attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["process", b"process"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["process", b"process"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["process", b"process", "worker_attempt", b"worker_attempt", "worker_task_id", b"worker_task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

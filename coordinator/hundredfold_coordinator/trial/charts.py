@@ -1,0 +1,207 @@
+"""The pictures of a comparison, drawn by matplotlib: SVG with colours that the page decides, or files for elsewhere."""
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, FAINT, LINE, PAPER = "#1b1f24", "#6b7280", "#d7dbe0", "#fefefe"
+COLOURS: Final[Mapping[str, str]] = {
+    "fresh": "#0e9f8e",
+    "pool": "#3b74d9",
+    "stateful": "#d98a1e",
+    "sequential": "#c2486f",
+}
+"""Of each strategy; they can be told apart by those who do not see all colours."""
+WAITING, _FAULTY, LOST, _RETRIED = "#c9ced6", "#8a5bd0", "#d7263d", "#7a8699"
+_NAMES: Final[Mapping[str, str]] = {
+    INK: "ink",
+    FAINT: "faint",
+    LINE: "line",
+    PAPER: "paper",
+    **{colour: name for name, colour in COLOURS.items()},
+    WAITING: "waiting",
+    _FAULTY: "faulty",
+    LOST: "lost",
+    _RETRIED: "retried",
+}
+"""What the page calls each colour, which has one for light and one for dark."""
+
+_STYLE: Final = Path(__file__).with_name("page.mplstyle")
+WIDTH: Final = 9.0
+"""Of every picture, in inches."""
+
+Report = Mapping[str, Any]
+
+
+def draw(report: Report) -> dict[str, Figure]:
+    """Return the pictures of a comparison, by name."""
+    with style():
+        return {
+            "timeline": _timeline(report, shared=True),
+            "timeline_each": _timeline(report, shared=False),
+            "latency": _latency(report),
+            "throughput": _throughput(report),
+            "use": _use(report),
+            "faults": _faults(report),
+        }
+
+
+def as_svg(figure: Figure) -> str:
+    """Return a picture to be put into a page, with the page's colours."""
+    text = io.StringIO()
+    with style():
+        figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None})
+    svg = text.getvalue()[text.getvalue().index("<svg") :]
+    svg = re.sub(
+        r'(<svg[^>]*?) height="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1), count=1
+    )
+    for colour, name in _NAMES.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    return svg
+
+
+def save(figures: Mapping[str, Figure], directory: Path) -> list[Path]:
+    """Write every picture as SVG and PNG; return the files."""
+    directory.mkdir(parents=True, exist_ok=True)
+    files = []
+    with style():
+        for name, figure in figures.items():
+            for kind in ("svg", "png"):
+                files.append(directory / f"{name}.{kind}")
+                figure.savefig(files[-1], dpi=160, bbox_inches="tight", facecolor=PAPER)
+    return files
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw as pages want it while the block runs."""
+    with mpl.rc_context(fname=_STYLE):
+        yield
+
+
+def _first_runs(report: Report) -> list[Mapping[str, Any]]:
+    return [run for run in report["runs"] if run["repeat"] == 1]
+
+
+def _colour(strategy: str) -> str:
+    return COLOURS.get(strategy, INK)
+
+
+def _timeline(report: Report, *, shared: bool) -> Figure:
+    """Every task a line: thin while it waits, thick while an attempt runs."""
+    runs = _first_runs(report)
+    rows = max(len(run["tasks"]) for run in runs)
+    figure = Figure(figsize=(WIDTH, len(runs) * min(2.4, 0.9 + rows / 60)), layout="constrained")
+    axes = figure.subplots(len(runs), 1, sharex=shared, squeeze=False)[:, 0]
+    longest = max(run["makespan_s"] for run in runs)
+    for axis, run in zip(axes, runs, strict=True):
+        _lanes(axis, run)
+        axis.set_title(f"{run['strategy']}  ·  {run['makespan_s']:.3g} s", color=_colour(run["strategy"]))
+        axis.set_ylim(len(run["tasks"]) - 0.4, -0.6)
+        axis.set_xlim(0, (longest if shared else run["makespan_s"]) * 1.02)
+        axis.set_yticks([])
+        axis.grid(visible=False, axis="y")
+    axes[-1].set_xlabel("seconds since the first submission; each line is a task")
+    return figure
+
+
+def _lanes(axis: Axes, run: Mapping[str, Any]) -> None:
+    """Draw the lines of a run, all of a kind in one go: one by one they take a second for every hundred."""
+    height = max(1.0, 130 / max(1, len(run["tasks"])))
+    tasks = list(enumerate(sorted(run["tasks"], key=_by_start)))
+    tries = [(row, one, _shade(run, task, one)) for row, task in tasks for one in task["tries"]]
+    submitted, ended = zip(*((task["submitted_s"], task["ended_s"]) for _, task in tasks), strict=True)
+    axis.hlines(range(len(tasks)), submitted, ended, color=WAITING, linewidth=height * 0.3)
+    axis.hlines(
+        [row for row, _, _ in tries],
+        [one["began_s"] for _, one, _ in tries],
+        [one["ended_s"] for _, one, _ in tries],
+        colors=[shade for _, _, shade in tries],
+        linewidth=height * 0.8,
+    )
+    crosses = [(task["ended_s"], row) for row, task in tasks if task["state"] != "SUCCEEDED"]
+    look = {"marker": "x", "linestyle": "", "color": LOST, "markersize": 4, "markeredgewidth": 1.2}
+    axis.plot([at for at, _ in crosses], [row for _, row in crosses], **look)  # type: ignore[arg-type]  # any mixture
+
+
+def _by_start(task: Mapping[str, Any]) -> float:
+    begun: float = min((one["began_s"] for one in task["tries"]), default=task["ended_s"])
+    return begun
+
+
+def _shade(run: Mapping[str, Any], task: Mapping[str, Any], one: Mapping[str, Any]) -> str:
+    if one["outcome"] != "COMPLETED":
+        return _FAULTY if task["fault"] else LOST
+    return _colour(run["strategy"])
+
+
+def _latency(report: Report) -> Figure:
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    axis = figure.subplots()
+    for strategy in report["strategies"]:
+        tasks = [task for run in report["runs"] if run["strategy"] == strategy for task in run["tasks"]]
+        values = sorted(task["ended_s"] - task["submitted_s"] for task in tasks if task["state"] == "SUCCEEDED")
+        shares = [(number + 1) / len(tasks) * 100 for number in range(len(values))]
+        axis.step([max(value, 1e-3) for value in values], shares, where="post", color=_colour(strategy), label=strategy)
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.xaxis.set_minor_formatter(lambda value, _: f"{value:.1g}" if f"{value:.0e}"[0] in "25" else "")
+    axis.set(xlabel="seconds from submission to end", ylabel="% of all tasks with a result", ylim=(0, 101))
+    axis.legend(loc="lower right")
+    return figure
+
+
+def _throughput(report: Report) -> Figure:
+    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+    axis = figure.subplots()
+    for run in _first_runs(report):
+        ends = sorted(task["ended_s"] for task in run["tasks"] if task["state"] == "SUCCEEDED")
+        axis.step([0, *ends], range(len(ends) + 1), where="post", color=_colour(run["strategy"]), label=run["strategy"])
+    axis.set(xlabel="seconds since the first submission", ylabel="tasks with a result", ylim=(0, None))
+    axis.set_xlim(left=0)
+    axis.legend(loc="lower right")
+    return figure
+
+
+def _use(report: Report) -> Figure:
+    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+    memory, cores = figure.subplots(2, 1, sharex=True)
+    for run in _first_runs(report):
+        moments = [sample[0] for sample in run["samples"]]
+        colour, name = _colour(run["strategy"]), run["strategy"]
+        memory.fill_between(moments, [sample[1] / 2**20 for sample in run["samples"]], color=colour, alpha=0.12, lw=0)
+        memory.plot(moments, [sample[1] / 2**20 for sample in run["samples"]], color=colour, label=name)
+        cores.plot(moments, [sample[2] for sample in run["samples"]], color=colour, label=name, linewidth=1.4)
+    memory.set(title="memory", ylabel="MiB more than before", ylim=(0, None))
+    cores.set(title="CPUs", ylabel="busy", xlabel="seconds since the first submission", ylim=(0, None))
+    cores.set_xlim(left=0)
+    memory.legend(loc="upper right")
+    return figure
+
+
+def _faults(report: Report) -> Figure:
+    """For every strategy, of which faults tasks were lost: the victims, and those that had nothing to do with it."""
+    strategies: Sequence[str] = list(report["strategies"])
+    figure = Figure(figsize=(WIDTH, 0.7 + 0.62 * len(strategies)), layout="constrained")
+    axis = figure.subplots()
+    for row, strategy in enumerate(strategies):
+        costs = report["strategies"][strategy]["faults"].values()
+        victims = sum(cost["lost"] for cost in costs)
+        innocents = sum(cost["innocents_lost"] for cost in costs)
+        axis.barh(row, victims, color=_FAULTY, height=0.62, label="with a fault of their own" if row == 0 else None)
+        axis.barh(row, innocents, left=victims, color=LOST, height=0.62, label="innocent" if row == 0 else None)
+        axis.annotate(f" {victims + innocents}", (victims + innocents, row), va="center", color=INK)
+    axis.set_yticks(range(len(strategies)), strategies)
+    axis.invert_yaxis()
+    axis.grid(visible=False, axis="y")
+    axis.set(xlabel="tasks without a result, all runs together")
+    axis.set_xlim(left=0)
+    axis.legend(loc="upper right", bbox_to_anchor=(1, 1.25), ncols=2)
+    return figure
