@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
-from hundredfold.bounds import check_name
+from hundredfold.bounds import MEMORY_RECORDS, check_name
 from hundredfold.errors import CollectionExists, InvalidArgument, UnknownCollection
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.stores.contract import Batch, Write
@@ -23,7 +23,6 @@ from hundredfold_coordinator.storage import Storage
 from hundredfold_coordinator.to_its_end import to_its_end
 
 _T = TypeVar("_T")
-MOST_RECORDS: Final = 1000
 _MOST_DIMENSIONS: Final = 4096
 _MOST_HITS: Final = 1000
 _DEFAULT_HITS: Final = 10
@@ -141,8 +140,8 @@ class Memory:
 
         """
         collection = await self._record(writes.collection, tenant)
-        if len(writes.upsert) + len(writes.delete) > MOST_RECORDS:
-            raise InvalidArgument(field, f"has more than {MOST_RECORDS} records; write them in several calls")
+        if len(writes.upsert) + len(writes.delete) > MEMORY_RECORDS:
+            raise InvalidArgument(field, f"has more than {MEMORY_RECORDS} records; write them in several calls")
         if writes.ByteSize() < _LARGE_BYTES:
             return _records(field, writes, collection)
         return await asyncio.to_thread(_records, field, writes, collection)  # it takes tens of milliseconds

@@ -15,6 +15,9 @@ from hundredfold.errors import InvalidArgument
 LONGEST_SECONDS: Final = 366 * 86_400
 """The longest time that anything may take, in seconds."""
 
+MEMORY_RECORDS: Final = 1000
+"""Most records of one collection that one commit writes and deletes."""
+
 NAME_LENGTH: Final = 200
 """Most characters of a name."""
 

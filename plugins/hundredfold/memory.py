@@ -8,10 +8,14 @@ from asyncio import to_thread
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
+from hundredfold.bounds import MEMORY_RECORDS, check_length, check_name
+from hundredfold.errors import InvalidArgument
 from hundredfold.session import Json, copy_of, text_of
 
+_LARGEST: Final = 3.4028234663852886e38
+"""The largest number that 32 bits hold: what a collection keeps of a figure."""
 Vector: TypeAlias = Sequence[float]
 """As many figures as the collection's dimension."""
 
@@ -72,6 +76,14 @@ class MemoryPort(Protocol):
     def embed(self, collection: str, text: str) -> Vector:
         """Return the vector of a text, as the embedder of a collection has it."""
 
+    def check_dimension(self, collection: str, dimension: int) -> None:
+        """Refuse vectors that do not fit a collection.
+
+        Raises:
+            InvalidArgument, UnknownCollection: the error says what does not fit.
+
+        """
+
     def search_memory(self, collection: str, vector: Vector, limit: int, where: Mapping[str, Json]) -> list[Match]:
         """Return the records nearest to a vector, the nearest first."""
 
@@ -93,23 +105,43 @@ class BaseMemory:
         self.deleted: set[str] = set()
 
     def delete(self, record_id: str) -> None:
-        """Have a record deleted, with the commit of the result; a missing one is fine."""
+        """Have a record deleted, with the commit of the result; a missing one is fine.
+
+        Raises:
+            InvalidArgument: this is no name, or the attempt has written or deleted a thousand others here.
+
+        """
+        self._check_id(text_of(record_id))
         self.upserted.pop(record_id, None)
-        self.deleted.add(text_of(record_id))
+        self.deleted.add(record_id)
 
     def _search(self, query: str | Vector, limit: int, where: Mapping[str, Json] | None) -> list[Match]:
         return self._port.search_memory(self.collection, self._vector(query), limit, copy_of(dict(where or {})))
 
     def _upsert(self, record_id: str, like: str | Vector, content: Json, metadata: Mapping[str, Json] | None) -> None:
+        self._check_id(text_of(record_id))
         stands_for = like if content is None and isinstance(like, str) else content
         vector = self._vector(like)
-        self.upserted[text_of(record_id)] = Remembered(
-            record_id, vector, copy_of(stands_for), copy_of(dict(metadata or {}))
-        )
+        self._port.check_dimension(self.collection, len(vector))
+        self.upserted[record_id] = Remembered(record_id, vector, copy_of(stands_for), copy_of(dict(metadata or {})))
         self.deleted.discard(record_id)
 
     def _vector(self, like: str | Vector) -> Vector:
-        return self._port.embed(self.collection, like) if isinstance(like, str) else [float(figure) for figure in like]
+        vector = (
+            self._port.embed(self.collection, like) if isinstance(like, str) else [float(figure) for figure in like]
+        )
+        if not all(abs(figure) <= _LARGEST for figure in vector):
+            raise InvalidArgument("vector", "has a figure that is no finite number of 32 bits")
+        return vector
+
+    def _check_id(self, record_id: str) -> None:
+        """Refuse what the commit would: then all of the attempt's work would be lost."""
+        check_name("record_id", record_id)
+        check_length("record_id", record_id, least=1)
+        written = len(self.upserted) + len(self.deleted)
+        if written >= MEMORY_RECORDS and record_id not in self.upserted and record_id not in self.deleted:
+            problem = f"is one more than the {MEMORY_RECORDS} records of {self.collection!r} that an attempt may write"
+            raise InvalidArgument("record_id", problem)
 
 
 class Memory(BaseMemory):
@@ -144,7 +176,9 @@ class Memory(BaseMemory):
             content: what it stands for; a text stands for itself, if nothing is given.
             metadata: what a search can be narrowed by.
 
-        Raises: as `search`.
+        Raises:
+            UnknownCollection, UnknownEmbedder, InvalidArgument: the error says what does not fit; so does the
+                thousand-and-first record that an attempt writes or deletes of one collection.
 
         """
         self._upsert(record_id, like, content, metadata)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hundredfold import Context, SyncContext, behaviour
+from hundredfold.errors import HundredfoldError
 
 
 @behaviour
@@ -163,6 +164,16 @@ def misremember(ctx: SyncContext, collection: str, figures: int) -> None:
 def nearest(ctx: SyncContext, collection: str, vector: list[float]) -> list[str]:
     """Return the ids of the records nearest to a vector."""
     return [match.id for match in ctx.memory(collection).search(vector, 2)]
+
+
+@behaviour
+def force(ctx: SyncContext, collection: str, figures: list[float]) -> str:
+    """Try to remember a vector; say what is wrong with it."""
+    try:
+        ctx.memory(collection).upsert("a", figures)
+    except HundredfoldError as error:
+        return str(error)
+    return "it fits"
 
 
 @behaviour

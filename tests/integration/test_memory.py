@@ -163,3 +163,15 @@ def test_what_does_not_fit_its_collection_fails_the_attempt(client: SyncClient) 
         "InvalidArgument",
         True,
     )
+
+
+def test_an_agent_learns_at_once_that_a_vector_does_not_fit(client: SyncClient) -> None:
+    """When the result is recorded it is too late: all of the work would be lost."""
+    client.memory.create("plane of two", 2)
+    wishes = [("plane of two", [1.0]), ("plane of two", [1.0, 2.0]), ("nowhere", [1.0])]
+    said = [
+        result_of(client.wait(client.submit("force", {"collection": name, "figures": figures}).id))
+        for name, figures in wishes
+    ]
+    assert ("has 1 figures, and those of 'plane of two' have 2" in said[0], said[1]) == (True, "it fits")
+    assert "no collection 'nowhere'" in said[2]

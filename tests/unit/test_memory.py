@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
+from hundredfold.errors import InvalidArgument
 from hundredfold.memory import AsyncMemory, Match, Memory, Remembered, Vector
 from hundredfold.session import Json
 
@@ -15,6 +16,10 @@ class Port:
 
     def embed(self, collection: str, text: str) -> Vector:
         return [float(len(text)), float(len(collection))]
+
+    def check_dimension(self, collection: str, dimension: int) -> None:
+        if dimension > 2:
+            raise InvalidArgument("vector", f"has {dimension} figures, too many for {collection}")
 
     def search_memory(self, collection: str, vector: Vector, limit: int, where: Mapping[str, Json]) -> list[Match]:
         self.asked.append((collection, list(vector), limit, where))
@@ -70,3 +75,36 @@ def test_what_is_no_json_is_refused_where_it_is_written(value: object) -> None:
     with pytest.raises((TypeError, ValueError)):
         memory.search([1], where={"a": value})
     assert memory.upserted == {}
+
+
+@pytest.mark.parametrize(
+    "vector", [[1, 2, 3], [float("nan")], [float("inf")], [1e39]], ids=["long", "nan", "inf", "64 bits"]
+)
+def test_a_vector_that_does_not_fit_is_refused_where_it_is_written(vector: list[float]) -> None:
+    """Or the commit would be refused, and the work of the attempt lost."""
+    memory = Memory(Port(), "notes")
+    with pytest.raises(InvalidArgument, match="`vector`"):
+        memory.upsert("a", vector)
+    assert memory.upserted == {}
+
+
+def test_the_record_that_is_one_too_many_is_refused_where_it_is_written() -> None:
+    memory = Memory(Port(), "notes")
+    for number in range(999):
+        memory.upsert(str(number), [1])
+    memory.delete("999")
+    with pytest.raises(InvalidArgument, match="1000 records of 'notes'"):
+        memory.upsert("1000", [1])
+    with pytest.raises(InvalidArgument, match="1000 records of 'notes'"):
+        memory.delete("1000")
+    memory.upsert("999", [2])
+    memory.delete("0")
+    assert (len(memory.upserted), memory.deleted) == (999, {"0"})
+
+
+@pytest.mark.parametrize("record_id", ["", "x" * 201, "a\nb"], ids=["none", "long", "control"])
+def test_what_is_no_name_of_a_record_is_refused_where_it_is_written(record_id: str) -> None:
+    memory = Memory(Port(), "notes")
+    for change in (lambda: memory.upsert(record_id, [1]), lambda: memory.delete(record_id)):
+        with pytest.raises(InvalidArgument, match="`record_id`"):
+            change()

@@ -99,6 +99,12 @@ class ContextPort:
         (vector,) = embedder.embed([text])
         return vector
 
+    def check_dimension(self, collection: str, dimension: int) -> None:
+        """See `hundredfold.memory.MemoryPort`."""
+        wanted = self._collection(collection).dimension
+        if dimension != wanted:
+            raise InvalidArgument("vector", f"has {dimension} figures, and those of {collection!r} have {wanted}")
+
     def search_memory(self, collection: str, vector: Vector, limit: int, where: Mapping[str, Json]) -> list[Match]:
         """See `hundredfold.memory.MemoryPort`."""
         query = memory_pb2.MemoryQuery(collection=collection, vector=vector, limit=limit, where=texts_of(where))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from hundredfold.bounds import MEMORY_RECORDS
 from hundredfold.client.sessions import Caller
 from hundredfold.errors import InvalidArgument
 from hundredfold.memory import Collection, Match, Remembered, Vector
@@ -11,7 +12,6 @@ from hundredfold.v1 import memory_pb2, memory_service_pb2_grpc
 from hundredfold.v1 import memory_service_pb2 as pb
 from hundredfold.wire import collection_of, match_of, record_message, texts_of
 
-_BATCH: Final = 1000
 _BATCH_BYTES: Final = 2 << 20
 _Changes = list[memory_pb2.MemoryRecord | str]
 
@@ -101,7 +101,7 @@ def _portions(changes: "_Changes") -> "Iterator[_Changes]":
     size = 0
     for change in changes:
         weight = len(change) if isinstance(change, str) else change.ByteSize()
-        if some and (len(some) == _BATCH or size + weight > _BATCH_BYTES):
+        if some and (len(some) == MEMORY_RECORDS or size + weight > _BATCH_BYTES):
             yield some
             some, size = [], 0
         some.append(change)

@@ -63,6 +63,9 @@ class FakePort:
         """See `hundredfold.memory.MemoryPort`."""
         return self._embed(text)
 
+    def check_dimension(self, collection: str, dimension: int) -> None:
+        """See `hundredfold.memory.MemoryPort`: here everything fits."""
+
     def search_memory(
         self,
         collection: str,
