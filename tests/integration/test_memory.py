@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hundredfold import Collection, Remembered, SyncClient
 from hundredfold.client import result_of
-from hundredfold.errors import CollectionExists, InvalidArgument, UnknownCollection
+from hundredfold.errors import CollectionExists, InvalidArgument, PayloadTooLarge, UnknownCollection
 from hundredfold.v1 import behaviour_pb2, task_pb2
 
 NUMBERS = """
@@ -99,6 +99,13 @@ def test_as_many_records_as_one_likes_are_written_in_portions_that_fit(client: S
     client.memory.create("wide", 1536)
     client.memory.write("wide", [Remembered(str(n), [float(n % 7)] * 1535 + [1.0]) for n in range(1000)])
     assert len(client.memory.search("wide", [1.0] * 1536, 1000)) == 1000
+
+
+def test_more_than_fits_into_a_message_is_not_written(client: SyncClient) -> None:
+    client.memory.create("large", 1)
+    with pytest.raises(PayloadTooLarge, match="`writes`"):
+        client.memory.write("large", [Remembered("a", [1.0], "x" * (5 << 20))])
+    assert ids(client, "large", [1.0]) == []
 
 
 def test_odd_text_is_metadata_like_any_other(client: SyncClient) -> None:

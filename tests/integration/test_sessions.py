@@ -13,6 +13,7 @@ from hundredfold.client import result_of
 from hundredfold.errors import (
     HundredfoldError,
     InvalidArgument,
+    PayloadTooLarge,
     SessionBusy,
     SessionConflict,
     SessionRequestReused,
@@ -20,6 +21,8 @@ from hundredfold.errors import (
 )
 from hundredfold.testing.coordinator import CoordinatorProcess, eventually
 from hundredfold.v1 import task_pb2
+
+MIB = 1 << 20
 
 
 def test_a_later_task_reads_what_an_earlier_one_wrote(client: SyncClient) -> None:
@@ -194,6 +197,15 @@ def test_what_does_not_fit_is_named(client: SyncClient, field: str, fields: dict
     with pytest.raises(InvalidArgument) as refused:
         client.sessions.commit(**{"session_id": "wrong", **fields})
     assert refused.value.field == field
+
+
+def test_more_than_fits_into_a_message_is_not_written(client: SyncClient) -> None:
+    """With each value small: the sum counts."""
+    items = [Item("user", "x" * MIB) for _ in range(5)]
+    with pytest.raises(PayloadTooLarge, match="`writes`"):
+        client.sessions.commit("large", items)
+    assert client.sessions.get("large").version == 0
+    assert client.sessions.commit("large", items[:3]) > 0
 
 
 # Behaviours -----------------------------------------------------------------------------------------------------------

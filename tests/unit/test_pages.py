@@ -92,6 +92,13 @@ async def test_a_context_of_large_items_is_not_read_as_a_whole(storage: WatchedS
     assert sum(storage.scanned) <= 9 * MIB
 
 
+async def test_what_is_read_of_a_session_has_a_size_and_the_rest_is_read_next(storage: WatchedStorage) -> None:
+    await put_session(storage, 12, 2 * MIB)
+    found = [item.number for item in await Sessions(storage).items("s", 0, 1000)]
+    assert found == [1, 2, 3]
+    assert [item.number for item in (await Sessions(storage).read("s", 3, 1000)).items] == [4, 5, 6]
+
+
 async def test_a_session_of_small_items_is_read_in_one_round(storage: WatchedStorage) -> None:
     await put_session(storage, 100, 1000)
     assert len((await Sessions(storage).context("s")).items) == 100
