@@ -1,7 +1,6 @@
 """Vector memory, as the store has it: collections and their records, checked before they are written."""
 
 import asyncio
-import json
 import math
 import time
 from array import array
@@ -17,7 +16,7 @@ from hundredfold.stores.search import Distance, Embedding, Hit
 from hundredfold.v1 import memory_pb2
 
 from hundredfold_coordinator import keys
-from hundredfold_coordinator.json_text import parsed
+from hundredfold_coordinator.json_text import canonical, parsed
 from hundredfold_coordinator.pages import fitting
 from hundredfold_coordinator.storage import Storage
 from hundredfold_coordinator.to_its_end import to_its_end
@@ -260,8 +259,4 @@ def _canonical(path: str, metadata: Mapping[str, bytes]) -> dict[str, str]:
     """Return metadata with every value in one way of writing it, so that equal values are equal text."""
     if len(metadata) > _MOST_METADATA:
         raise InvalidArgument(path, f"has {len(metadata)} entries and may have {_MOST_METADATA}")
-    return {name: _text(parsed(f"{path}[{name!r}]", text)) for name, text in metadata.items()}
-
-
-def _text(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return {name: canonical(f"{path}[{name!r}]", text) for name, text in metadata.items()}
