@@ -84,7 +84,7 @@ async def answer(ctx: Context, module: str, question: str) -> Answer:
     text = reply(module, question, ctx.session.state)
     ctx.session.append("reader", question)
     ctx.session.append("agent", text)
-    return Answer(module, question, text, reviews=len(ctx.session.items("reviewer")), pid=os.getpid())
+    return Answer(module, question, text, reviews=len(await ctx.session.items("reviewer")), pid=os.getpid())
 
 
 def _still_true(ctx: Context, outline: Outline | None) -> dict[str, Any]:

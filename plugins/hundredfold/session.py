@@ -9,6 +9,7 @@ from asyncio import to_thread
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from threading import Lock
 from typing import Any, Protocol
 
 Json = Any
@@ -134,15 +135,12 @@ class BaseSession:
         self._items = list(items)
         self._missing = max(0, item_count - len(self._items))
         self._reader = reader
+        self._loading = Lock()
 
-    def items(self, role: str | None = None, *, last: int | None = None) -> list[Item]:
-        """Return the items, oldest first; only those of one role, and only so many of the newest, if that is given.
+    def _needs_earlier(self, role: str | None, last: int | None) -> bool:
+        return self._missing > 0 and (last is None or role is not None or last > len(self._items))
 
-        Of a long session only the newest items come along with an attempt; earlier ones are read when they are asked
-        for, which takes a moment.
-        """
-        if self._missing and (last is None or role is not None or last > len(self._items)):
-            self._load()
+    def _at_hand(self, role: str | None, last: int | None) -> list[Item]:
         found = [item for item in self._items if role in (None, item.role)]
         return found if last is None else found[max(0, len(found) - last) :]
 
@@ -158,14 +156,15 @@ class BaseSession:
         self._items.append(Item(role, copy_of(content), said))
 
     def _load(self) -> None:
-        earlier: list[Item] = []
-        while self._reader and len(earlier) < self._missing:
-            found = self._reader.read_items(len(earlier), self._missing - len(earlier))
-            if not found:
-                break
-            earlier += found
-        self._items[:0] = earlier
-        self._missing = 0
+        with self._loading:  # who comes second finds them here
+            earlier: list[Item] = []
+            while self._reader and len(earlier) < self._missing:
+                found = self._reader.read_items(len(earlier), self._missing - len(earlier))
+                if not found:
+                    break
+                earlier += found
+            self._items[:0] = earlier
+            self._missing = 0
 
     def _find(self, query: str, limit: int, role: str | None) -> list[Item]:
         return self._reader.find_items(query, limit, role or "") if self._reader else []
@@ -174,13 +173,29 @@ class BaseSession:
 class Session(BaseSession):
     """The session of a sync behaviour."""
 
+    def items(self, role: str | None = None, *, last: int | None = None) -> list[Item]:
+        """Return the items, oldest first; only those of one role, and only so many of the newest, if that is given.
+
+        Of a long session only the newest items come along with an attempt; earlier ones are read when they are asked
+        for, which takes a moment.
+        """
+        if self._needs_earlier(role, last):
+            self._load()
+        return self._at_hand(role, last)
+
     def search(self, query: str, limit: int = 20, *, role: str | None = None) -> list[Item]:
         """Return the recorded items that have every word of a query, in whatever case, newest first."""
         return self._find(query, limit, role)
 
 
 class AsyncSession(BaseSession):
-    """The session of an async behaviour."""
+    """The session of an async behaviour: as `Session`, awaited."""
+
+    async def items(self, role: str | None = None, *, last: int | None = None) -> list[Item]:
+        """See `Session.items`."""
+        if self._needs_earlier(role, last):
+            await to_thread(self._load)
+        return self._at_hand(role, last)
 
     async def search(self, query: str, limit: int = 20, *, role: str | None = None) -> list[Item]:
         """Return the recorded items that have every word of a query, in whatever case, newest first."""

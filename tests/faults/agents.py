@@ -21,7 +21,7 @@ def count(ledger: str, name: str, seconds: float = 0.0) -> str:
 async def remember(ctx: Context, ledger: str, name: str) -> int:
     """Append the name to the session; return how many there were before."""
     _note(ledger, name)
-    before = len(ctx.session.items())
+    before = len(await ctx.session.items())
     ctx.session.append("agent", name)
     ctx.emit({"remembered": name})
     return before

@@ -119,7 +119,7 @@ def write_much(megabytes: int) -> None:
 @behaviour
 async def remember(ctx: Context, text: str, fail: bool = False, pause: float = 0) -> dict[str, Any]:  # noqa: FBT001, FBT002
     """Append to the session and count in its state."""
-    before = [item.content for item in ctx.session.items()]
+    before = [item.content for item in await ctx.session.items()]
     ctx.session.append("user", text)
     ctx.session.state["count"] = ctx.session.state.get("count", 0) + 1
     await asyncio.sleep(pause)
@@ -131,8 +131,8 @@ async def remember(ctx: Context, text: str, fail: bool = False, pause: float = 0
 @behaviour
 async def browse(ctx: Context, query: str) -> dict[str, Any]:
     """Look through a session."""
-    newest = ctx.session.items(last=1)[0].content
-    everything = ctx.session.items()
+    newest = (await ctx.session.items(last=1))[0].content
+    everything = await ctx.session.items()
     found = await ctx.session.search(query, 2)
     return {
         "newest": newest,

@@ -16,7 +16,7 @@ from hundredfold import Context
 from hundredfold.behaviour import Behaviour
 from hundredfold.hooks import WORKER_GROUP
 from hundredfold.manager import PluginManager
-from hundredfold.session import Session
+from hundredfold.session import AsyncSession
 
 _PLUGIN: Final = Path(__file__).parents[2] / "examples" / "stdlib_review" / "agents.py"
 _SILENCE: Final = object()
@@ -93,11 +93,11 @@ class Port:
         raise AssertionError(value)
 
 
-def context(session: Session | None = None) -> tuple[Context, Port]:
+def context(session: AsyncSession | None = None) -> tuple[Context, Port]:
     """Return the context of a task, in a session that has gone on from another one's end."""
-    before = session or Session("module:m")
+    before = session or AsyncSession("module:m")
     port = Port()
-    after = Session(before.id, version=before.version + 1, items=before.items(), state=dict(before.state))
+    after = AsyncSession(before.id, version=before.version + 1, items=before.appended, state=dict(before.state))
     return Context(port, task_id="t", attempt=1, session=after), port
 
 

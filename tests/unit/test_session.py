@@ -1,5 +1,8 @@
 """Shows what a behaviour reads of a session that is too long to come along whole."""
 
+import asyncio
+import threading
+
 import pytest
 from hundredfold.session import AsyncSession, Item, Session
 
@@ -76,3 +79,24 @@ def test_metadata_is_kept_as_it_was() -> None:
     assert session.appended[0].metadata == {"source": ["web"]}
     with pytest.raises(TypeError):
         session.append("tool", "text", {"a": object()})
+
+
+async def test_an_async_behaviour_reads_earlier_items_without_stopping_the_others() -> None:
+    answered = threading.Event()
+
+    class SlowReader(Reader):
+        def read_items(self, after: int, limit: int) -> list[Item]:
+            assert answered.wait(10)
+            return super().read_items(after, limit)
+
+    reader = SlowReader(10)
+    session = AsyncSession("s", items=reader.all[6:], item_count=10, reader=reader)
+    assert [item.number for item in await session.items(last=2)] == [9, 10], "which is at hand"
+    both = asyncio.gather(session.items(), session.items("user"))
+    await asyncio.sleep(0)
+    session.append("agent", "new")
+    answered.set()  # only a loop that is not blocked comes here
+    everything, said = await both
+    assert [item.content for item in everything] == [*range(1, 11), "new"]
+    assert [item.content for item in said] == [1, 3, 5, 7, 9]
+    assert reader.asked == [0, 3], "once is enough for both"
