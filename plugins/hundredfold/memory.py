@@ -51,6 +51,9 @@ class Match:
         distance: how far it is from what was searched for; what is smaller is nearer.
         content: what it stands for.
         metadata: what a search can be narrowed by.
+        task_id: the task that wrote it; empty if a client did.
+        attempt: the attempt of that task; 0 if there is none.
+        update_time: when it was written, in UTC.
 
     """
 
@@ -58,6 +61,9 @@ class Match:
     distance: float
     content: Json = None
     metadata: Mapping[str, Json] = field(default_factory=dict)
+    task_id: str = ""
+    attempt: int = 0
+    update_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,15 @@ def match_of(message: memory_pb2.MemoryMatch) -> Match:
     """Return a match of a search that has travelled."""
     record = message.record
     content = json.loads(record.content) if record.content else None
-    return Match(record.id, message.distance, content, values_of(record.metadata))
+    return Match(
+        record.id,
+        message.distance,
+        content,
+        values_of(record.metadata),
+        record.task_id,
+        record.attempt,
+        _moment(record, "update_time"),
+    )
 
 
 def _moment(message: Message, field: str) -> datetime | None:

@@ -118,6 +118,39 @@ def test_collections_are_made_listed_and_deleted(cli: Cli) -> None:
     assert listed["create_time"].endswith("Z")
     assert cli("memory", "search", "facts", "[1, 2]").stdout.split() == ["ID", "DISTANCE", "CONTENT"]
     wrong = cli("memory", "search", "facts", "1, 2")
-    assert (wrong.returncode, "is no JSON list of numbers" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "is no JSON list of numbers" in wrong.stderr) == (5, True)
     assert cli("memory", "search", "nobody", "[1, 2]").returncode == 4
     assert cli("memory", "delete", "facts").stderr == "deleted 1 collection\n"
+
+
+def test_a_session_is_tried_out_without_a_program(cli: Cli) -> None:
+    begun = json.loads(cli("session", "append", "tried", "user", '"hello"', "-o", "json").stdout)["version"]
+    appended = ("session", "append", "tried", "tool", "-", "--metadata", '{"source": "web"}', "--request-id", "r")
+    for _ in range(2):
+        told = cli(*appended, "-o", "json", stdin='{"found": [1]}')
+        assert json.loads(told.stdout) == {"session": "tried", "version": begun + 1}
+    assert cli(*appended, stdin='{"found": [1]}').stderr == f"session tried is at version {begun + 1}\n"
+    items = json.loads(cli("session", "get", "tried", "-o", "json").stdout)["items"]
+    assert [(one["role"], one["content"], one["metadata"]) for one in items] == [
+        ("user", "hello", {}),
+        ("tool", {"found": [1]}, {"source": "web"}),
+    ]
+    for wrong in (["hello"], ['"hello"', "--metadata", "[1]"]):
+        refused = cli("session", "append", "tried", "user", *wrong)
+        assert (refused.returncode, "JSON" in refused.stderr) == (5, True)
+
+
+def test_a_collection_is_tried_out_without_a_program(cli: Cli) -> None:
+    cli("memory", "create", "tried", "--dimension", "2")
+    written = cli("memory", "write", "tried", "a", "[1, 0]", '{"title": "A"}', "--metadata", '{"year": 2026}')
+    assert written.stderr == "record a is in collection tried\n"
+    told = cli("memory", "write", "tried", "b", "[0, 1.5]", "-o", "json")
+    assert json.loads(told.stdout) == {"collection": "tried", "id": "b"}
+    found = [json.loads(line) for line in cli("memory", "search", "tried", "[1, 0]", "-o", "json").stdout.splitlines()]
+    assert [(one["id"], one["content"], one["metadata"]) for one in found] == [
+        ("a", {"title": "A"}, {"year": 2026}),
+        ("b", None, {}),
+    ]
+    for wrong in ("[1]", '"12"', "cats", "[true, 1]", '["1", "2"]'):
+        assert cli("memory", "write", "tried", "c", wrong).returncode == 5, wrong
+    assert "only agents" in cli("memory", "search", "tried", "cats").stderr

@@ -1,5 +1,6 @@
 """Vector memory: collections that clients and tasks write and search."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +183,14 @@ def test_an_agent_learns_at_once_that_a_vector_does_not_fit(client: SyncClient) 
     ]
     assert ("has 1 figures, and those of 'plane of two' have 2" in said[0], said[1]) == (True, "it fits")
     assert "no collection 'nowhere'" in said[2]
+
+
+def test_what_is_found_says_who_wrote_it_and_when(client: SyncClient) -> None:
+    client.memory.create("signed", 2)
+    client.memory.write("signed", [Remembered("b", [0.0, 1.0])])
+    task = client.wait(client.submit("force", {"collection": "signed", "figures": [1.0, 0.0]}).id)
+    agents, clients = client.memory.search("signed", [1.0, 0.0])
+    assert (agents.task_id, agents.attempt, clients.task_id, clients.attempt) == (task.id, 1, "", 0)
+    for match in (agents, clients):
+        assert match.update_time
+        assert abs((match.update_time - datetime.now(UTC)).total_seconds()) < 60

@@ -1,20 +1,20 @@
 """`hundredfold memory`: collections of vectors."""
 
-import json
 from typing import Any
 
 import click
-from hundredfold import Client, Collection
+from hundredfold import Client, Collection, Remembered
 
 from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.deletion import delete_each
 from hundredfold_coordinator.cli.naming import SuggestingGroup
+from hundredfold_coordinator.cli.values import object_of, value_of, vector_of
 
 
 @click.group("memory", cls=SuggestingGroup)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Make, list, search and delete collections of vectors."""
+    """Make, list, write, search and delete collections of vectors."""
     # The settings of this command are those of what is below it.
     ctx.default_map = dict.fromkeys(command.commands, ctx.default_map or {})
 
@@ -55,6 +55,32 @@ async def list_collections(*, output_format: str, **where: Any) -> None:
         output.write_table(columns, map(_row, collections))
 
 
+@command.command("write")
+@click.argument("name")
+@click.argument("record_id", metavar="RECORD")
+@click.argument("vector")
+@click.argument("content", default="null")
+@click.option("--metadata", default="{}", help="What a search can be narrowed by: a JSON object.")
+@options.client_options
+@options.output_format
+@options.asynchronous
+async def write(
+    *, name: str, record_id: str, vector: str, content: str, metadata: str, output_format: str, **where: Any
+) -> None:
+    """Write RECORD to the collection NAME; one of this name is replaced.
+
+    VECTOR is a JSON list of numbers. CONTENT, what it stands for, is JSON, or - to read it from stdin.
+    """
+    figures = vector_of("vector", vector)
+    record = Remembered(record_id, figures, value_of("content", content), object_of("metadata", metadata))
+    async with Client(**options.target(where)) as client:
+        await client.memory.write(name, [record])
+    if output_format == "json":
+        output.write_json({"collection": name, "id": record_id})
+    else:
+        output.note(f"record {record_id} is in collection {name}")
+
+
 @command.command("search")
 @click.argument("name")
 @click.argument("vector")
@@ -64,7 +90,7 @@ async def list_collections(*, output_format: str, **where: Any) -> None:
 @options.asynchronous
 async def search(*, name: str, vector: str, limit: int, output_format: str, **where: Any) -> None:
     """Show the records of the collection NAME nearest to VECTOR, a JSON list of numbers."""
-    figures = _vector(vector)
+    figures = vector_of("vector", vector)
     async with Client(**options.target(where)) as client:
         matches = await client.memory.search(name, figures, limit)
     if output_format == "json":
@@ -84,13 +110,6 @@ async def delete(*, names: tuple[str, ...], output_format: str, **where: Any) ->
     """Delete collections with all of their records."""
     async with Client(**options.target(where)) as client:
         await delete_each("collection", names, client.memory.delete, output_format)
-
-
-def _vector(text: str) -> list[float]:
-    try:
-        return [float(figure) for figure in json.loads(text)]
-    except (ValueError, TypeError) as error:
-        raise click.BadParameter(f"is no JSON list of numbers: {error}", param_hint="VECTOR") from error
 
 
 def _row(collection: Collection) -> tuple[str, ...]:

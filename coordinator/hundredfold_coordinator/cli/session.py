@@ -8,12 +8,13 @@ from hundredfold import Client, Item, SessionSnapshot, wording
 from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.deletion import delete_each
 from hundredfold_coordinator.cli.naming import SuggestingGroup
+from hundredfold_coordinator.cli.values import object_of, value_of
 
 
 @click.group("session", cls=SuggestingGroup)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """List, show, search and delete sessions."""
+    """List, show, write, search and delete sessions."""
     # The settings of this command are those of what is below it.
     ctx.default_map = dict.fromkeys(command.commands, ctx.default_map or {})
 
@@ -58,6 +59,31 @@ async def get(*, session_id: str, after: int, limit: int, output_format: str, **
     shown_until = session.items[-1].number if session.items else after
     if shown_until < session.item_count:
         output.note(f"there are later items; --after {shown_until} shows them")
+
+
+@command.command("append")
+@click.argument("session_id", metavar="SESSION")
+@click.argument("role")
+@click.argument("content")
+@click.option("--metadata", default="{}", help="What else there is to know of it: a JSON object.")
+@click.option("--request-id", default="", help="The same id never appends a second time.")
+@options.client_options
+@options.output_format
+@options.asynchronous
+async def append(
+    *, session_id: str, role: str, content: str, metadata: str, request_id: str, output_format: str, **where: Any
+) -> None:
+    """Append an item to SESSION, whatever tasks use it just now.
+
+    ROLE is who says it: user, agent, tool. CONTENT is JSON, or - to read it from stdin.
+    """
+    item = Item(role, value_of("content", content), object_of("metadata", metadata))
+    async with Client(**options.target(where)) as client:
+        version = await client.sessions.commit(session_id, [item], request_id=request_id)
+    if output_format == "json":
+        output.write_json({"session": session_id, "version": version})
+    else:
+        output.note(f"session {session_id} is at version {version}")
 
 
 @command.command("search")

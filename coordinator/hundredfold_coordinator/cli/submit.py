@@ -1,7 +1,5 @@
 """`hundredfold submit`."""
 
-import json
-import sys
 from typing import Any
 
 import click
@@ -10,6 +8,7 @@ from hundredfold.errors import InvalidArgument
 
 from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.policy_options import policy_options, take_policy
+from hundredfold_coordinator.cli.values import value_of
 
 
 @click.command("submit")
@@ -32,26 +31,13 @@ async def command(
     """
     where = options.target(fields)
     fields |= take_policy(fields)
-    value = parse_input(sys.stdin.read() if input_text == "-" else input_text)
+    value = value_of("input", input_text)
     async with Client(**where) as client:
         task = await client.submit(behaviour, value, labels=parse_labels(labels), **fields)
     if output_format == "json":
         output.write_json(output.as_dict(task))
     else:
         click.echo(task.id)
-
-
-def parse_input(text: str) -> Any:
-    """Return the JSON value of an INPUT argument.
-
-    Raises:
-        InvalidArgument: it is not JSON.
-
-    """
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidArgument("input", f"is not JSON: {error}; quote strings as '\"text\"'") from error
 
 
 def parse_labels(texts: tuple[str, ...]) -> dict[str, str]:
