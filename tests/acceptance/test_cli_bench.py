@@ -78,6 +78,7 @@ def _cells(text: str) -> Iterator[tuple[str, Any]]:
         yield key, json.loads(html.unescape(value))
 
 
+@pytest.mark.soak  # twenty seconds for what the tests of `compare` show, too
 def test_programs_get_json_and_no_table(quiet: Cli, tmp_path: Path) -> None:
     done = quiet("bench", "--most", "1", "--queued", "10", "-o", "json")
     assert done.returncode == 0, done.stderr

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
-import psutil
 import psycopg
 import pytest
 from hundredfold import Submission, SyncClient
@@ -31,6 +30,7 @@ from hundredfold.v1 import task_pb2
 from hundredfold_coordinator import keys
 from servers.postgresql import PostgresqlServer
 from servers.redis import RedisServer
+from test_hosts import is_gone
 from world import AGENTS
 
 SUCCEEDED = task_pb2.TASK_STATE_SUCCEEDED
@@ -276,7 +276,7 @@ def test_a_standby_elsewhere_does_not_wait_for_agents_it_cannot_hear(
     assert standby.wait() == 0
     assert {task.state for task in tasks} == {SUCCEEDED}
     assert {len(task.attempts) for task in tasks} == {2}
-    assert not any(map(psutil.pid_exists, before))
+    eventually(lambda: all(map(is_gone, before)), what="their end")
 
 
 def test_what_another_machine_may_run_is_not_begun_again_beside_it(
