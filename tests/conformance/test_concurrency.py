@@ -172,7 +172,7 @@ class LooksAtTheGuardFirst(SharedStore):
     def commit(self, batches: Iterable[Batch], guard: Guard | None = None) -> Results:
         if guard:
             super().commit([], guard)
-            time.sleep(0.05)  # so that it is nearly always here when the other one comes
+            time.sleep(0.02)
         return super().commit(batches)
 
 
@@ -183,6 +183,7 @@ class WritesAndThenLooksAtTheGuard(SharedStore):
         return results
 
 
+_TRIES: Final = 5
 KIT: Final = ConcurrentStoreConformance
 BUGS: Final[list[tuple[type[SharedStore], Check]]] = [
     (ReadsFromACopy, KIT.test_calls_can_be_put_in_one_order),
@@ -196,7 +197,8 @@ BUGS: Final[list[tuple[type[SharedStore], Check]]] = [
 
 @pytest.mark.parametrize(("broken", "check"), BUGS, ids=lambda value: value.__name__)
 def test_the_kit_finds_the_bug(broken: type[SharedStore], check: Check, tmp_path: Path) -> None:
-    assert failure(broken, check, tmp_path)
+    # A race shows itself often, and not each time.
+    assert any(failure(broken, check, tmp_path / str(number)) for number in range(_TRIES))
 
 
 def test_every_check_is_seen_to_fail() -> None:

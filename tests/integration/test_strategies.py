@@ -148,7 +148,7 @@ def test_a_result_that_is_too_large_or_does_not_fit_ends_the_attempt_only(client
     client.memory.create("narrow", 2)
     wide, fitting = {"collection": "narrow", "figures": 3}, {"collection": "narrow", "figures": 2}
     tasks = run_all(client, "pool", "misremember", [wide, fitting] * 4, session="narrow")
-    assert [outcomes(task) for task in tasks] == [["PROTOCOL_VIOLATION"], ["COMPLETED"]] * 4
+    assert [outcomes(task) for task in tasks] == [["RAISED"], ["COMPLETED"]] * 4
     assert client.sessions.get("narrow").item_count == 4
     assert len(pids_of(tasks)) <= POOL_SIZE
     large = run_all(client, "pool", "end", [{"how": "large"}, {"how": "large"}, {"how": "raise"}])
@@ -401,7 +401,7 @@ def test_what_an_agent_could_not_deliver_it_has_not_kept(client: SyncClient) -> 
     client.memory.create("flat", 2)
     wide, fitting = {"collection": "flat", "figures": 3}, {"collection": "flat", "figures": 2}
     tasks = run_all(client, "stateful", "misremember", [fitting, wide, fitting], session="flat")
-    assert [outcomes(task) for task in tasks] == [["COMPLETED"], ["PROTOCOL_VIOLATION"], ["COMPLETED"]]
+    assert [outcomes(task) for task in tasks] == [["COMPLETED"], ["RAISED"], ["COMPLETED"]]
     assert len(pids_of(tasks)) == 1
 
 
