@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,12 @@ from servers.redis import RedisServer, redis_server
 _SETTLE_SECONDS = 3.0
 _STAYING = ("hundredfold: zygote", "hundredfold: waits for its coordinator, worker idle")
 _T = TypeVar("_T")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_is_heard() -> None:
+    """Have the programs that tests start heed Ctrl-C, though whoever runs these in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
