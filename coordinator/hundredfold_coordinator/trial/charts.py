@@ -19,7 +19,7 @@ COLOURS: Final[Mapping[str, str]] = {
     "sequential": "#c2486f",
 }
 """Of each strategy; they can be told apart by those who do not see all colours."""
-WAITING, _FAULTY, LOST, _RETRIED = "#c9ced6", "#8a5bd0", "#d7263d", "#7a8699"
+WAITING, _FAULTY, LOST, _ALONE = "#c9ced6", "#8a5bd0", "#d7263d", "#7a8699"
 _NAMES: Final[Mapping[str, str]] = {
     INK: "ink",
     FAINT: "faint",
@@ -29,9 +29,16 @@ _NAMES: Final[Mapping[str, str]] = {
     WAITING: "waiting",
     _FAULTY: "faulty",
     LOST: "lost",
-    _RETRIED: "retried",
+    _ALONE: "alone",
 }
 """What the page calls each colour, which has one for light and one for dark."""
+
+_CAUSES: Final = (
+    ("lost_to_own_fault", "a fault of their own", _FAULTY),
+    ("taken_along", "taken along by another", LOST),
+    ("failed_by_itself", "failed by themselves", _ALONE),
+)
+"""Of losses: what figures call each, what people do, and its colour."""
 
 _STYLE: Final = Path(__file__).with_name("page.mplstyle")
 WIDTH: Final = 9.0
@@ -187,21 +194,21 @@ def _use(report: Report) -> Figure:
 
 
 def _faults(report: Report) -> Figure:
-    """For every strategy, of which faults tasks were lost: the victims, and those that had nothing to do with it."""
+    """For every strategy, why tasks have no result: a fault of their own, that of another one, or neither."""
     strategies: Sequence[str] = list(report["strategies"])
-    figure = Figure(figsize=(WIDTH, 0.7 + 0.62 * len(strategies)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.9 + 0.62 * len(strategies)), layout="constrained")
     axis = figure.subplots()
-    for row, strategy in enumerate(strategies):
-        costs = report["strategies"][strategy]["faults"].values()
-        victims = sum(cost["lost"] for cost in costs)
-        innocents = sum(cost["innocents_lost"] for cost in costs)
-        axis.barh(row, victims, color=_FAULTY, height=0.62, label="with a fault of their own" if row == 0 else None)
-        axis.barh(row, innocents, left=victims, color=LOST, height=0.62, label="innocent" if row == 0 else None)
-        axis.annotate(f" {victims + innocents}", (victims + innocents, row), va="center", color=INK)
+    left = [0] * len(strategies)
+    for key, name, colour in _CAUSES:
+        counts = [report["strategies"][strategy]["figures"][key] for strategy in strategies]
+        axis.barh(range(len(strategies)), counts, left=left, color=colour, height=0.62, label=name)
+        left = [before + count for before, count in zip(left, counts, strict=True)]
+    for row, total in enumerate(left):
+        axis.annotate(f" {total}", (total, row), va="center", color=INK)
     axis.set_yticks(range(len(strategies)), strategies)
     axis.invert_yaxis()
     axis.grid(visible=False, axis="y")
     axis.set(xlabel="tasks without a result, all runs together")
-    axis.set_xlim(left=0)
-    axis.legend(loc="upper right", bbox_to_anchor=(1, 1.25), ncols=2)
+    axis.set_xlim(0, max(1, *left) * 1.05)
+    figure.legend(loc="outside upper right", ncols=len(_CAUSES))
     return figure

@@ -58,6 +58,11 @@ class TaskOutcome:
         return self.state == "SUCCEEDED"
 
     @property
+    def was_dropped(self) -> bool:
+        """Whether it waited for a process that is gone; what else a failure says is the behaviour's own."""
+        return self.failure == "DROPPED"
+
+    @property
     def latency_s(self) -> float:
         """From its submission to its end."""
         return self.ended_s - self.submitted_s

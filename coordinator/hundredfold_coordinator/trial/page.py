@@ -34,7 +34,7 @@ _CAPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "faults": (
         "What each fault cost",
-        "Tasks without a result: those that a fault was injected into, and those that had nothing to do with it.",
+        "Without a result. Violet: to a fault of their own; red: taken along by another; grey: failed by themselves.",
     ),
 }
 
@@ -116,15 +116,19 @@ def _cells(row: Row, report: Mapping[str, Any], names: Sequence[str]) -> Iterato
 
 
 def _costs(report: Mapping[str, Any]) -> str:
-    lines = []
-    for name, one in report["strategies"].items():
-        for fault, cost in one["faults"].items():
-            lines.append(
-                f"<tr><td>{name}</td><td>{escape(fault or 'no fault injected')}</td><td>{cost['tasks']}</td>"
-                f"<td>{cost['lost']}</td><td>{cost['innocents_lost']}</td></tr>"
-            )
+    lines = [
+        f"<tr><td>{name}</td><td>{escape(fault or 'none injected')}</td>{_cost(cost, injected=bool(fault))}</tr>"
+        for name, one in report["strategies"].items()
+        for fault, cost in one["faults"].items()
+    ]
     if not lines:
         return '<p class="faint">No task was lost, and nothing was injected.</p>'
-    head = "<th></th><th>fault</th><th>tasks with it</th><th>of them lost</th><th>innocents it took along</th>"
+    head = "<th></th><th>fault</th><th>tasks with it</th><th>lost to it</th><th>taken along by it</th>"
     body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
     return f'<div class="wide"><table id="costs">{body}</table></div>'
+
+
+def _cost(cost: Mapping[str, int], *, injected: bool) -> str:
+    """Return the cells of what a fault cost; what failed by itself stands where there is none."""
+    own = cost["lost_to_own_fault"] if injected else cost["failed_by_itself"]
+    return f"<td>{cost['tasks'] if injected else '-'}</td><td>{own}</td><td>{cost['taken_along']}</td>"

@@ -59,11 +59,25 @@ ROWS: Final = (
     Row("peak_cores", "peak CPUs", "Most CPUs at once, over a tenth of a second.", number),
     Row("cpu_s", "CPU time", "Of the whole machine meanwhile.", seconds),
     Row("lost", "tasks lost", "Tasks that ended without a result, all runs together.", number),
-    Row("innocents_lost", "innocents lost", "Those that no fault was injected into.", number),
-    Row("innocents_affected", "innocents affected", "Lost, or in need of another attempt.", number),
+    Row("lost_to_own_fault", "to their own fault", "Those into which a fault was injected that had begun.", number),
+    Row("taken_along", "taken along", "Those whose process died of another task while they waited for it.", number),
+    Row("failed_by_itself", "by themselves", "The others: their own failure, with nothing injected.", number),
+    Row(
+        "innocents_affected",
+        "innocents affected",
+        "With nothing injected into them, but taken along, or in need of another attempt through no failure of theirs.",
+        number,
+    ),
+    Row(
+        "innocents_late",
+        "innocents late",
+        "With a result, but after more than twice the time of the slowest of them under fresh: they had to wait.",
+        number,
+    ),
     Row("contaminated", "contaminated", "Tasks that found another one's trace in their process.", number),
     Row("sessions_lost", "sessions lost", "Sessions that died with the memory of a process.", number),
-    Row("outputs_differ", "other outputs", "Tasks with another result than in the first run.", number),
+    Row("outputs_compared", "outputs compared", "Results of tasks that an earlier run has had a result of.", number),
+    Row("outputs_differ", "other outputs", "Those of them that are not the same as in the first such run.", number),
 )
 
 
@@ -96,7 +110,7 @@ def headline(report: Mapping[str, Any]) -> str:
 
 def losses(report: Mapping[str, Any]) -> str:
     """Return in one sentence who lost tasks to the faults of others; empty if nobody did."""
-    lost = {name: one["figures"]["innocents_lost"] for name, one in report["strategies"].items()}
+    lost = {name: one["figures"]["taken_along"] for name, one in report["strategies"].items()}
     if not any(lost.values()):
         return ""
     return f"Lost to the faults of others: {', '.join(f'{name} {count}' for name, count in lost.items())}"

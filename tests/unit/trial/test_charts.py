@@ -94,3 +94,10 @@ def test_pictures_are_saved_for_elsewhere(tmp_path: Path) -> None:
         start = file.read_bytes()[:8]
         assert start.startswith(b"\x89PNG" if file.suffix == ".png" else b"<?xml")
         assert "var(--" not in file.read_text(errors="replace")
+
+
+def test_losses_are_drawn_by_their_cause() -> None:
+    tasks = (lost(0, "crash"), dropped(1), dropped(2, fault="slow"), lost(3, outcome="RAISED"))
+    (axis,) = charts.draw(report(run(*tasks, strategy="stateful"), run(task(0))))["faults"].axes
+    bars = {bar.get_label(): [patch.get_width() for patch in bar] for bar in axis.containers}
+    assert bars == {"a fault of their own": [1, 0], "taken along by another": [2, 0], "failed by themselves": [1, 0]}

@@ -28,7 +28,7 @@ def test_a_time_just_below_the_next_unit_is_not_written_oddly(value: float) -> N
 
 
 def test_every_row_has_a_figure_and_a_name_of_its_own() -> None:
-    figures = report(run(task(0)))["strategies"]["fresh"]["figures"]
+    figures = report(run(task(0)), run(task(0), repeat=2))["strategies"]["fresh"]["figures"]
     assert all(figure(figures, row.key) is not None for row in ROWS)
     assert len({row.key for row in ROWS}) == len({row.name for row in ROWS}) == len(ROWS)
     shown = {row.name: cell(figures, row) for row in ROWS}
@@ -60,8 +60,19 @@ def test_one_task_is_not_several() -> None:
     assert headline(report(run(task(0)))) == "1 task: fresh had 0.333 results a second"
 
 
-def test_who_lost_innocents_is_named() -> None:
+def test_who_lost_tasks_to_the_faults_of_others_is_named() -> None:
     with_loss = run(lost(0, "crash"), dropped(1), dropped(2), strategy="stateful")
     without = run(lost(0, "crash"), task(1), task(2))
     assert losses(report(without, with_loss)) == "Lost to the faults of others: fresh 0, stateful 2"
     assert losses(report(without)) == ""
+
+
+def test_what_fails_by_itself_is_lost_to_nobody_elses_fault() -> None:
+    own = [run(task(0), lost(1, outcome="RAISED"), strategy=name) for name in ("fresh", "pool")]
+    assert losses(report(*own)) == ""
+
+
+def test_of_outputs_that_were_not_compared_nothing_is_said() -> None:
+    figures = report(run(task(0)))["strategies"]["fresh"]["figures"]
+    shown = {row.name: cell(figures, row) for row in ROWS}
+    assert (shown["outputs compared"], shown["other outputs"]) == ("0", "-")
