@@ -187,7 +187,7 @@ def _use(report: Report) -> Figure:
         memory.plot(moments, [sample[1] / 2**20 for sample in run["samples"]], color=colour, label=name)
         cores.plot(moments, [sample[2] for sample in run["samples"]], color=colour, label=name, linewidth=1.4)
     memory.set(title="memory", ylabel="MiB more than before", ylim=(0, None))
-    cores.set(title="CPUs", ylabel="busy", xlabel="seconds since the first submission", ylim=(0, None))
+    cores.set(title="CPUs", ylabel="busy with it", xlabel="seconds since the first submission", ylim=(0, None))
     cores.set_xlim(left=0)
     memory.legend(loc="upper right")
     return figure

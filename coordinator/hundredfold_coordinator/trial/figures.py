@@ -32,8 +32,8 @@ class Figures:
             to the end, without and with an attempt at work.
         peak_memory_bytes: most memory of the machine, less what was used before.
         memory_gib_s: memory by time, in GiB seconds.
-        peak_cores: most CPUs at once, over a tenth of a second.
-        cpu_s: CPU time.
+        peak_cores: most CPUs at once, over a tenth of a second, less what all else did on average.
+        cpu_s: CPU time of the coordinator and all its descendants.
         succeeded: tasks with a result.
         lost: tasks without one.
         lost_by: those, by how they ended.

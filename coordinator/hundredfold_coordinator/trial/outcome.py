@@ -80,7 +80,7 @@ class TaskOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A moment of a run: what the machine used then, less what it used before the run."""
+    """A moment of a run: memory in use, less that before; CPUs busy, less what all else did on average."""
 
     at_s: float
     memory_bytes: int
@@ -96,7 +96,7 @@ class Run:
         repeat: which of its repetitions, from 1.
         tasks: in the order of the input.
         samples: in the order of time.
-        cpu_s: CPU time of the whole machine meanwhile.
+        cpu_s: CPU time of the coordinator and all its descendants meanwhile.
         others_cores: CPUs that everything else kept busy meanwhile, on average.
 
     """

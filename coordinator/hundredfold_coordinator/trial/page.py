@@ -30,7 +30,7 @@ _CAPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "use": (
         "Memory and CPUs",
-        "Of the whole machine, less what was used just before the run; the first run of each strategy.",
+        "Memory less what was used just before, CPUs less what all else did on average; the first run of each strategy.",
     ),
     "faults": (
         "What each fault cost",
