@@ -30,7 +30,7 @@ from hundredfold_coordinator.cli.stages import Stages, showing_stages
 from hundredfold_coordinator.cli.targets import check_directory, check_file
 from hundredfold_coordinator.trial.contest import Contest, hold
 from hundredfold_coordinator.trial.report import comparison
-from hundredfold_coordinator.trial.rows import ROWS, cell, headline, losses
+from hundredfold_coordinator.trial.rows import ROWS, cell, headline, losses, shortened
 
 _BUSY_CORES: Final = 0.3
 _FIGURES: Final = ".json"
@@ -235,9 +235,8 @@ def _show(report: dict[str, Any], output_format: str) -> None:
     names = list(report["strategies"])
     figures = {name: report["strategies"][name]["figures"] for name in names}
     output.write_table(["", *names], [(row.name, *(cell(figures[name], row) for name in names)) for row in ROWS])
-    output.note(headline(report))
-    if losses(report):
-        output.note(losses(report))
+    for said in filter(None, (shortened(report), headline(report), losses(report))):
+        output.note(said)
     if report["others_cores"] > _BUSY_CORES:
         output.note(
             f"something else kept {report['others_cores']:.1f} CPUs busy meanwhile: run it again when it is quiet"

@@ -40,6 +40,9 @@ _CAUSES: Final = (
 )
 """Of losses: what figures call each, what people do, and its colour."""
 
+_LEAST_SECONDS: Final = 1e-3
+"""Less has no place on a logarithmic scale."""
+
 _STYLE: Final = Path(__file__).with_name("page.mplstyle")
 WIDTH: Final = 9.0
 """Of every picture, in inches."""
@@ -110,7 +113,7 @@ def _timeline(report: Report, *, shared: bool) -> Figure:
     longest = max(run["makespan_s"] for run in runs)
     for axis, run in zip(axes, runs, strict=True):
         _lanes(axis, run)
-        axis.set_title(f"{run['strategy']}  ·  {run['makespan_s']:.3g} s", color=_colour(run["strategy"]))
+        axis.set_title(_title(run), color=_colour(run["strategy"]))
         axis.set_ylim(len(run["tasks"]) - 0.4, -0.6)
         axis.set_xlim(0, (longest if shared else run["makespan_s"]) * 1.02)
         axis.set_yticks([])
@@ -119,11 +122,19 @@ def _timeline(report: Report, *, shared: bool) -> Figure:
     return figure
 
 
+def _title(run: Mapping[str, Any]) -> str:
+    lost = sum(task["state"] != "SUCCEEDED" for task in run["tasks"])
+    said = f"{run['strategy']}  ·  {run['makespan_s']:.3g} s"
+    return f"{said}  ·  {lost} of {len(run['tasks'])} tasks lost" if lost else said
+
+
 def _lanes(axis: Axes, run: Mapping[str, Any]) -> None:
     """Draw the lines of a run, all of a kind in one go: one by one they take a second for every hundred."""
     height = max(1.0, 130 / max(1, len(run["tasks"])))
     tasks = list(enumerate(sorted(run["tasks"], key=_by_start)))
-    tries = [(row, one, _shade(run, task, one)) for row, task in tasks for one in task["tries"]]
+    tries = [
+        (row, one, _shade(run, task, one, number)) for row, task in tasks for number, one in enumerate(task["tries"])
+    ]
     submitted, ended = zip(*((task["submitted_s"], task["ended_s"]) for _, task in tasks), strict=True)
     axis.hlines(range(len(tasks)), submitted, ended, color=WAITING, linewidth=height * 0.3)
     axis.hlines(
@@ -143,10 +154,23 @@ def _by_start(task: Mapping[str, Any]) -> float:
     return begun
 
 
-def _shade(run: Mapping[str, Any], task: Mapping[str, Any], one: Mapping[str, Any]) -> str:
-    if one["outcome"] != "COMPLETED":
-        return _FAULTY if task["fault"] else LOST
-    return _colour(run["strategy"])
+def _shade(run: Mapping[str, Any], task: Mapping[str, Any], one: Mapping[str, Any], number: int) -> str:
+    if task["fault"] and not number:  # it is the first attempt that is made to suffer, whatever comes of it
+        return _FAULTY
+    return _colour(run["strategy"]) if one["outcome"] == "COMPLETED" else LOST
+
+
+def _values(tasks: Sequence[Mapping[str, Any]], values: Sequence[float]) -> list[float]:
+    """Return those of the tasks that have a result, in their order."""
+    return sorted(value for task, value in zip(tasks, values, strict=True) if task["state"] == "SUCCEEDED")
+
+
+def _curve(axis: Axes, strategy: str, moments: Sequence[float], heights: Sequence[float], end: float) -> None:
+    """Draw how results came, until everything had ended: what stays below the top was lost, and has a cross there."""
+    colour, last = _colour(strategy), heights[len(moments) - 1] if moments else 0
+    axis.step([*moments, end], [*heights[: len(moments)], last], where="post", color=colour, label=strategy)
+    look = {"marker": "o", "markersize": 6} if last == heights[-1] else {"marker": "x", "markersize": 9}
+    axis.plot(end, last, color=colour, markeredgewidth=2.4, clip_on=False, **look)  # type: ignore[arg-type]  # a mixture
 
 
 def _latency(report: Report) -> Figure:
@@ -154,9 +178,9 @@ def _latency(report: Report) -> Figure:
     axis = figure.subplots()
     for strategy in report["strategies"]:
         tasks = [task for run in report["runs"] if run["strategy"] == strategy for task in run["tasks"]]
-        values = sorted(task["ended_s"] - task["submitted_s"] for task in tasks if task["state"] == "SUCCEEDED")
-        shares = [(number + 1) / len(tasks) * 100 for number in range(len(values))]
-        axis.step([max(value, 1e-3) for value in values], shares, where="post", color=_colour(strategy), label=strategy)
+        latencies = [max(task["ended_s"] - task["submitted_s"], _LEAST_SECONDS) for task in tasks]
+        shares = [(number + 1) / len(tasks) * 100 for number in range(len(tasks))]
+        _curve(axis, strategy, _values(tasks, latencies), shares, max(latencies))
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.xaxis.set_minor_formatter(lambda value, _: f"{value:.1g}" if f"{value:.0e}"[0] in "25" else "")
@@ -169,8 +193,8 @@ def _throughput(report: Report) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
     axis = figure.subplots()
     for run in _first_runs(report):
-        ends = sorted(task["ended_s"] for task in run["tasks"] if task["state"] == "SUCCEEDED")
-        axis.step([0, *ends], range(len(ends) + 1), where="post", color=_colour(run["strategy"]), label=run["strategy"])
+        ends = _values(run["tasks"], [task["ended_s"] for task in run["tasks"]])
+        _curve(axis, run["strategy"], [0.0, *ends], range(len(run["tasks"]) + 1), run["makespan_s"])
     axis.set(xlabel="seconds since the first submission", ylabel="tasks with a result", ylim=(0, None))
     axis.set_xlim(left=0)
     axis.legend(loc="lower right")

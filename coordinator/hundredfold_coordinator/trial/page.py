@@ -9,12 +9,15 @@ from typing import Any, Final
 
 from hundredfold.wording import size
 
-from hundredfold_coordinator.trial.rows import ROWS, Row, cell, figure, headline, losses
+from hundredfold_coordinator.trial.rows import ROWS, Row, cell, figure, headline, losses, shortened
 
 _CAPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "timeline": (
         "Every task, on one clock",
-        "Grey while a task waits, coloured while it runs; violet: a fault was injected; a cross: no result.",
+        (
+            "Grey while a task waits, in its strategy's colour while it runs. Violet: an attempt that a fault was "
+            "injected into; red: any other attempt that failed; a cross: no result. The first run of each strategy."
+        ),
     ),
     "timeline_each": (
         "Every task, each strategy on its own clock",
@@ -22,19 +25,28 @@ _CAPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "latency": (
         "How long tasks took",
-        "The share of all tasks that had a result so many seconds after their submission; all runs together.",
+        (
+            "The share of all tasks that had a result so many seconds after their submission; all runs together. "
+            "A dot: all tasks had one by then; a cross: all had ended, and some were lost."
+        ),
     ),
     "throughput": (
         "Results over time",
-        "Tasks with a result since the first submission; the first run of each strategy.",
+        (
+            "Tasks with a result since the first submission; the first run of each strategy. "
+            "A dot: it was over; a cross: it was over, and tasks were lost."
+        ),
     ),
     "use": (
         "Memory and CPUs",
-        "Memory less what was used just before, CPUs less what all else did on average; the first run of each strategy.",
+        (
+            "Memory of the machine less what was used just before; CPUs less what all else did on average. "
+            "The first run of each strategy."
+        ),
     ),
     "faults": (
         "What each fault cost",
-        "Without a result. Violet: to a fault of their own; red: taken along by another; grey: failed by themselves.",
+        "Tasks without a result, by why they have none; the table says which fault it was.",
     ),
 }
 
@@ -53,6 +65,7 @@ def comparison_page(report: Mapping[str, Any], pictures: Mapping[str, str]) -> s
         f"<p>{escape(losses(report))}</p>",
         f'<p class="faint">{escape(_subtitle(report))}</p>',
         _table(report),
+        f'<p class="faint">{escape(shortened(report))}</p>',
     ]
     for name, svg in pictures.items():
         title, caption = _CAPTIONS[name]

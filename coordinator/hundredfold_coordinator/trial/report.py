@@ -22,13 +22,18 @@ def comparison(runs: Sequence[Run], about: Mapping[str, Any]) -> dict[str, Any]:
     for run in runs:
         by_strategy.setdefault(run.strategy, []).append(run)
     yardstick = Yardstick.of(runs)
+    figures = {name: figures_of(own, yardstick).as_dict() for name, own in by_strategy.items()}
+    fewest = min(one["lost"] for one in figures.values())
     return {
         "kind": "comparison",
         "about": {**about, **surroundings()},
         "others_cores": round(max(run.others_cores for run in runs), 2),
         "strategies": {
-            name: {"figures": figures_of(own, yardstick).as_dict(), "faults": costs_of_faults(own)}
-            for name, own in by_strategy.items()
+            name: {
+                "figures": {**found, "lost_more": found["lost"] - fewest},
+                "faults": costs_of_faults(by_strategy[name]),
+            }
+            for name, found in figures.items()
         },
         "runs": [_run(run) for run in runs],
     }

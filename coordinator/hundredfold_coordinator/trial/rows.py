@@ -95,19 +95,29 @@ def figure(figures: Mapping[str, Any], key: str) -> Any:
 
 
 def cell(figures: Mapping[str, Any], row: Row) -> str:
-    """Return a figure as it is shown."""
+    """Return a figure as it is shown: with a star if it is better for what was lost, see `shortened`."""
     value = figure(figures, row.key)
-    return "-" if value is None else row.show(value)
+    if value is None:
+        return "-"
+    return f"{row.show(value)} *" if row.key == "makespan_s" and figures["lost_more"] else row.show(value)
+
+
+def shortened(report: Mapping[str, Any]) -> str:
+    """Return what a star at a makespan means; empty if there is none."""
+    if not any(one["figures"]["lost_more"] for one in report["strategies"].values()):
+        return ""
+    return "* over sooner for losing tasks that others have results of"
 
 
 def headline(report: Mapping[str, Any]) -> str:
-    """Return what a comparison shows, in one sentence."""
+    """Return what a comparison shows, in one sentence: no strategy is the best that lost more than another."""
     figures = {name: one["figures"] for name, one in report["strategies"].items()}
     rates = {name: one["tasks_per_s"] for name, one in figures.items()}
-    best, worst = max(rates, key=rates.__getitem__), min(rates, key=rates.__getitem__)
+    best = max((name for name in figures if not figures[name]["lost_more"]), key=rates.__getitem__)
+    worst = min(rates, key=rates.__getitem__)
     said = f"{counted(report['about']['tasks'], 'task')}: {best} had {number(rates[best])} results a second"
-    if best == worst:
-        return said
+    if rates[best] == rates[worst]:
+        return f"{said}, and lost the fewest" if any(one["lost_more"] for one in figures.values()) else said
     if not rates[worst]:
         return f"{said}, {worst} none"
     return f"{said}, {number(rates[best] / rates[worst])} times as many as {worst}"

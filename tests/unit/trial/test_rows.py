@@ -1,7 +1,7 @@
 """Shows what a person reads first: the cells of the table, and what they come to in a sentence."""
 
 import pytest
-from hundredfold_coordinator.trial.rows import ROWS, cell, figure, headline, losses, seconds
+from hundredfold_coordinator.trial.rows import ROWS, cell, figure, headline, losses, seconds, shortened
 from made_runs import dropped, lost, report, run, task
 
 
@@ -76,3 +76,15 @@ def test_of_outputs_that_were_not_compared_nothing_is_said() -> None:
     figures = report(run(task(0)))["strategies"]["fresh"]["figures"]
     shown = {row.name: cell(figures, row) for row in ROWS}
     assert (shown["outputs compared"], shown["other outputs"]) == ("0", "-")
+
+
+def test_who_is_over_sooner_for_losing_tasks_has_a_star_and_wins_nothing() -> None:
+    whole = run(lost(0, "hang"), task(1, ended_s=10.0), task(2, ended_s=10.0))
+    early = run(lost(0, "hang"), task(1, ended_s=3.0), dropped(2), strategy="stateful")
+    found = report(whole, early)
+    shown = {name: cell(one["figures"], ROWS[0]) for name, one in found["strategies"].items()}
+    assert shown == {"fresh": "10 s", "stateful": "3 s *"}
+    assert shortened(found).startswith("* over sooner")
+    assert headline(found) == "3 tasks: fresh had 0.2 results a second, and lost the fewest"
+    assert shortened(report(whole)) == ""
+    assert headline(report(whole, run(*whole.tasks, strategy="pool"))) == "3 tasks: fresh had 0.2 results a second"
