@@ -50,6 +50,9 @@ _CAPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     ),
 }
 
+_STDIN: Final = ("-", "<stdin>")
+"""What a command calls the file with its input if there is none."""
+
 
 def page(title: str, body: str, report: Mapping[str, Any]) -> str:
     """Return a page with a body; the report is in it, for programs."""
@@ -91,9 +94,20 @@ def surroundings(report: Mapping[str, Any]) -> str:
         "time": about["time"],
         "everything else": f"kept up to {report['others_cores']:.2f} CPUs busy meanwhile",
         **about.get("notes", {}),
+        **dict(_circumstances(about)),
     }
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in entries.items())
     return f"<h2>How this was measured</h2><dl>{listed}</dl><p>Again:</p><pre>{escape(about['command'])}</pre>"
+
+
+def _circumstances(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what the command alone does not say."""
+    yield "directory", about["directory"]
+    if about["settings"]:
+        found = (f"{one['of']}: {one['setting']} is {one['value']} ({one['origin']})" for one in about["settings"])
+        yield "settings", "; ".join(found)
+    if about.get("input") in _STDIN:
+        yield "input", "was read from stdin: the command needs the same lines there again"
 
 
 def _subtitle(report: Mapping[str, Any]) -> str:
