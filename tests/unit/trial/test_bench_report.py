@@ -96,6 +96,20 @@ def test_a_limit_that_was_met_counts_more_than_a_foretold_one() -> None:
     assert guess(report) == "One of those waited because 1 GiB is free."
 
 
+@pytest.mark.parametrize(("memory_mib", "agents"), [(380, 100), (417, 104)])
+def test_a_machine_holds_no_fewer_than_it_held(memory_mib: int, agents: int) -> None:
+    """A line may meet its limit below what was measured, and two figures of a number are fewer than that."""
+    report = made(*(crowd(count, room=replace(ROOM, memory_bytes=memory_mib * MIB)) for count in (1, 10, 100)))
+    assert report["limit"] == {"agents": agents, "by": "memory", "met": False, "measured": 100}
+    assert headline(report) == "This machine holds about 100 such agents at once; memory is the limit"
+
+
+def test_two_figures_are_no_fewer_than_were_measured() -> None:
+    report = made(*(crowd(count, room=replace(ROOM, memory_bytes=457 * MIB)) for count in (1, 10, 113)))
+    assert (report["limit"]["agents"], report["limit"]["measured"]) == (114, 113)
+    assert headline(report).startswith("This machine holds about 113 such")
+
+
 def test_one_crowd_makes_no_line_and_no_limit() -> None:
     report = made(crowd(1))
     assert (report["costs"], report["limits"], report["limit"]["agents"]) == ({}, {}, None)
