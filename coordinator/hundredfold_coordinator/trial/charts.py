@@ -160,6 +160,12 @@ def _shade(run: Mapping[str, Any], task: Mapping[str, Any], one: Mapping[str, An
     return _colour(run["strategy"]) if one["outcome"] == "COMPLETED" else LOST
 
 
+def _legend(figure: Figure, axis: Axes) -> None:
+    """Say what is what above a picture, where it hides nothing, from the left, where a phone shows it at once."""
+    handles, names = axis.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper left", ncols=len(names))
+
+
 def _values(tasks: Sequence[Mapping[str, Any]], values: Sequence[float]) -> list[float]:
     """Return those of the tasks that have a result, in their order."""
     return sorted(value for task, value in zip(tasks, values, strict=True) if task["state"] == "SUCCEEDED")
@@ -185,7 +191,7 @@ def _latency(report: Report) -> Figure:
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.xaxis.set_minor_formatter(lambda value, _: f"{value:.1g}" if f"{value:.0e}"[0] in "25" else "")
     axis.set(xlabel="seconds from submission to end", ylabel="% of all tasks with a result", ylim=(0, 101))
-    axis.legend(loc="lower right")
+    _legend(figure, axis)
     return figure
 
 
@@ -197,7 +203,7 @@ def _throughput(report: Report) -> Figure:
         _curve(axis, run["strategy"], [0.0, *ends], range(len(run["tasks"]) + 1), run["makespan_s"])
     axis.set(xlabel="seconds since the first submission", ylabel="tasks with a result", ylim=(0, None))
     axis.set_xlim(left=0)
-    axis.legend(loc="lower right")
+    _legend(figure, axis)
     return figure
 
 
@@ -213,7 +219,7 @@ def _use(report: Report) -> Figure:
     memory.set(title="memory", ylabel="MiB more than before", ylim=(0, None))
     cores.set(title="CPUs", ylabel="busy with it", xlabel="seconds since the first submission", ylim=(0, None))
     cores.set_xlim(left=0)
-    memory.legend(loc="upper right")
+    _legend(figure, memory)
     return figure
 
 
@@ -228,11 +234,11 @@ def _faults(report: Report) -> Figure:
         axis.barh(range(len(strategies)), counts, left=left, color=colour, height=0.62, label=name)
         left = [before + count for before, count in zip(left, counts, strict=True)]
     for row, total in enumerate(left):
-        axis.annotate(f" {total}", (total, row), va="center", color=INK)
+        axis.annotate(str(total), (total, row), xytext=(4, 0), textcoords="offset points", va="center", color=INK)
     axis.set_yticks(range(len(strategies)), strategies)
     axis.invert_yaxis()
     axis.grid(visible=False, axis="y")
     axis.set(xlabel="tasks without a result, all runs together")
     axis.set_xlim(0, max(1, *left) * 1.05)
-    figure.legend(loc="outside upper right", ncols=len(_CAUSES))
+    _legend(figure, axis)
     return figure

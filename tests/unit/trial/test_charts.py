@@ -126,3 +126,9 @@ def test_curves_last_until_all_has_ended_and_say_what_was_lost(name: str) -> Non
 def test_runs_that_lost_tasks_say_so_in_the_timeline() -> None:
     figure = charts.draw(report(run(task(0)), run(task(0), lost(1), strategy="pool")))["timeline"]
     assert [axis.get_title("left") for axis in figure.axes] == ["fresh  ·  3 s", "pool  ·  3 s  ·  1 of 2 tasks lost"]
+
+
+def test_legends_hide_nothing() -> None:
+    for name, figure in charts.draw(report(run(task(0)))).items():
+        assert [axis for axis in figure.axes if axis.get_legend()] == [], name
+        assert len(figure.legends) == (not name.startswith("timeline")), name
