@@ -23,9 +23,9 @@ import time
 from hundredfold import SyncContext, behaviour
 
 @behaviour
-def work(ctx: SyncContext, number: int) -> dict[str, int]:
+def work(ctx: SyncContext, number: int, seconds: float = 0.03) -> dict[str, int]:
     ctx.session.append("user", number)
-    time.sleep(0.03)
+    time.sleep(seconds)
     return {"double": 2 * number}
 """
 MARKUP = "<!--<script>alert(1)</script>"
@@ -72,6 +72,7 @@ def compared(compare: Cli, directory: Path) -> Compared:
     """All strategies, with faults: of twenty tasks one crashes, one hangs, one gets no answer and two are slow."""
     faults = ["--inject", "crash=0.05,hang=0.05,timeout=0.05:0.1,slow=0.1:0.1", "--seed", "7"]
     given = [*faults, "--wall-limit-seconds", "1", "--repeat", "1", "--agents", "3", "--session", f"{MARKUP}{{number}}"]
+    (directory / "page.html").write_text("it is written over")
     return Compared(compare(*arguments(*given, "--page", "page.html", "--charts", "charts")), directory)
 
 
@@ -194,19 +195,21 @@ def test_pictures_are_files_too(compared: Compared) -> None:
     }
 
 
-def test_json_goes_to_stdout_and_is_what_the_page_has(compare: Cli, directory: Path) -> None:
-    given = ["--strategies", "pool,fresh", "--repeat", "2", "--agents", "2", "--page", "small.html", "-o", "json"]
-    done = compare(*arguments(*given, lines="-"), stdin='{"number": 1}\n{"number": 2}\n')
+def test_many_that_wait_are_done_at_once_in_processes_of_their_own(compare: Cli, directory: Path) -> None:
+    """Twenty-five tasks of half a second: the figures go to stdout as JSON, and are those of the page."""
+    given = ["--strategies", "sequential,fresh", "--repeat", "1", "--page", "small.html", "-o", "json"]
+    lines = "".join(f'{{"number": {number}, "seconds": 0.5}}\n' for number in range(25))
+    done = compare(*arguments(*given, lines="-"), stdin=lines)
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert json.loads((directory / "small.json").read_text()) == report
-    assert embedded((directory / "small.html").read_text()) == report
-    order = [(run["strategy"], run["repeat"]) for run in report["runs"]]
-    assert order == [("pool", 1), ("fresh", 1), ("fresh", 2), ("pool", 2)]
-    assert list(report["strategies"]) == ["pool", "fresh"]
-    assert [one["figures"]["runs"] for one in report["strategies"].values()] == [2, 2]
-    for run in report["runs"]:
-        assert run["samples"], "however short it was"
+    report, page = json.loads(done.stdout), (directory / "small.html").read_text()
+    assert json.loads((directory / "small.json").read_text()) == embedded(page) == report
+    assert list(report["strategies"]) == ["sequential", "fresh"]
+    assert all(run["samples"] for run in report["runs"])
+    shown = cells(page)
+    assert shown["sequential.makespan_s"][0] / shown["fresh.makespan_s"][0] > 10
+    assert shown["sequential.innocents_late"][0] > 10, "they had to wait"
+    assert re.search(r"<h1>25 tasks: fresh had .* results a second, \d+\.?\d* times as many as sequential</h1>", page)
+    assert "was read from stdin" in page
 
 
 # What is wrong --------------------------------------------------------------------------------------------------------
@@ -260,13 +263,6 @@ def test_a_plugin_that_is_broken_is_shown(compare: Cli, directory: Path) -> None
     assert done.returncode == UNKNOWN
     assert "No module named 'nothing_like_this'" in done.stderr
     assert "broken.py" in done.stderr
-
-
-def test_a_page_is_written_over(compare: Cli, directory: Path) -> None:
-    (directory / "again.html").write_text("something else")
-    done = compare(*arguments("--strategies", "fresh", "--repeat", "1", "--page", "again.html"))
-    assert done.returncode == 0
-    assert embedded((directory / "again.html").read_text())["kind"] == "comparison"
 
 
 # The page in a browser ------------------------------------------------------------------------------------------------
