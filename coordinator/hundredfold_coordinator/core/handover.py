@@ -47,7 +47,10 @@ def closed(state: State, crew: Crew) -> Closed | None:
     if state.residents.size(crew) < most:
         return None
     if crew.is_long_lived:
-        return task_pb2.GATE_KIND_POOL, f"agent {crew.agent} is busy, and takes one task after the other"
+        return (
+            task_pb2.GATE_KIND_POOL,
+            f"agent {crew.agent} takes one task after the other, and is busy or to end",
+        )
     return task_pb2.GATE_KIND_POOL, f"its pool has as many workers as `pool_size` allows, {most}, and all are busy"
 
 

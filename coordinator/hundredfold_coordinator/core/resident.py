@@ -91,7 +91,7 @@ class Residents:
         """Note a new one, with the attempt it begins with."""
         self._all[resident.key] = resident
         self._credentials[resident.credential_hash] = resident
-        self._sizes[resident.crew] += not resident.doomed
+        self._sizes[resident.crew] += _counts(resident)
         if resident.current:
             self._attempts[resident.current] = resident
 
@@ -120,7 +120,10 @@ class Residents:
         return resident.current or (resident.delivered[0] if resident.delivered else key)
 
     def size(self, crew: Crew) -> int:
-        """Return how many a crew has that are not on their way out."""
+        """Return how many a crew has; of a pool, those that are not on their way out.
+
+        What a long-lived agent has in memory, nobody else has: while its process may be there, it has no successor.
+        """
         return self._sizes[crew]
 
     def free(self, crew: Crew) -> Iterator[Resident]:
@@ -166,11 +169,8 @@ class Residents:
 
     def doom(self, resident: Resident) -> None:
         """Note that a resident is to have no more attempts."""
-        if not resident.doomed:
-            resident.doomed = True
-            self._sizes[resident.crew] -= 1
-            if not self._sizes[resident.crew]:
-                del self._sizes[resident.crew]
+        counted, resident.doomed = _counts(resident), True
+        self._shrink(resident.crew, counted - _counts(resident))
 
     def remove(self, resident: Resident) -> None:
         """Forget one that is gone."""
@@ -178,12 +178,23 @@ class Residents:
         self.take_back(resident)
         if resident.delivered:
             self._delivered.pop(resident.delivered[0], None)
-        self._all.pop(resident.key, None)
+        if self._all.pop(resident.key, None):
+            self._shrink(resident.crew, _counts(resident))
         self._credentials.pop(resident.credential_hash, None)
-        self.doom(resident)
+        resident.doomed = True
+
+    def _shrink(self, crew: Crew, by: int) -> None:
+        self._sizes[crew] -= by
+        if not self._sizes[crew]:
+            del self._sizes[crew]
 
     def _leave(self, resident: Resident) -> None:
         free = self._free.get(resident.crew, {})
         free.pop(resident.key, None)
         if not free:
             self._free.pop(resident.crew, None)
+
+
+def _counts(resident: Resident) -> bool:
+    """Whether a resident is one of those that its crew may have so many of."""
+    return resident.crew.is_long_lived or not resident.doomed

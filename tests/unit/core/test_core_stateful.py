@@ -296,8 +296,9 @@ class CoreMachine(Stage):
             busy = {self.state.residents.key_of(key) for key, owner in alive.items() if owner == host.id}
             assert host.loads.keys() == busy | {one.key for one in residents if one.host == host.id}
         assert all(one.current in alive for one in residents if one.current)
-        sizes = Counter(one.crew for one in residents if not one.doomed)
-        assert sizes == {one.crew: self.state.residents.size(one.crew) for one in residents if not one.doomed}
+        counting = [one for one in residents if one.crew.is_long_lived or not one.doomed]
+        sizes = Counter(one.crew for one in counting)
+        assert sizes == {one.crew: self.state.residents.size(one.crew) for one in counting}
         assert all(size <= (1 if crew.is_long_lived else LIMITS.pool_size) for crew, size in sizes.items())
         specs = [self.state.tasks[key[0]].task.spec for key in alive]
         tenants, behaviours = Counter(spec.tenant for spec in specs), Counter(spec.behaviour for spec in specs)
