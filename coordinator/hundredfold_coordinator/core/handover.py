@@ -4,6 +4,7 @@ A resident's process is made for its first attempt as any other is. When it has 
 the same commit, by the same rules as everything else that is started; or it waits, or is to end.
 """
 
+from collections.abc import Set as AbstractSet
 from hashlib import sha256
 from typing import Final
 
@@ -170,13 +171,12 @@ def withdraw(state: State, tx: Transaction, event: Withdrawn) -> None:
 # The end of residents ---------------------------------------------------------------------------------------------
 
 
-def dismiss_idle(state: State, tx: Transaction) -> bool:
-    """Have those residents end that wait and can be made again; return whether there were any."""
-    idle = [resident for resident in state.residents.idle() if not resident.crew.is_long_lived]
-    for resident in idle:
-        state.residents.doom(resident)
-        _answer(state, tx, resident)
-    return bool(idle)
+def dismiss_idle(state: State, tx: Transaction, served: AbstractSet[Crew | None]) -> None:
+    """Have those residents end that wait and can be made again, but for crews that have something to do."""
+    for resident in state.residents.idle():
+        if not (resident.crew.is_long_lived or resident.crew in served):
+            state.residents.doom(resident)
+            _answer(state, tx, resident)
 
 
 def dismiss_all(state: State, tx: Transaction) -> None:

@@ -89,18 +89,22 @@ def _next(state: State, tx: Transaction) -> tuple[Lane, HostState | Resident] | 
     heads = list(state.queue.heads())
     if len(heads) > 1:
         heads.sort(key=lambda head: (state.shares.turn(head[0].tenant), head[1]))
+    short, served = False, set()
     for found, place in heads:
         if _closed_for_lane(state, found):
             continue
-        record = state.tasks[place.task_id]
-        taker, closed = _place(state, record)
+        taker, closed = _place(state, state.tasks[place.task_id])
         if taker:
             return found, taker
-        if closed and closed[0] == task_pb2.GATE_KIND_MEMORY:
-            handover.dismiss_idle(state, tx)
-            if tx.now_ns - state.queue.denied_ns(place.task_id, tx.now_ns) > _PATIENCE_NS:
-                state.unpassed = place.task_id  # or it would wait as long as there is anything smaller
-                return None
+        if closed is None or closed[0] != task_pb2.GATE_KIND_MEMORY:
+            served.add(found.crew)
+            continue
+        short = True
+        if tx.now_ns - state.queue.denied_ns(place.task_id, tx.now_ns) > _PATIENCE_NS:
+            state.unpassed = place.task_id  # or it would wait as long as there is anything smaller
+            break
+    if short:  # only now: whoever has just delivered may have been one of the takers
+        handover.dismiss_idle(state, tx, served)
     return None
 
 

@@ -275,6 +275,50 @@ def test_idle_workers_make_room_for_whom_there_is_no_memory(house: "Core") -> No
     assert answers["asking"] == Next(stay=False)
 
 
+def test_who_has_something_to_do_does_not_make_room(house: "Core") -> None:
+    house.limit(pool_size=1, memory_reserve_bytes=1)
+    measure(house, 900)
+    begin(house)
+    house.submit("big", limits=policy_pb2.Limits(memory_bytes=100_000 * MIB), priority=50)
+    for number in (2, 3):
+        house.submit(f"t{number}", strategy=POOL)
+    told = deliver(house, "t1")
+    assert given(told) == "t2"
+    assert told.all(effects.Launch) == []
+    assert given(deliver(house, "t2")) == "t3"
+    assert deliver(house, "t3").reply == Next(stay=False)
+
+
+def test_who_could_begin_but_for_a_silent_host_does_not_make_room(house: "Core") -> None:
+    house.limit(pool_size=1, memory_reserve_bytes=1)
+    measure(house, 900)
+    house.attach("host-2")
+    measure(house, 900, host="host-2")
+    credential = begin(house)
+    deliver(house, "t1")
+    ask(house, credential)
+    house.tell(events.HostHeard, host="host-1", silent=True)
+    house.submit("fresh")
+    house.submit("t2", strategy=POOL)
+    told = house.submit("big", limits=policy_pb2.Limits(memory_bytes=100_000 * MIB), priority=50)
+    assert {reply.to for reply in told.all(effects.Reply)} == {"client"}
+    heard = house.tell(events.HostHeard, host="host-1", silent=False)
+    assert given(heard) == "t2"
+
+
+def test_behind_a_task_that_nobody_passes_any_more_the_workers_make_room_too(house: "Core") -> None:
+    house.limit(pool_size=1, memory_reserve_bytes=1)
+    measure(house, 900)
+    begin(house)
+    house.submit("big", limits=policy_pb2.Limits(memory_bytes=100_000 * MIB), priority=50)
+    house.submit("t2", strategy=POOL)
+    house.now_ns += 31 * SECOND
+    told = deliver(house, "t1")
+    assert house.state.unpassed == "big"
+    assert (told.reply, told.all(effects.Launch)) == (Next(stay=False), [])
+    assert house.exited("t1", attempt=("t1", 1)).one(effects.Launch).attempt == ("big", 1)
+
+
 def test_when_the_coordinator_stops_the_idle_are_told_and_the_busy_finish(house: "Core") -> None:
     house.limit(pool_size=2)
     idle = begin(house)
