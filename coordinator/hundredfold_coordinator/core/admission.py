@@ -49,6 +49,14 @@ def closed(state: State, host: HostState, behaviour: str, wanted: Reservation) -
     )
 
 
+def closed_for_resident(state: State, host: HostState, behaviour: str) -> Closed | None:
+    """Return why a worker that waits on a host may not be given an attempt now; None if it may.
+
+    It has its memory already; CPUs it has kept none busy while it waited.
+    """
+    return _closed_by_cpu(state, host, behaviour)
+
+
 def room_bytes(state: State, host: HostState) -> int:
     """Return how much may still be set aside on a host; below zero if too much was already."""
     machine = host.machine
@@ -60,8 +68,12 @@ def room_bytes(state: State, host: HostState) -> int:
 
 
 def busy_cores(state: State) -> float:
-    """Return how many CPUs the attempts on all hosts are expected to keep busy: they share one machine."""
-    return sum(load.cores for host in state.hosts.values() for load in host.loads.values())
+    """Return how many CPUs the attempts on all hosts are expected to keep busy: they share one machine.
+
+    A worker that waits for its next attempt keeps none busy.
+    """
+    rests = state.residents.rests
+    return sum(load.cores for host in state.hosts.values() for key, load in host.loads.items() if not rests(key))
 
 
 def reserved_bytes(state: State) -> int:

@@ -112,6 +112,11 @@ class Residents:
         resident = self._attempts.get(attempt)
         return resident.key if resident else attempt
 
+    def rests(self, key: WorkerKey) -> bool:
+        """Whether the worker of this key is a resident that runs nothing just now."""
+        resident = self._all.get(key)
+        return resident is not None and resident.current is None
+
     def attempt_of(self, key: WorkerKey) -> WorkerKey:
         """Return the attempt that a worker runs now, or has run last."""
         resident = self._all.get(key)

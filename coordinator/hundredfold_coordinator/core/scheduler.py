@@ -113,9 +113,12 @@ def _place(state: State, record: records_pb2.TaskRecord) -> tuple[HostState | Re
     environment, behaviour = record.task.spec.environment, record.task.spec.behaviour
     crew = crew_of(record)
     if crew:
-        resident, closed = handover.free_resident(state, crew), handover.closed(state, crew)
-        if resident or closed:
-            return resident, closed
+        resident = handover.free_resident(state, crew)
+        if resident:
+            closed = admission.closed_for_resident(state, state.hosts[resident.host], behaviour)
+            return (None, closed) if closed else (resident, None)
+        if closed := handover.closed(state, crew):
+            return None, closed
     hosts = _fit_hosts(state, environment, behaviour)
     if not hosts:
         return None, _closed_for_environment(state, environment, behaviour)

@@ -5,7 +5,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from figures import MIB, measure
+from figures import MIB, gate, measure, teach
 from hundredfold.errors import StaleAttempt, Unauthenticated
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, policy_pb2, task_pb2
@@ -112,6 +112,27 @@ def test_a_tenant_does_not_keep_its_workers_from_others(house: "Core") -> None:
         house.submit(f"t{number}", strategy=POOL, tenant="large")
     house.submit("small", strategy=POOL, tenant="small")
     assert given(deliver(house, "t1")) == "small"
+
+
+@pytest.mark.parametrize("strategy", [POOL, STATEFUL])
+def test_workers_that_wait_keep_no_cpus_busy_and_those_that_are_given_something_do(
+    house: "Core", strategy: task_pb2.Strategy.ValueType
+) -> None:
+    house.limit(pool_size=4, memory_reserve_bytes=1)
+    measure(house, 900)
+    teach(house, *[10] * 10, cpu=1.0, startup=0.0)
+    agents = {name: begin(house, name, strategy) for name in ("t0", "t1", "t2", "t3")}
+    assert house.submit("early").all(effects.Launch) == [], "two for each of two CPUs"
+    house.cancel("early")
+    for name, credential in agents.items():
+        deliver(house, name)
+        ask(house, credential, name)
+    assert [len(house.submit(f"fresh{number}").all(effects.Launch)) for number in range(5)] == [1, 1, 1, 1, 0]
+    house.submit("again", strategy=strategy, priority=9)
+    assert gate(house, "again")[0] == "CPU"
+    house.complete(house.newest("fresh0")[0])
+    answers = {one.to: one.value for one in house.exited("fresh0").all(effects.Reply)}
+    assert attempt_id(answers["t0"].record) == ("again", 1)
 
 
 def test_a_failure_hands_over_too_and_is_tried_again_by_its_policy(pool: "Core") -> None:
