@@ -155,7 +155,7 @@ def hold(state: State, tx: Transaction, record: records_pb2.TaskRecord, seconds:
     """Let a task wait for its time."""
     task = record.task
     task.next_attempt_time.FromNanoseconds(tx.now_ns + int(seconds * 1e9))
-    state.queue.hold(task.id, task.spec.tenant, record.input_bytes)
+    state.queue.hold(task.id, task.spec.tenant, record.input_bytes, crew_of(record))
     tx.then(Remind(alarms.ready(task.id), seconds, Matured(now_ns=tx.now_ns, task_id=task.id)))
     tx.touch(record)
 

@@ -15,9 +15,10 @@ from hundredfold.v1 import attempt_pb2, policy_pb2, task_pb2
 
 from hundredfold_coordinator.core import alarms, lifecycle
 from hundredfold_coordinator.core.admission import Closed
-from hundredfold_coordinator.core.change import end_task, forget_attempt, forget_if_gone, move, vacate
+from hundredfold_coordinator.core.change import forget_attempt, forget_if_gone, move, vacate
 from hundredfold_coordinator.core.conclusion import conclude
 from hundredfold_coordinator.core.crew import Crew
+from hundredfold_coordinator.core.dropping import drop
 from hundredfold_coordinator.core.effects import Remind
 from hundredfold_coordinator.core.events import Awaited, Overstayed, Withdrawn
 from hundredfold_coordinator.core.exit import failure_of
@@ -44,14 +45,13 @@ def free_resident(state: State, crew: Crew) -> Resident | None:
 
 def closed(state: State, crew: Crew) -> Closed | None:
     """Return why no further resident may be made for a crew; None if one may."""
+    if crew in state.drops:
+        return task_pb2.GATE_KIND_POOL, f"agent {crew.agent} is gone, and those that waited for it are being dropped"
     most = 1 if crew.is_long_lived else state.limits.pool_size
     if state.residents.size(crew) < most:
         return None
     if crew.is_long_lived:
-        return (
-            task_pb2.GATE_KIND_POOL,
-            f"agent {crew.agent} takes one task after the other, and is busy or to end",
-        )
+        return task_pb2.GATE_KIND_POOL, f"agent {crew.agent} takes one task after the other, and is busy or to end"
     return task_pb2.GATE_KIND_POOL, f"its pool has as many workers as `pool_size` allows, {most}, and all are busy"
 
 
@@ -205,17 +205,6 @@ def lose(state: State, tx: Transaction, resident: Resident, why: str) -> None:
     _forget(state, tx, resident)
     if resident.crew.is_long_lived and resident.process.pid:  # else it never had anything in memory
         drop(state, tx, resident, why)
-
-
-def drop(state: State, tx: Transaction, resident: Resident, why: str) -> None:
-    """End the tasks that waited for a long-lived agent: it had them in its memory."""
-    message = f"it waited for agent {resident.crew.agent}, process {resident.process.pid}, which is gone: {why}"
-    failure = attempt_pb2.Failure(type="Dropped", message=message, outcome=attempt_pb2.ATTEMPT_OUTCOME_DROPPED)
-    dead = task_pb2.DEAD_LETTER_CAUSE_DROPPED
-    while waiting := [lane for lane, _ in state.queue.heads() if lane.crew == resident.crew]:
-        for lane in waiting:
-            record = state.tasks[state.queue.take(lane)]
-            end_task(state, tx, record, lifecycle.FAILED, failure=failure, dead=dead)
 
 
 def _end_attempt(

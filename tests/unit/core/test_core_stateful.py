@@ -14,7 +14,8 @@ import pytest
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
 from hundredfold.v1 import attempt_pb2, payload_pb2, policy_pb2, session_pb2, task_pb2
 from hundredfold_coordinator import keys
-from hundredfold_coordinator.core import effects, events, lifecycle
+from hundredfold_coordinator.core import dropping, effects, events, lifecycle
+from hundredfold_coordinator.core.crew import crew_of
 from hundredfold_coordinator.core.state import AttemptId, attempt_id
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
@@ -312,6 +313,11 @@ class CoreMachine(Stage):
         assert (len(self.state.queue), self.state.queue.size) == (len(queued), sum(r.input_bytes for r in queued))
         assert self.state.queue.counts == Counter(r.task.spec.tenant for r in queued)
         assert all(r.task.id in self.state.queue for r in queued)
+        drops = self.state.drops.items()
+        assert {keys.drop(one.task_id) for _, one in drops} == {one.key for one in self.store.scan(keys.DROP)}
+        for crew, one in drops:
+            assert {crew} == {crew_of(self.state.tasks[task_id]) for task_id in one.waiting}
+            assert one.waiting.keys() <= {r.task.id for r in queued}
         live = [r.task for r in self.state.tasks.values() if r.task.state in (lifecycle.LAUNCHING, lifecycle.RUNNING)]
         alone = [task for task in live if task.spec.session and task.spec.session_policy != CONCURRENT]
         assert max(Counter(task.spec.session for task in alone).values(), default=0) <= 1
@@ -361,7 +367,8 @@ class CoreMachine(Stage):
 
 
 @pytest.mark.timeout(600)  # a failure takes its time until it is as short as it can be
-def test_the_core_keeps_its_promises() -> None:
+def test_the_core_keeps_its_promises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dropping, "PAGE", 1)
     print(f"HUNDREDFOLD_SEED={SEED}")
     run = settings(max_examples=160, stateful_step_count=50, deadline=None, database=None, suppress_health_check=CHECKS)
     run_state_machine_as_test(seed(SEED)(CoreMachine), settings=run)

@@ -1,7 +1,6 @@
 """Shows workers that stay: what they are handed, what ends with them, and what a restart and a lost answer leave."""
 
 from collections import Counter
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,13 +12,12 @@ from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import effects, events, lifecycle
 from hundredfold_coordinator.core.resident import Next
 from hundredfold_coordinator.core.state import attempt_id
+from residents import KILLED, POOL, SEQUENTIAL, STATEFUL, ask, begin, deliver, given, hashed
 
 if TYPE_CHECKING:
-    from tests.unit.core.conftest import Core, Told
+    from tests.unit.core.conftest import Core
 
-POOL, STATEFUL, SEQUENTIAL = task_pb2.STRATEGY_POOL, task_pb2.STRATEGY_STATEFUL, task_pb2.STRATEGY_SEQUENTIAL
 SECOND = 1_000_000_000
-KILLED = {"signal": 9}
 
 
 @pytest.fixture
@@ -27,35 +25,6 @@ def pool(house: "Core") -> "Core":
     """A house with a pool of one worker."""
     house.limit(pool_size=1, pool_tasks=1000)
     return house
-
-
-def begin(core: "Core", task_id: str = "t1", strategy: task_pb2.Strategy.ValueType = POOL, **spec: Any) -> str:
-    """Submit the task that a resident is made for, and let it run; return the resident's credential."""
-    credential = core.submit(task_id, strategy=strategy, **spec).one(effects.Launch).credential
-    core.launched(task_id)
-    core.take(credential)
-    return credential
-
-
-def deliver(core: "Core", task_id: str, **fields: Any) -> "Told":
-    """Deliver the result of a task's newest attempt, and ask for the next one."""
-    return core.complete(core.newest(task_id)[0], **{"wants_next": True, **fields})
-
-
-def ask(core: "Core", credential: str, reply: str = "asking") -> "Told":
-    return core.tell(events.Awaited, credential_hash=hashed(credential), reply=reply)
-
-
-def hashed(credential: str) -> bytes:
-    return sha256(credential.encode()).digest()
-
-
-def given(told: "Told") -> str:
-    """Return the task that a resident was given."""
-    answer: Next = told.reply
-    assert answer.record
-    assert answer.token
-    return answer.record.task.id
 
 
 # What is handed over --------------------------------------------------------------------------------------------------
