@@ -68,7 +68,8 @@ def _end_page(state: State, tx: Transaction, crew: Crew) -> None:
 def _record(tx: Transaction, crew: Crew, found: Drop) -> None:
     if not found.recorded:
         found.recorded = True
-        record = records_pb2.DropRecord(task_id=found.task_id, failure=found.failure, **crew._asdict())
+        record = records_pb2.DropRecord(task_id=found.task_id, failure=found.failure)
+        record.environment, record.behaviour, record.strategy, record.agent = crew[:4]
         tx.put(keys.drop(found.task_id), record)
 
 

@@ -60,6 +60,7 @@ def hand_over(state: State, tx: Transaction, record: records_pb2.TaskRecord, res
     spec = record.task.spec
     number = len(record.task.attempts) + 1
     attempt = record.task.attempts.add(number=number, host=resident.host, pid=resident.process.pid)
+    attempt.reservation_bytes = resident.reservation_bytes  # the next coordinator sets it aside again
     attempt.launch_time.CopyFrom(tx.now)
     attempt.start_time.CopyFrom(tx.now)
     if not record.task.HasField("start_time"):

@@ -68,6 +68,7 @@ def _readopt_resident(state: State, record: records_pb2.TaskRecord, number: int)
     key = (live.worker_task_id, live.worker_attempt) if live.worker_task_id else (record.task.id, number)
     made_ns, current = attempt.launch_time.ToNanoseconds(), (record.task.id, number)
     made = Resident(key, crew, attempt.host, record.credential_hash, made_ns, live.process, current)
+    made.reservation_bytes = attempt.reservation_bytes
     state.residents.add(made)
     if attempt.outcome:  # it was given up
         state.residents.doom(made)

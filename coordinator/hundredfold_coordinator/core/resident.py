@@ -42,6 +42,7 @@ class Resident:
         current: the attempt it runs; None if it is free.
         token: the secret of that attempt, if it was handed over.
         done: attempts it has had.
+        reservation_bytes: memory that was set aside for it when it was launched.
         used_bytes: memory it was last seen to use.
         idle_ns: since when it is free.
         doomed: whether it is to have no more attempts.
@@ -60,6 +61,7 @@ class Resident:
     current: WorkerKey | None = None
     token: str = ""
     done: int = 0
+    reservation_bytes: int = 0
     used_bytes: int = 0
     idle_ns: int = 0
     doomed: bool = False

@@ -234,6 +234,7 @@ def _launch(state: State, tx: Transaction, record: records_pb2.TaskRecord, host:
     crew = crew_of(record)
     if crew:
         made = Resident(key, crew, host.id, record.credential_hash, tx.now_ns, current=key)
+        made.reservation_bytes = wanted.size
         state.residents.add(made)
     launch = Launch(
         host=host.id,

@@ -74,6 +74,44 @@ def test_only_the_limits_that_a_process_can_have_go_to_the_host(pool: "Core") ->
     assert sent == policy_pb2.Limits(memory_bytes=64 << 20)
 
 
+@pytest.mark.parametrize("field", ["memory_bytes", "processes", "descriptors"])
+def test_nobody_is_given_a_worker_with_other_limits_than_its_own(house: "Core", field: str) -> None:
+    house.limit(pool_size=1)
+    few, many = (policy_pb2.Limits(**{field: most}) for most in (64 * MIB, 128 * MIB))
+    begin(house, limits=few)
+    house.submit("same", strategy=POOL, limits=few)
+    for limits in (many, policy_pb2.Limits()):
+        assert house.submit(str(limits), strategy=POOL, limits=limits).one(effects.Launch).limits == limits
+    assert given(deliver(house, "t1")) == "same"
+    house.restart()
+    house.attach(inventory=[("t1", 1)])
+    house.submit("again", strategy=POOL, limits=few)
+    house.submit("other", strategy=POOL, limits=many, priority=9)
+    assert given(deliver(house, "same")) == "again"
+
+
+def test_a_long_lived_agent_takes_all_that_is_its_own_whatever_limits_that_has(house: "Core") -> None:
+    house.limit(pool_size=1)
+    begin(house, "t1", STATEFUL, limits=policy_pb2.Limits(memory_bytes=64 * MIB))
+    house.submit("t2", strategy=STATEFUL, limits=policy_pb2.Limits(memory_bytes=128 * MIB))
+    assert given(deliver(house, "t1")) == "t2"
+
+
+def test_what_was_set_aside_for_a_worker_is_so_again_when_its_host_is_back(house: "Core") -> None:
+    house.limit(pool_size=1, memory_reserve_bytes=1)
+    measure(house, 900)
+    begin(house)
+    house.submit("t2", strategy=POOL)
+    deliver(house, "t1")
+    assert house.stored("t2").task.attempts[0].reservation_bytes == 64 * MIB
+    house.restart()
+    house.attach(inventory=[("t1", 1)])
+    assert house.state.hosts["host-1"].outstanding_bytes == 64 * MIB
+    house.submit("t3", strategy=POOL)
+    deliver(house, "t2")
+    assert house.stored("t3").task.attempts[0].reservation_bytes == 64 * MIB
+
+
 def test_a_tenant_does_not_keep_its_workers_from_others(house: "Core") -> None:
     house.limit(pool_size=1, concurrency=1)
     begin(house, tenant="large")
