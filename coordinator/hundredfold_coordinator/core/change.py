@@ -12,7 +12,7 @@ from hundredfold_coordinator.core.crew import crew_of
 from hundredfold_coordinator.core.effects import Announce, Dismiss, EndHost, Remind
 from hundredfold_coordinator.core.events import Matured
 from hundredfold_coordinator.core.queue import Lane
-from hundredfold_coordinator.core.retry import losses
+from hundredfold_coordinator.core.retry import SUSPECT_LOSSES, losses
 from hundredfold_coordinator.core.state import AttemptId, HostState, State, attempt_id, current_attempt
 from hundredfold_coordinator.core.transaction import Transaction
 
@@ -94,6 +94,17 @@ def summary(failure: attempt_pb2.Failure) -> str:
     """Return a failure in one sentence."""
     named = failure.outcome == attempt_pb2.ATTEMPT_OUTCOME_RAISED
     return f"{failure.type}: {failure.message}" if named else failure.message
+
+
+def note_attempt(state: State, tx: Transaction, record: records_pb2.TaskRecord, host: str) -> None:
+    """Note what the newest attempt takes of what there is for all, wherever its process comes from."""
+    key, spec = attempt_id(record), record.task.spec
+    state.alive[key] = host
+    state.shares.start(spec.tenant)
+    state.behaviours[spec.behaviour] += 1
+    state.starts.note(tx.now_ns)
+    if losses(record) >= SUSPECT_LOSSES:
+        state.suspects.add(key)
 
 
 def forget_attempt(state: State, tx: Transaction, record: records_pb2.TaskRecord, key: AttemptId) -> None:

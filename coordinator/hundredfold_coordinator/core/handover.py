@@ -15,7 +15,7 @@ from hundredfold.v1 import attempt_pb2, policy_pb2, task_pb2
 
 from hundredfold_coordinator.core import alarms, lifecycle
 from hundredfold_coordinator.core.admission import Closed
-from hundredfold_coordinator.core.change import forget_attempt, forget_if_gone, move, vacate
+from hundredfold_coordinator.core.change import forget_attempt, forget_if_gone, move, note_attempt, vacate
 from hundredfold_coordinator.core.conclusion import conclude
 from hundredfold_coordinator.core.crew import Crew
 from hundredfold_coordinator.core.dropping import drop
@@ -57,7 +57,6 @@ def closed(state: State, crew: Crew) -> Closed | None:
 
 def hand_over(state: State, tx: Transaction, record: records_pb2.TaskRecord, resident: Resident) -> None:
     """Commit a new attempt, of which the resident hears when that is durable."""
-    spec = record.task.spec
     number = len(record.task.attempts) + 1
     attempt = record.task.attempts.add(number=number, host=resident.host, pid=resident.process.pid)
     attempt.reservation_bytes = resident.reservation_bytes  # the next coordinator sets it aside again
@@ -76,10 +75,7 @@ def hand_over(state: State, tx: Transaction, record: records_pb2.TaskRecord, res
     )
     state.credentials[record.credential_hash] = record.task.id
     state.tokens[record.token_hash] = key
-    state.alive[key] = resident.host
-    state.shares.start(spec.tenant)
-    state.behaviours[spec.behaviour] += 1
-    state.starts.note(tx.now_ns)
+    note_attempt(state, tx, record, resident.host)
     state.residents.give(resident, key, token)
     move(tx, record, lifecycle.RUNNING, f"in process {resident.process.pid}, which stays")
     watch_limit(state, tx, record)

@@ -9,18 +9,16 @@ from hundredfold.wording import counted
 
 from hundredfold_coordinator.core import admission, handover, lifecycle
 from hundredfold_coordinator.core.admission import Closed
-from hundredfold_coordinator.core.change import lane, move, session_of
+from hundredfold_coordinator.core.change import lane, move, note_attempt, session_of
 from hundredfold_coordinator.core.crew import crew_of
 from hundredfold_coordinator.core.effects import Launch
 from hundredfold_coordinator.core.queue import Lane
 from hundredfold_coordinator.core.reservation import Reservation, reservation
 from hundredfold_coordinator.core.resident import Resident
-from hundredfold_coordinator.core.retry import losses, may_be_evicted
+from hundredfold_coordinator.core.retry import SUSPECT_LOSSES, may_be_evicted
 from hundredfold_coordinator.core.state import HostState, State, attempt_id
 from hundredfold_coordinator.core.transaction import Transaction
 
-SUSPECT_LOSSES: Final = 2
-"""From this number of lost hosts on, a task may be why."""
 _PATIENCE_NS: Final = 30 * 1_000_000_000
 """How long smaller ones may pass a task that waits for memory."""
 
@@ -223,12 +221,7 @@ def _launch(state: State, tx: Transaction, record: records_pb2.TaskRecord, host:
     record.alive[number].SetInParent()
     state.credentials[record.credential_hash] = record.task.id
     key = attempt_id(record)
-    if losses(record) >= SUSPECT_LOSSES:
-        state.suspects.add(key)
-    state.alive[key] = host.id
-    state.shares.start(spec.tenant)
-    state.behaviours[spec.behaviour] += 1
-    state.starts.note(tx.now_ns)
+    note_attempt(state, tx, record, host.id)
     admission.take_up(state, host, key, spec.behaviour, tx.now_ns, wanted.size, known=wanted.known)
     move(tx, record, lifecycle.LAUNCHING, f"on host {host.id}")
     crew = crew_of(record)
