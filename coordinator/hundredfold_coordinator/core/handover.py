@@ -14,7 +14,7 @@ from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, policy_pb2, task_pb2
 
 from hundredfold_coordinator.core import alarms, lifecycle
-from hundredfold_coordinator.core.admission import Closed
+from hundredfold_coordinator.core.admission import Closed, renew
 from hundredfold_coordinator.core.change import forget_attempt, forget_if_gone, move, note_attempt, vacate
 from hundredfold_coordinator.core.conclusion import conclude
 from hundredfold_coordinator.core.crew import Crew
@@ -76,6 +76,8 @@ def hand_over(state: State, tx: Transaction, record: records_pb2.TaskRecord, res
     state.credentials[record.credential_hash] = record.task.id
     state.tokens[record.token_hash] = key
     note_attempt(state, tx, record, resident.host)
+    if state.limits.memory_reserve_bytes:
+        renew(state.hosts[resident.host], resident, tx.now_ns)
     state.residents.give(resident, key, token)
     move(tx, record, lifecycle.RUNNING, f"in process {resident.process.pid}, which stays")
     watch_limit(state, tx, record)
@@ -168,7 +170,7 @@ def withdraw(state: State, tx: Transaction, event: Withdrawn) -> None:
 # The end of residents ---------------------------------------------------------------------------------------------
 
 
-def dismiss_idle(state: State, tx: Transaction, served: AbstractSet[Crew | None]) -> None:
+def dismiss_idle(state: State, tx: Transaction, served: AbstractSet[Crew]) -> None:
     """Have those residents end that wait and can be made again, but for crews that have something to do."""
     for resident in state.residents.idle():
         if not (resident.crew.is_long_lived or resident.crew in served):

@@ -10,7 +10,7 @@ from hundredfold.wording import counted
 from hundredfold_coordinator.core import admission, handover, lifecycle
 from hundredfold_coordinator.core.admission import Closed
 from hundredfold_coordinator.core.change import lane, move, note_attempt, session_of
-from hundredfold_coordinator.core.crew import crew_of
+from hundredfold_coordinator.core.crew import Crew, crew_of
 from hundredfold_coordinator.core.effects import Launch
 from hundredfold_coordinator.core.queue import Lane
 from hundredfold_coordinator.core.reservation import Reservation, reservation
@@ -87,15 +87,17 @@ def _next(state: State, tx: Transaction) -> tuple[Lane, HostState | Resident] | 
     heads = list(state.queue.heads())
     if len(heads) > 1:
         heads.sort(key=lambda head: (state.shares.turn(head[0].tenant), head[1]))
-    short, served = False, set()
+    short, served = False, set[Crew]()
     for found, place in heads:
         if _closed_for_lane(state, found):
             continue
         taker, closed = _place(state, state.tasks[place.task_id])
         if taker:
             return found, taker
-        if closed is None or closed[0] != task_pb2.GATE_KIND_MEMORY:
+        is_short = closed is not None and closed[0] == task_pb2.GATE_KIND_MEMORY
+        if found.crew and (not is_short or handover.free_resident(state, found.crew)):
             served.add(found.crew)
+        if not is_short:
             continue
         short = True
         if tx.now_ns - state.queue.denied_ns(place.task_id, tx.now_ns) > _PATIENCE_NS:
@@ -113,7 +115,7 @@ def _place(state: State, record: records_pb2.TaskRecord) -> tuple[HostState | Re
     if crew:
         resident = handover.free_resident(state, crew)
         if resident:
-            closed = admission.closed_for_resident(state, state.hosts[resident.host], behaviour)
+            closed = admission.closed_for_resident(state, state.hosts[resident.host], resident)
             return (None, closed) if closed else (resident, None)
         if closed := handover.closed(state, crew):
             return None, closed

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.unit.core.conftest import Core
 
 SECOND = 1_000_000_000
+LARGE = policy_pb2.Limits(memory_bytes=300 * MIB)
 
 
 @pytest.fixture
@@ -110,6 +111,49 @@ def test_what_was_set_aside_for_a_worker_is_so_again_when_its_host_is_back(house
     house.submit("t3", strategy=POOL)
     deliver(house, "t2")
     assert house.stored("t3").task.attempts[0].reservation_bytes == 64 * MIB
+
+
+def rested(house: "Core") -> None:
+    """Have a worker wait that may use 300 MiB, uses 100, and was launched a minute ago."""
+    house.limit(pool_size=1, memory_reserve_bytes=1)
+    measure(house, 900)
+    credential = begin(house, limits=LARGE)
+    deliver(house, "t1")
+    ask(house, credential)
+    house.now_ns += 60 * SECOND
+    measure(house, 300, {"t1": 100})
+
+
+def test_a_worker_waits_for_what_its_next_attempt_may_need_beyond_what_it_uses(house: "Core") -> None:
+    rested(house)
+    assert house.submit("fresh").one(effects.Launch)
+    told = house.submit("t2", strategy=POOL, limits=LARGE)
+    assert [reply.to for reply in told.all(effects.Reply)] == ["client"]
+    assert gate(house, "t2") == (
+        "MEMORY",
+        "its worker may need 200 MiB more than it uses, and 75 MiB may still be set aside",
+    )
+    (answer,) = measure(house, 430, {"t1": 100}).all(effects.Reply)
+    assert attempt_id(answer.value.record) == ("t2", 1)
+    assert house.state.hosts["host-1"].outstanding_bytes == (200 + 125) * MIB
+    assert house.submit("late").all(effects.Launch) == [], "430 less 100 are given away"
+
+
+def test_a_worker_beside_which_nobody_is_at_work_waits_for_no_memory(house: "Core") -> None:
+    rested(house)
+    measure(house, 150, {"t1": 100})
+    answers = {one.to: one.value for one in house.submit("t2", strategy=POOL, limits=LARGE).all(effects.Reply)}
+    assert attempt_id(answers["asking"].record) == ("t2", 1)
+
+
+def test_a_worker_that_has_all_it_was_made_with_is_given_the_next_attempt_however_little_is_free(pool: "Core") -> None:
+    pool.limit(pool_size=1, memory_reserve_bytes=1)
+    measure(pool, 900)
+    begin(pool, limits=LARGE)
+    pool.submit("fresh")
+    pool.submit("t2", strategy=POOL, limits=LARGE)
+    measure(pool, 50, {"t1": 100})
+    assert given(deliver(pool, "t1")) == "t2"
 
 
 def test_a_tenant_does_not_keep_its_workers_from_others(house: "Core") -> None:
