@@ -36,7 +36,9 @@ SPECS = st.fixed_dictionaries(
         "behaviour": st.sampled_from(["light", "heavy"]),
         "priority": st.integers(-1, 1),
         "strategy": st.sampled_from([0, 0, *[task_pb2.STRATEGY_POOL] * 3, task_pb2.STRATEGY_STATEFUL]),
-        "limits": st.sampled_from([0, 150, 400]).map(lambda mebibytes: policy_pb2.Limits(memory_bytes=mebibytes * MIB)),
+        "limits": st.sampled_from([0, 0, 0, 150, 400]).map(
+            lambda mebibytes: policy_pb2.Limits(memory_bytes=mebibytes * MIB)
+        ),
         "input": st.sampled_from([0, 200]).map(lambda size: payload_pb2.Payload(data=b"x" * size)),
     }
 )
