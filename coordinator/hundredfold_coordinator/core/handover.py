@@ -65,10 +65,7 @@ def hand_over(state: State, tx: Transaction, record: records_pb2.TaskRecord, res
     for field in ("end_request", "result_digest"):
         record.ClearField(field)
     record.credential_hash, record.token_hash = resident.credential_hash, sha256(token.encode()).digest()
-    task_id, first = resident.key
-    record.alive[number].CopyFrom(
-        records_pb2.LiveAttempt(process=resident.process, worker_task_id=task_id, worker_attempt=first)
-    )
+    record.alive[number].CopyFrom(_live(resident))
     state.credentials[record.credential_hash] = record.task.id
     state.tokens[record.token_hash] = key
     state.alive[key] = resident.host
@@ -79,6 +76,17 @@ def hand_over(state: State, tx: Transaction, record: records_pb2.TaskRecord, res
     move(tx, record, lifecycle.RUNNING, f"in process {resident.process.pid}, which stays")
     watch_limit(state, tx, record)
     tx.reply(state.residents.answer(resident), Next(record, token))
+
+
+def _live(resident: Resident) -> records_pb2.LiveAttempt:
+    """Return what the next coordinator needs to know of a resident, with the attempt that it is at."""
+    task_id, first = resident.key
+    live = records_pb2.LiveAttempt(process=resident.process, worker_task_id=task_id, worker_attempt=first)
+    if resident.delivered:
+        (task_id, number), digest, token_hash = resident.delivered
+        said = records_pb2.Delivery(task_id=task_id, attempt=number, digest=digest, token_hash=token_hash)
+        live.delivered.CopyFrom(said)
+    return live
 
 
 # What residents say -----------------------------------------------------------------------------------------------
@@ -129,6 +137,8 @@ def answer_again(state: State, attempt: AttemptId, digest: bytes) -> Next | None
     resident = state.residents.deliverer(attempt)
     if resident is None or resident.delivered is None or resident.delivered[1] != digest:
         return None
+    if resident.current and not resident.token:  # an earlier coordinator's: its worker asks, and takes it by credential
+        return Next(stay=True)
     record = state.tasks.get(resident.current[0]) if resident.current else None
     return Next(record, resident.token, stay=not resident.doomed)
 

@@ -320,14 +320,92 @@ def test_the_next_coordinator_adopts_a_worker_with_the_attempt_that_it_is_at(poo
     begin(pool)
     pool.submit("t2", strategy=POOL)
     deliver(pool, "t1")
-    pool.submit("t3", strategy=POOL)
     pool.restart()
-    told = pool.attach(inventory=[("t1", 1)])
-    assert told.all(effects.Kill) == []
-    assert [launch.attempt for launch in told.all(effects.Launch)] == []
-    assert given(deliver(pool, "t2")) == "t3"
-    assert pool.exited("t3", attempt=("t1", 1), **KILLED).all(effects.Acknowledge)
-    assert pool.stored("t3").task.attempts[0].outcome == attempt_pb2.ATTEMPT_OUTCOME_SIGNALLED
+    assert pool.attach(inventory=[("t1", 1)]).all(effects.Kill) == []
+    assert pool.exited("t2", attempt=("t1", 1), **KILLED).all(effects.Acknowledge)
+    assert pool.stored("t2").task.attempts[0].outcome == attempt_pb2.ATTEMPT_OUTCOME_SIGNALLED
+
+
+def test_an_adopted_worker_of_a_pool_finishes_its_attempt_and_is_replaced(pool: "Core") -> None:
+    """It has the plugins of the coordinator it was made under; its successor may have been started with others."""
+    begin(pool)
+    pool.submit("t2", strategy=POOL)
+    pool.restart()
+    assert [launch.attempt for launch in pool.attach(inventory=[("t1", 1)]).all(effects.Launch)] == [("t2", 1)]
+    told = deliver(pool, "t1")
+    assert told.reply == Next(stay=False)
+    assert isinstance(told.one(effects.Remind).event, events.Overstayed)
+    assert pool.stored("t1").task.state == lifecycle.SUCCEEDED
+
+
+@pytest.mark.parametrize("strategy", [STATEFUL, SEQUENTIAL])
+def test_an_adopted_agent_that_lives_long_stays(house: "Core", strategy: task_pb2.Strategy.ValueType) -> None:
+    house.limit(pool_size=1)
+    begin(house, "t1", strategy)
+    house.submit("t2", strategy=strategy)
+    house.restart()
+    assert house.attach(inventory=[("t1", 1)]).all(effects.Launch) == []
+    assert given(deliver(house, "t1")) == "t2"
+
+
+def test_an_adopted_agent_that_was_asked_to_end_is_given_nothing_more(house: "Core") -> None:
+    house.limit(pool_size=1)
+    begin(house, "t1", STATEFUL)
+    house.cancel("t1")
+    house.restart()  # whose worker delivers before its host is there
+    assert deliver(house, "t1").reply == Next(stay=False)
+
+
+@pytest.mark.parametrize("strategy", [POOL, STATEFUL, SEQUENTIAL])
+def test_whose_answer_is_lost_with_the_coordinator_is_known_by_the_next_one(
+    house: "Core", strategy: task_pb2.Strategy.ValueType
+) -> None:
+    """It says again what it has delivered, asks, and is given what had been handed to it: nothing has failed."""
+    house.limit(pool_size=1)
+    credential = begin(house, "t1", strategy)
+    house.submit("t2", strategy=strategy, retry=policy_pb2.RetryPolicy(max_attempts=1))
+    attempt = house.newest("t1")[0]
+    deliver(house, "t1")
+    house.restart()
+    house.attach(inventory=[("t1", 1)])
+    assert house.state.tokens[hashed(credential + "-")] == ("t1", 1)
+    assert house.complete(attempt, wants_next=True).reply == Next(stay=True)
+    assert isinstance(house.complete(attempt, digest=b"other").error, StaleAttempt)
+    assert attempt_id(house.take(credential).reply) == ("t2", 1)
+    deliver(house, "t2")
+    assert house.stored("t2").task.state == lifecycle.SUCCEEDED
+    assert set(house.state.tokens.values()) == {("t2", 1)}
+
+
+def test_a_task_that_its_own_worker_tries_again_is_not_delivered_for_twice(pool: "Core") -> None:
+    """The attempt that was delivered and the one that was handed over are of one task."""
+    at_once = policy_pb2.RetryPolicy(max_attempts=2)
+    at_once.backoff.initial.FromSeconds(0)
+    credential = begin(pool, retry=at_once)
+    attempt = pool.newest("t1")[0]
+    assert given(pool.fail(attempt, wants_next=True)) == "t1"
+    pool.restart()
+    pool.attach(inventory=[("t1", 1)])
+    assert pool.state.tokens[hashed(credential + "-")] == attempt
+    assert pool.fail(attempt, wants_next=True).reply == Next(stay=True)
+    assert attempt_id(pool.take(credential).reply) == ("t1", 2)
+
+
+def test_who_had_delivered_and_been_given_nothing_loses_nothing_with_the_coordinator(pool: "Core") -> None:
+    """The next coordinator does not know it; so it ends, and what came in the meantime has a worker of its own."""
+    credential = begin(pool)
+    attempt = pool.newest("t1")[0]
+    deliver(pool, "t1")
+    pool.restart()
+    assert hashed(credential + "-") not in pool.state.tokens
+    assert isinstance(ask(pool, credential).error, Unauthenticated)
+    pool.submit("t2", strategy=POOL)
+    told = pool.attach()
+    assert told.one(effects.Launch).attempt == ("t2", 1)
+    ended = pool.tell(events.Exited, host="host-1", number=1, attempt=attempt, receipt=attempt_pb2.Receipt(exit_code=3))
+    assert [type(effect) for effect in ended.effects] == [effects.Acknowledge]
+    assert pool.stored("t1").task.state == lifecycle.SUCCEEDED
+    assert pool.stored("t2").task.state == lifecycle.LAUNCHING
 
 
 def test_a_worker_that_was_idle_is_nobody_after_a_restart(pool: "Core") -> None:
@@ -460,11 +538,13 @@ def test_what_was_dropped_can_be_tried_again(house: "Core") -> None:
     assert told.one(effects.Launch).attempt == ("t2", 1)
 
 
-def test_a_task_record_says_whose_worker_it_has(pool: "Core") -> None:
-    begin(pool)
+def test_a_task_record_says_whose_worker_it_has_and_what_that_has_delivered(pool: "Core") -> None:
+    credential = begin(pool)
     pool.submit("t2", strategy=POOL)
     deliver(pool, "t1")
-    live = pool.stored("t2").alive[1]
-    assert live == records_pb2.LiveAttempt(
-        process=records_pb2.ProcessIdentity(pid=100, start_ticks=7, boot_id="b"), worker_task_id="t1", worker_attempt=1
+    assert pool.stored("t2").alive[1] == records_pb2.LiveAttempt(
+        process=records_pb2.ProcessIdentity(pid=100, start_ticks=7, boot_id="b"),
+        worker_task_id="t1",
+        worker_attempt=1,
+        delivered=records_pb2.Delivery(task_id="t1", attempt=1, digest=b"1", token_hash=hashed(credential + "-")),
     )
