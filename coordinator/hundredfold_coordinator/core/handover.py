@@ -19,7 +19,7 @@ from hundredfold_coordinator.core.conclusion import conclude
 from hundredfold_coordinator.core.crew import Crew
 from hundredfold_coordinator.core.effects import Remind
 from hundredfold_coordinator.core.events import Awaited, Overstayed, Withdrawn
-from hundredfold_coordinator.core.exit import failure_of
+from hundredfold_coordinator.core.exit import failure_of, receipt_of
 from hundredfold_coordinator.core.resident import Next, Resident
 from hundredfold_coordinator.core.state import AttemptId, State, attempt_id, current_attempt
 from hundredfold_coordinator.core.timing import watch_limit
@@ -73,7 +73,8 @@ def hand_over(state: State, tx: Transaction, record: records_pb2.TaskRecord, res
     state.behaviours[spec.behaviour] += 1
     state.starts.note(tx.now_ns)
     state.residents.give(resident, key, token)
-    move(tx, record, lifecycle.RUNNING, f"in process {resident.process.pid}, which stays")
+    pid = resident.process.pid
+    move(tx, record, lifecycle.RUNNING, f"in process {pid}, which stays" if pid else "in a process that stays")
     watch_limit(state, tx, record)
     tx.reply(state.residents.answer(resident), Next(record, token))
 
@@ -156,12 +157,14 @@ def wait(state: State, tx: Transaction, event: Awaited) -> None:
     resident = state.residents.by_credential(event.credential_hash)
     if resident is None:
         tx.refuse(event.reply, Unauthenticated())
-    elif resident.doomed or resident.current or state.draining:
-        if state.draining:
-            state.residents.doom(resident)
-        tx.reply(event.reply, Next(stay=not resident.doomed))
-    else:
-        state.residents.ask(resident, event.reply)
+        return
+    if resident.waiter is not None:  # a call that its worker has given up, or it would not ask again
+        tx.reply(resident.waiter, Next())
+    if state.draining:
+        state.residents.doom(resident)
+    state.residents.ask(resident, event.reply)
+    if resident.doomed or resident.current:
+        _answer(state, tx, resident)
 
 
 def withdraw(state: State, tx: Transaction, event: Withdrawn) -> None:
@@ -238,7 +241,7 @@ def _end_attempt(
     running = attempt_id(record) == key and record.task.state in (lifecycle.LAUNCHING, lifecycle.RUNNING)
     failure = failure_of(receipt, record.task.spec.limits)
     failure.non_retryable |= final
-    record.task.attempts[key[1] - 1].receipt.CopyFrom(receipt)
+    record.task.attempts[key[1] - 1].receipt.CopyFrom(receipt_of(record, key[1], receipt))
     forget_attempt(state, tx, record, key)
     if running:
         conclude(state, tx, record, failure)
@@ -268,6 +271,8 @@ def _is_worn(state: State, resident: Resident, now_ns: int) -> bool:
 
 def _forget(state: State, tx: Transaction, resident: Resident) -> None:
     _forget_delivery(state, resident)
+    if resident.waiter is not None:  # its worker does not wait any more, but the call does
+        tx.reply(resident.waiter, Next(stay=False))
     state.residents.remove(resident)
     host = state.hosts.get(resident.host)
     if host:

@@ -62,7 +62,10 @@ def _readopt_resident(state: State, record: records_pb2.TaskRecord, number: int)
     current, is_newest = (record.task.id, number), number == len(record.task.attempts)
     key = (live.worker_task_id, live.worker_attempt) if live.worker_task_id else current
     made_ns = attempt.launch_time.ToNanoseconds()
-    made = Resident(key, crew, attempt.host, record.credential_hash, made_ns, live.process, current)
+    # The record has the credential of the newest attempt; whoever was given up before that has no say any more.
+    credential_hash = record.credential_hash if is_newest else b""
+    made = Resident(key, crew, attempt.host, credential_hash, made_ns, current=current)
+    made.process.CopyFrom(live.process)
     state.residents.add(made)
     _readopt_delivery(state, made, live)
     ending = attempt.outcome or (is_newest and record.HasField("end_request"))

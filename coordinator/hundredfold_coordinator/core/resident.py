@@ -36,7 +36,7 @@ class Resident:
         key: what its host knows it by.
         crew: what it can run.
         host: where it is.
-        credential_hash: SHA-256 of the secret it asks with.
+        credential_hash: SHA-256 of the secret it asks with; empty if nobody knows it any more.
         made_ns: when it was launched.
         process: its process, once that is known.
         current: the attempt it runs; None if it is free.
@@ -90,7 +90,8 @@ class Residents:
     def add(self, resident: Resident) -> None:
         """Note a new one, with the attempt it begins with."""
         self._all[resident.key] = resident
-        self._credentials[resident.credential_hash] = resident
+        if resident.credential_hash:
+            self._credentials[resident.credential_hash] = resident
         self._sizes[resident.crew] += not resident.doomed
         if resident.current:
             self._attempts[resident.current] = resident
@@ -179,7 +180,8 @@ class Residents:
         if resident.delivered:
             self._delivered.pop(resident.delivered[0], None)
         self._all.pop(resident.key, None)
-        self._credentials.pop(resident.credential_hash, None)
+        if resident.credential_hash:
+            self._credentials.pop(resident.credential_hash, None)
         self.doom(resident)
 
     def _leave(self, resident: Resident) -> None:

@@ -185,6 +185,37 @@ def test_who_has_waited_long_enough_is_told_to_ask_again_and_at_last_to_end(hous
     assert house.submit("t2", strategy=POOL).one(effects.Launch)
 
 
+def test_who_asks_twice_has_its_older_call_answered(house: "Core") -> None:
+    """It has given that up, when it heard nothing for long; nobody is to wait there for ever."""
+    house.limit(pool_size=1)
+    credential = begin(house)
+    deliver(house, "t1")
+    ask(house, credential, "first")
+    told = ask(house, credential, "second")
+    assert [(reply.to, reply.value) for reply in told.all(effects.Reply)] == [("first", Next(stay=True))]
+    replies = {one.to for one in house.submit("t2", strategy=POOL).all(effects.Reply)}
+    assert replies == {"client", "second"}
+
+
+def test_who_asks_and_is_gone_has_its_call_answered(pool: "Core") -> None:
+    credential = begin(pool)
+    deliver(pool, "t1")
+    ask(pool, credential)
+    told = pool.exited("t1", attempt=("t1", 1), **KILLED)
+    assert [(reply.to, reply.value) for reply in told.all(effects.Reply)] == [("asking", Next(stay=False))]
+
+
+def test_who_asks_and_is_told_to_end_is_killed_if_it_does_not(pool: "Core") -> None:
+    credential = begin(pool)
+    attempt = pool.newest("t1")[0]
+    pool.complete(attempt, wants_next=False, reply=None)
+    told = ask(pool, credential)
+    assert told.reply == Next(stay=False)
+    alarm = told.one(effects.Remind)
+    assert alarm.after_seconds == 5
+    assert pool.tell(lambda **_: alarm.event).one(effects.Kill).attempt == ("t1", 1)
+
+
 # The end of a worker --------------------------------------------------------------------------------------------------
 
 
@@ -241,6 +272,42 @@ def test_whoever_delivers_while_it_is_to_be_killed_is_given_nothing_more(pool: "
     answers = {reply.to: reply.value for reply in deliver(pool, "t1").all(effects.Reply)}
     assert answers["w"] == Next(stay=False)
     assert pool.stored("t1").task.state == lifecycle.SUCCEEDED
+
+
+def test_the_receipt_of_one_that_dies_has_the_time_of_its_last_attempt(pool: "Core") -> None:
+    begin(pool)
+    pool.now_ns += 60 * SECOND
+    pool.submit("t2", strategy=POOL)
+    deliver(pool, "t1")
+    lifetime = attempt_pb2.Receipt(**KILLED)
+    lifetime.wall_time.FromSeconds(67)
+    lifetime.exit_time.FromNanoseconds(pool.now_ns + 7 * SECOND)
+    pool.now_ns += 9 * SECOND
+    pool.tell(events.Exited, host="host-1", number=1, attempt=("t1", 1), receipt=lifetime)
+    receipt = pool.stored("t2").task.attempts[0].receipt
+    assert (receipt.wall_time.ToSeconds(), receipt.signal) == (7, 9)
+
+
+def test_the_receipt_of_one_that_dies_at_its_first_attempt_is_that_of_its_process(pool: "Core") -> None:
+    begin(pool)
+    lifetime = attempt_pb2.Receipt(**KILLED)
+    lifetime.wall_time.FromSeconds(3)
+    lifetime.exit_time.FromNanoseconds(pool.now_ns + SECOND)
+    pool.tell(events.Exited, host="host-1", number=1, attempt=("t1", 1), receipt=lifetime)
+    assert pool.stored("t1").task.attempts[0].receipt.wall_time.ToSeconds() == 3
+
+
+def test_what_a_lost_host_left_has_the_time_of_its_last_attempt_too(pool: "Core") -> None:
+    begin(pool)
+    pool.now_ns += 60 * SECOND
+    pool.submit("t2", strategy=POOL)
+    deliver(pool, "t1")
+    pool.tell(events.HostLost, host="host-1")
+    receipt = attempt_pb2.Receipt(**KILLED)
+    receipt.wall_time.FromSeconds(67)
+    receipt.exit_time.FromNanoseconds(pool.now_ns + 7 * SECOND)
+    pool.tell(events.Buried, attempt=("t2", 1), receipt=receipt)
+    assert pool.stored("t2").task.attempts[0].receipt.wall_time.ToSeconds() == 7
 
 
 def test_a_wall_limit_is_that_of_the_attempt(pool: "Core") -> None:
@@ -436,6 +503,24 @@ def test_what_a_host_does_not_have_any_more_is_tried_again(pool: "Core") -> None
     assert pool.state.residents.get(("t1", 1)) is None
 
 
+def test_who_was_given_up_has_no_say_in_the_name_of_who_came_after_it(house: "Core") -> None:
+    """Their records are one, and the next coordinator finds one credential there: that of the newest attempt."""
+    house.limit(pool_size=2)
+    rule = policy_pb2.RetryRule(cause=policy_pb2.RETRY_CAUSE_TIMED_OUT, max_attempts=3)
+    begin(house, retry=policy_pb2.RetryPolicy(rules=[rule]))
+    house.tell(events.Overrun, attempt=("t1", 1))
+    house.tell(events.Unresponsive, attempt=("t1", 1))
+    house.mature("t1")
+    house.launched("t1", pid=200)
+    credential = house.minted[-1]
+    house.take(credential)
+    house.restart()
+    house.attach(inventory=[("t1", 1), ("t1", 2)])
+    house.exited("t1", attempt=("t1", 1), **KILLED)
+    deliver(house, "t1")
+    assert ask(house, credential).reply == Next(stay=False)
+
+
 # Agents that live long ------------------------------------------------------------------------------------------------
 
 
@@ -536,6 +621,37 @@ def test_what_was_dropped_can_be_tried_again(house: "Core") -> None:
     house.exited("t1", **KILLED)
     told = house.tell(events.RetryRequested, task_id="t2", stored=house.stored("t2"), reply="client")
     assert told.one(effects.Launch).attempt == ("t2", 1)
+
+
+def test_a_process_that_its_worker_tells_of_is_that_of_its_next_attempts_too(pool: "Core") -> None:
+    """Its host tells of it later: all of a short attempt may be over by then."""
+    pool.take(pool.submit(strategy=POOL).one(effects.Launch).credential, pid=100)
+    pool.submit("t2", strategy=POOL)
+    deliver(pool, "t1")
+    assert pool.stored("t2").task.attempts[0].pid == 100
+    assert pool.stored("t2").alive[1].process.pid == 100
+
+
+def test_a_process_that_is_told_of_late_is_that_of_the_present_attempt(pool: "Core") -> None:
+    pool.take(pool.submit(strategy=POOL).one(effects.Launch).credential)
+    pool.submit("t2", strategy=POOL)
+    deliver(pool, "t1")
+    assert pool.history("t2")[-1].state_change.reason == "in a process that stays"
+    process = records_pb2.ProcessIdentity(pid=100, start_ticks=7, boot_id="b")
+    told = pool.tell(events.Launched, host="host-1", number=1, attempt=("t1", 1), process=process)
+    assert [type(effect) for effect in told.effects] == [effects.Acknowledge]
+    assert (pool.stored("t2").alive[1].process, pool.stored("t2").task.attempts[0].pid) == (process, 100)
+    pool.submit("t3", strategy=POOL)
+    deliver(pool, "t2")
+    assert pool.history("t3")[-1].state_change.reason == "in process 100, which stays"
+
+
+def test_a_process_that_only_the_inventory_of_its_host_tells_of_is_known(pool: "Core") -> None:
+    pool.take(pool.submit(strategy=POOL).one(effects.Launch).credential)
+    pool.attach(inventory=[("t1", 1)])
+    pool.submit("t2", strategy=POOL)
+    deliver(pool, "t1")
+    assert pool.stored("t2").alive[1].process.pid == 100
 
 
 def test_a_task_record_says_whose_worker_it_has_and_what_that_has_delivered(pool: "Core") -> None:
