@@ -170,7 +170,9 @@ def launched(state: State, tx: Transaction, event: Launched) -> None:
 
 def launch_failed(state: State, tx: Transaction, event: LaunchFailed) -> None:
     """Queue a task again whose process could not be made; if that will pass, it has cost the task no attempt."""
-    record = _alive(state, event.attempt)
+    resident = state.residents.get(event.attempt)
+    key = (resident and resident.current) or event.attempt  # if it has begun after all, it may be at another one
+    record = _alive(state, key)
     _lose_resident(state, tx, event.attempt, event.reason)
     waiting = record and record.task.state == lifecycle.LAUNCHING and not record.HasField("end_request")
     if record and event.transient and waiting and attempt_id(record) == event.attempt:
@@ -179,7 +181,7 @@ def launch_failed(state: State, tx: Transaction, event: LaunchFailed) -> None:
         del record.task.attempts[-1]
         requeue(state, tx, record, event.reason)
     elif record:
-        _lose(state, tx, event.attempt, attempt_pb2.ATTEMPT_OUTCOME_LAUNCH_FAILED, event.reason)
+        _lose(state, tx, key, attempt_pb2.ATTEMPT_OUTCOME_LAUNCH_FAILED, event.reason)
     tx.then(Acknowledge(event.host, event.number))
 
 

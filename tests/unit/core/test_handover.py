@@ -380,6 +380,17 @@ def test_a_launch_that_fails_leaves_no_worker(pool: "Core") -> None:
     assert [resident.key for resident in pool.state.residents] == [("t1", 2)]
 
 
+def test_a_launch_that_fails_after_all_costs_the_attempt_that_its_worker_is_at(pool: "Core") -> None:
+    """A worker may have begun before the zygote that made it died, which is all that its host has seen."""
+    pool.take(pool.submit(strategy=POOL).one(effects.Launch).credential)
+    pool.submit("t2", strategy=POOL)
+    deliver(pool, "t1")
+    failed = {"host": "host-1", "number": 1, "attempt": ("t1", 1), "reason": "no zygote"}
+    assert pool.tell(events.LaunchFailed, **failed).one(effects.Launch).attempt == ("t2", 2)
+    assert pool.stored("t2").task.attempts[0].outcome == attempt_pb2.ATTEMPT_OUTCOME_LAUNCH_FAILED
+    assert set(pool.state.alive) == {("t2", 2)}
+
+
 # Restarts -------------------------------------------------------------------------------------------------------------
 
 
