@@ -35,9 +35,12 @@ def move(
 
 
 def note_process(
-    tx: Transaction, record: records_pb2.TaskRecord, key: AttemptId, process: records_pb2.ProcessIdentity
+    state: State, tx: Transaction, record: records_pb2.TaskRecord, key: AttemptId, process: records_pb2.ProcessIdentity
 ) -> None:
-    """Note which process runs an attempt."""
+    """Note which process runs an attempt, and those after it if its worker stays."""
+    resident = state.residents.of(key)
+    if resident:
+        resident.process = process
     record.alive[key[1]].process.CopyFrom(process)
     record.task.attempts[key[1] - 1].pid = process.pid
     tx.touch(record)

@@ -21,7 +21,7 @@ from hundredfold_coordinator.core.crew import Crew
 from hundredfold_coordinator.core.dropping import drop
 from hundredfold_coordinator.core.effects import Remind
 from hundredfold_coordinator.core.events import Awaited, Overstayed, Withdrawn
-from hundredfold_coordinator.core.exit import failure_of
+from hundredfold_coordinator.core.exit import failure_of, receipt_of
 from hundredfold_coordinator.core.resident import Next, Resident
 from hundredfold_coordinator.core.state import AttemptId, State, attempt_id, current_attempt
 from hundredfold_coordinator.core.timing import watch_limit
@@ -69,19 +69,28 @@ def hand_over(state: State, tx: Transaction, record: records_pb2.TaskRecord, res
     for field in ("end_request", "result_digest"):
         record.ClearField(field)
     record.credential_hash, record.token_hash = resident.credential_hash, sha256(token.encode()).digest()
-    task_id, first = resident.key
-    record.alive[number].CopyFrom(
-        records_pb2.LiveAttempt(process=resident.process, worker_task_id=task_id, worker_attempt=first)
-    )
+    record.alive[number].CopyFrom(_live(resident))
     state.credentials[record.credential_hash] = record.task.id
     state.tokens[record.token_hash] = key
     note_attempt(state, tx, record, resident.host)
     if state.limits.memory_reserve_bytes:
         renew(state.hosts[resident.host], resident, tx.now_ns)
     state.residents.give(resident, key, token)
-    move(tx, record, lifecycle.RUNNING, f"in process {resident.process.pid}, which stays")
+    pid = resident.process.pid
+    move(tx, record, lifecycle.RUNNING, f"in process {pid}, which stays" if pid else "in a process that stays")
     watch_limit(state, tx, record)
     tx.reply(state.residents.answer(resident), Next(record, token))
+
+
+def _live(resident: Resident) -> records_pb2.LiveAttempt:
+    """Return what the next coordinator needs to know of a resident, with the attempt that it is at."""
+    task_id, first = resident.key
+    live = records_pb2.LiveAttempt(process=resident.process, worker_task_id=task_id, worker_attempt=first)
+    if resident.delivered:
+        (task_id, number), digest, token_hash = resident.delivered
+        said = records_pb2.Delivery(task_id=task_id, attempt=number, digest=digest, token_hash=token_hash)
+        live.delivered.CopyFrom(said)
+    return live
 
 
 # What residents say -----------------------------------------------------------------------------------------------
@@ -132,6 +141,8 @@ def answer_again(state: State, attempt: AttemptId, digest: bytes) -> Next | None
     resident = state.residents.deliverer(attempt)
     if resident is None or resident.delivered is None or resident.delivered[1] != digest:
         return None
+    if resident.current and not resident.token:  # an earlier coordinator's: its worker asks, and takes it by credential
+        return Next(stay=True)
     record = state.tasks.get(resident.current[0]) if resident.current else None
     return Next(record, resident.token, stay=not resident.doomed)
 
@@ -149,12 +160,14 @@ def wait(state: State, tx: Transaction, event: Awaited) -> None:
     resident = state.residents.by_credential(event.credential_hash)
     if resident is None:
         tx.refuse(event.reply, Unauthenticated())
-    elif resident.doomed or resident.current or state.draining:
-        if state.draining:
-            state.residents.doom(resident)
-        tx.reply(event.reply, Next(stay=not resident.doomed))
-    else:
-        state.residents.ask(resident, event.reply)
+        return
+    if resident.waiter is not None:  # a call that its worker has given up, or it would not ask again
+        tx.reply(resident.waiter, Next())
+    if state.draining:
+        state.residents.doom(resident)
+    state.residents.ask(resident, event.reply)
+    if resident.doomed or resident.current:
+        _answer(state, tx, resident)
 
 
 def withdraw(state: State, tx: Transaction, event: Withdrawn) -> None:
@@ -219,7 +232,7 @@ def _end_attempt(
     running = attempt_id(record) == key and record.task.state in (lifecycle.LAUNCHING, lifecycle.RUNNING)
     failure = failure_of(receipt, record.task.spec.limits)
     failure.non_retryable |= final
-    record.task.attempts[key[1] - 1].receipt.CopyFrom(receipt)
+    record.task.attempts[key[1] - 1].receipt.CopyFrom(receipt_of(record, key[1], receipt))
     forget_attempt(state, tx, record, key)
     if running:
         conclude(state, tx, record, failure)
@@ -249,6 +262,8 @@ def _is_worn(state: State, resident: Resident, now_ns: int) -> bool:
 
 def _forget(state: State, tx: Transaction, resident: Resident) -> None:
     _forget_delivery(state, resident)
+    if resident.waiter is not None:  # its worker does not wait any more, but the call does
+        tx.reply(resident.waiter, Next(stay=False))
     state.residents.remove(resident)
     host = state.hosts.get(resident.host)
     if host:

@@ -65,10 +65,26 @@ def _readopt_resident(state: State, record: records_pb2.TaskRecord, number: int)
     crew, live, attempt = crew_of(record), record.alive[number], record.task.attempts[number - 1]
     if crew is None:
         return
-    key = (live.worker_task_id, live.worker_attempt) if live.worker_task_id else (record.task.id, number)
-    made_ns, current = attempt.launch_time.ToNanoseconds(), (record.task.id, number)
-    made = Resident(key, crew, attempt.host, record.credential_hash, made_ns, live.process, current)
+    current, is_newest = (record.task.id, number), number == len(record.task.attempts)
+    key = (live.worker_task_id, live.worker_attempt) if live.worker_task_id else current
+    made_ns = attempt.launch_time.ToNanoseconds()
+    # The record has the credential of the newest attempt; whoever was given up before that has no say any more.
+    credential_hash = record.credential_hash if is_newest else b""
+    made = Resident(key, crew, attempt.host, credential_hash, made_ns, current=current)
+    made.process.CopyFrom(live.process)
     made.reservation_bytes = attempt.reservation_bytes
     state.residents.add(made)
-    if attempt.outcome:  # it was given up
+    _readopt_delivery(state, made, live)
+    ending = attempt.outcome or (is_newest and record.HasField("end_request"))
+    # One of a pool has the plugins of the coordinator before: it finishes what it is at, and is replaced.
+    if ending or not crew.is_long_lived:
         state.residents.doom(made)
+
+
+def _readopt_delivery(state: State, resident: Resident, live: records_pb2.LiveAttempt) -> None:
+    """Let a resident say again what it has delivered: it may not have heard that this was taken."""
+    if live.HasField("delivered"):
+        said = live.delivered
+        attempt = said.task_id, said.attempt
+        state.residents.note_delivery(resident, attempt, said.digest, said.token_hash)
+        state.tokens[said.token_hash] = attempt

@@ -36,7 +36,7 @@ class Resident:
         key: what its host knows it by.
         crew: what it can run.
         host: where it is.
-        credential_hash: SHA-256 of the secret it asks with.
+        credential_hash: SHA-256 of the secret it asks with; empty if nobody knows it any more.
         made_ns: when it was launched.
         process: its process, once that is known.
         current: the attempt it runs; None if it is free.
@@ -92,7 +92,8 @@ class Residents:
     def add(self, resident: Resident) -> None:
         """Note a new one, with the attempt it begins with."""
         self._all[resident.key] = resident
-        self._credentials[resident.credential_hash] = resident
+        if resident.credential_hash:
+            self._credentials[resident.credential_hash] = resident
         self._sizes[resident.crew] += _counts(resident)
         if resident.current:
             self._attempts[resident.current] = resident
@@ -187,7 +188,8 @@ class Residents:
             self._delivered.pop(resident.delivered[0], None)
         if self._all.pop(resident.key, None):
             self._shrink(resident.crew, _counts(resident))
-        self._credentials.pop(resident.credential_hash, None)
+        if resident.credential_hash:
+            self._credentials.pop(resident.credential_hash, None)
         resident.doomed = True
 
     def _shrink(self, crew: Crew, by: int) -> None:

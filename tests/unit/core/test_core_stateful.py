@@ -68,6 +68,12 @@ class CoreMachine(Stage):
             if not cancel:
                 self.cancel(Host("none"), (str(answer.value), 0), NOBODY)
 
+    @rule(strategy=st.sampled_from([task_pb2.STRATEGY_POOL, task_pb2.STRATEGY_STATEFUL]))
+    def crowd(self, strategy: task_pb2.Strategy.ValueType) -> None:
+        """Have more for the workers of one behaviour to do than there are of them."""
+        for _ in range(LIMITS.pool_size + 1):
+            self.submit({"behaviour": "light", "strategy": strategy}, 0, 1)
+
     def before(self, spec: task_pb2.TaskSpec) -> list[str]:
         """Return the tasks that have the session of another one, or wait for it."""
         live = [r.task for r in self.state.tasks.values() if r.task.state not in lifecycle.ENDED and spec.session]
@@ -128,11 +134,19 @@ class CoreMachine(Stage):
         getattr(self, what)(*self.all_agents()[which % len(self.all_agents())])
 
     @precondition(lambda self: self.all_agents() != [])
-    @rule(which=st.integers(0, 9), deliver=st.sampled_from(["complete", "fail", "emit", "save"]), last=st.booleans())
-    def work(self, which: int, deliver: str, last: bool) -> None:  # noqa: FBT001  # hypothesis gives it
+    @rule(
+        which=st.integers(0, 9),
+        deliver=st.sampled_from(["complete", "fail", "emit", "save"]),
+        then=st.sampled_from(["exit", "exit", "stay", "stay", "lose the answer"]),
+    )
+    def work(self, which: int, deliver: str, then: str) -> None:
         agent = self.all_agents()[which % len(self.all_agents())]
-        for step in ("launched", "take", deliver, *["exit"] * last):
-            getattr(self, step)(*agent)
+        self.launched(*agent)
+        self.take(*agent)
+        self.fate = "after the commit" if then == "lose the answer" else self.fate
+        getattr(self, deliver)(*agent)
+        if then == "exit":
+            self.exit(*agent)
 
     @precondition(lambda self: self.gone)
     @rule(which=st.integers(0, 9))
@@ -142,9 +156,11 @@ class CoreMachine(Stage):
         self.complete(Host("none"), key, Agent("", key))
 
     def take(self, _host: Host, key: AttemptId, agent: Agent) -> None:
-        if self.state.by_credential(sha256(agent.credential.encode()).digest()) is None and agent.stays:
+        found = self.state.by_credential(sha256(agent.credential.encode()).digest())
+        if found is None and agent.stays:
             return  # it has an attempt behind it, and none before it
-        credential, token = (sha256(text.encode()).digest() for text in (agent.credential, agent.credential + "-"))
+        token_text = f"{agent.credential}-{attempt_id(found) if found else key}"
+        credential, token = (sha256(text.encode()).digest() for text in (agent.credential, token_text))
         answer = self.tell(events.Taken, process=None, reply="w", credential_hash=credential, token_hash=token)
         if isinstance(answer, effects.Reply):
             record: Any = answer.value
@@ -186,7 +202,9 @@ class CoreMachine(Stage):
     def save(self, _host: Host, key: AttemptId, agent: Agent) -> None:
         key = agent.current or key
         answer = self.tell(events.CheckpointSaved, attempt=key, checkpoint=payload_pb2.Payload(data=b"1"), reply="w")
-        if isinstance(answer, effects.Reply) and self.overtaken.get(key[0]) != ROLLBACK:
+        # Whoever loses the answer to a crash may have saved it all the same.
+        taken = isinstance(answer, effects.Reply) or (answer is None and self.has(keys.checkpoint_of(key[0])))
+        if taken and self.overtaken.get(key[0]) != ROLLBACK:
             self.saved.add(key[0])
 
     def emit(self, _host: Host, key: AttemptId, agent: Agent) -> None:
@@ -280,6 +298,10 @@ class CoreMachine(Stage):
         for host, key, agent in self.all_agents():
             known = key in self.state.alive or self.state.residents.get(key)
             assert not (host.attached and agent.reported) or known or agent.doomed
+            resident = self.state.residents.get(key)
+            if resident and resident.current and agent.current not in (None, resident.current):
+                # It has not heard of what was handed to it, and says again what it has delivered: that must be known.
+                assert agent.current in {resident.delivered and resident.delivered[0]} & set(self.state.tokens.values())
 
     @invariant()
     def attempts_are_in_order(self) -> None:

@@ -184,6 +184,7 @@ class LiveAttempt(_message.Message):
     PROCESS_FIELD_NUMBER: _builtins.int
     WORKER_TASK_ID_FIELD_NUMBER: _builtins.int
     WORKER_ATTEMPT_FIELD_NUMBER: _builtins.int
+    DELIVERED_FIELD_NUMBER: _builtins.int
     worker_task_id: _builtins.str
     """The attempt that its worker was made for, by task and number, if that is
     another one: what the host knows the worker by.
@@ -194,20 +195,61 @@ class LiveAttempt(_message.Message):
     def process(self) -> Global___ProcessIdentity:
         """Its process, once it is known."""
 
+    @_builtins.property
+    def delivered(self) -> Global___Delivery:
+        """What its worker had delivered when it was given this attempt: until it has
+        heard of that, it may say so again. Absent if this is its first one.
+        """
+
     def __init__(
         self,
         *,
         process: Global___ProcessIdentity | None = ...,
         worker_task_id: _builtins.str = ...,
         worker_attempt: _builtins.int = ...,
+        delivered: Global___Delivery | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["process", b"process"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "process", b"process"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["process", b"process", "worker_attempt", b"worker_attempt", "worker_task_id", b"worker_task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "process", b"process", "worker_attempt", b"worker_attempt", "worker_task_id", b"worker_task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LiveAttempt: _TypeAlias = LiveAttempt  # noqa: Y015
+
+@_typing.final
+class Delivery(_message.Message):
+    """What a worker that stays has delivered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    TOKEN_HASH_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task."""
+    attempt: _builtins.int
+    """The number of the attempt."""
+    digest: _builtins.bytes
+    """SHA-256 of what was delivered."""
+    token_hash: _builtins.bytes
+    """SHA-256 of the token of that attempt."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        digest: _builtins.bytes = ...,
+        token_hash: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "digest", b"digest", "task_id", b"task_id", "token_hash", b"token_hash"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
 
 @_typing.final
 class EndRequest(_message.Message):
