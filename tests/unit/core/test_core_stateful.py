@@ -340,7 +340,7 @@ class CoreMachine(Stage):
         drops = self.state.drops.items()
         assert {keys.drop(one.task_id) for _, one in drops} == {one.key for one in self.store.scan(keys.DROP)}
         for crew, one in drops:
-            assert {crew} == {crew_of(self.state.tasks[task_id]) for task_id in one.waiting}
+            assert {crew_of(self.state.tasks[task_id]) for task_id in one.waiting} <= {crew}
             assert one.waiting.keys() <= {r.task.id for r in queued}
         live = [r.task for r in self.state.tasks.values() if r.task.state in (lifecycle.LAUNCHING, lifecycle.RUNNING)]
         alone = [task for task in live if task.spec.session and task.spec.session_policy != CONCURRENT]
