@@ -42,8 +42,7 @@ class Aside(Enum):
     """It waits for its session."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Place(NamedTuple):
     """A task's place in its lane: lower ranks first. Task ids sort by the time of submission.
 
     A place whose ticket is not the task's own any more is void: the task was taken out while it waited.
