@@ -117,6 +117,13 @@ def test_tasks_of_one_session_run_beside_each_other_if_they_may(client: SyncClie
     assert sorted(item.content for item in client.sessions.get("merged").items) == [str(n) for n in range(9)]
 
 
+def test_a_conflict_costs_an_attempt_and_no_worker(client: SyncClient) -> None:
+    inputs = [{"text": str(number), "merge": False, "pause": 0.02} for number in range(9)]
+    tasks = run_all(client, "pool", "note", inputs, session="contested", session_policy="concurrent")
+    assert "CONFLICT" in {outcome for task in tasks for outcome in outcomes(task)}
+    assert len(pids_of(tasks)) <= POOL_SIZE
+
+
 def test_a_failed_attempt_records_nothing_and_costs_nobody_else_anything(client: SyncClient) -> None:
     inputs = [{"text": str(number), "fail": number % 2 == 0} for number in range(6)]
     tasks = run_all(client, "pool", "remember", inputs, session="careful")

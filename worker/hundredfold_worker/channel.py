@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
-from hundredfold.errors import HundredfoldError
+from hundredfold.errors import HundredfoldError, SessionConflict
 from hundredfold.status import from_code, from_status
 from hundredfold.v1 import worker_service_pb2 as pb
 
@@ -36,6 +36,10 @@ class Refused(Exception):  # it is not an error of this process
     """The coordinator does not want this worker any more."""
 
 
+class Overtaken(Refused):
+    """Another task has written the session meanwhile: the attempt is over, and not the worker, if that stays."""
+
+
 class Channel:
     """The calls of `WorkerService`, made as the bearer of `credential`.
 
@@ -48,6 +52,7 @@ class Channel:
 
     Raises:
         Refused: from every call, when this attempt is not wanted any more.
+        Overtaken: from `complete`, when its session was written before.
         HundredfoldError: from every call, when the coordinator refuses what was sent.
 
     """
@@ -133,6 +138,8 @@ class Channel:
     def _judge(self, reply: Reply) -> None:
         """Return if the call is to be made again; raise what it means if it is not."""
         error = self._error(reply)
+        if isinstance(error, SessionConflict):  # whose code is that of a stale attempt
+            raise Overtaken(str(error)) from error
         if error.code in _FINAL:
             raise Refused(str(error)) from error
         if error.code != "UNAVAILABLE" and reply.code != CANCELLED:  # which is what a server that stops says

@@ -20,6 +20,7 @@ from hundredfold.v1 import attempt_pb2, memory_pb2, session_pb2
 from hundredfold.v1 import worker_service_pb2 as pb
 from hundredfold.wire import item_message, item_of, record_message, texts_of, values_of
 
+from hundredfold_worker.channel import Overtaken
 from hundredfold_worker.context_port import ContextPort, Coordinator, payload_of
 from hundredfold_worker.injected import Injected
 from hundredfold_worker.kept_sessions import KeptSessions
@@ -64,10 +65,11 @@ def run_attempt(
     request.cpu_time.FromNanoseconds(time.process_time_ns() - began)
     try:
         following = channel.complete(request)
-    except HundredfoldError:
+    except (HundredfoldError, Overtaken):
         if not assignment.stay:
             raise
-        # What it must not deliver is the end of the attempt, which has failed with that, and not of this worker.
+        # What it must not deliver, or has delivered too late, is the end of the attempt, which has failed with that,
+        # and not of this worker.
         return False, pb.NextAttemptResponse(stay=True)
     if kept and assignment.keep_session:
         kept.keep(session, assignment.task_id)

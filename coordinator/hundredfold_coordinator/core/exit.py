@@ -4,6 +4,7 @@ import signal
 from types import MappingProxyType
 from typing import Final
 
+from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, policy_pb2
 
 
@@ -20,6 +21,19 @@ def failure_of(receipt: attempt_pb2.Receipt, limits: policy_pb2.Limits) -> attem
         failure.non_retryable = receipt.kill_cause in _IN_VAIN
         return failure
     return _failure(attempt_pb2.ATTEMPT_OUTCOME_HOST_LOST, "HostLost", "its host was told to end")
+
+
+def receipt_of(record: records_pb2.TaskRecord, number: int, receipt: attempt_pb2.Receipt) -> attempt_pb2.Receipt:
+    """Return the receipt of an attempt that was alive until its process ended, of which `receipt` is the receipt.
+
+    If the process had others before, the time is that of the attempt; all else there is only of the whole process.
+    """
+    told = attempt_pb2.Receipt()
+    told.CopyFrom(receipt)
+    if record.alive[number].worker_task_id and receipt.HasField("exit_time"):
+        began_ns = record.task.attempts[number - 1].start_time.ToNanoseconds()
+        told.wall_time.FromNanoseconds(max(0, receipt.exit_time.ToNanoseconds() - began_ns))
+    return told
 
 
 _LIMITS: Final = MappingProxyType(

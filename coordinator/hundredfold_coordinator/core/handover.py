@@ -4,6 +4,7 @@ A resident's process is made for its first attempt as any other is. When it has 
 the same commit, by the same rules as everything else that is started; or it waits, or is to end.
 """
 
+from collections.abc import Set as AbstractSet
 from hashlib import sha256
 from typing import Final
 
@@ -13,13 +14,14 @@ from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, policy_pb2, task_pb2
 
 from hundredfold_coordinator.core import alarms, lifecycle
-from hundredfold_coordinator.core.admission import Closed
-from hundredfold_coordinator.core.change import end_task, forget_attempt, forget_if_gone, move, vacate
+from hundredfold_coordinator.core.admission import Closed, renew
+from hundredfold_coordinator.core.change import forget_attempt, forget_if_gone, move, note_attempt, vacate
 from hundredfold_coordinator.core.conclusion import conclude
 from hundredfold_coordinator.core.crew import Crew
+from hundredfold_coordinator.core.dropping import drop
 from hundredfold_coordinator.core.effects import Remind
 from hundredfold_coordinator.core.events import Awaited, Overstayed, Withdrawn
-from hundredfold_coordinator.core.exit import failure_of
+from hundredfold_coordinator.core.exit import failure_of, receipt_of
 from hundredfold_coordinator.core.resident import Next, Resident
 from hundredfold_coordinator.core.state import AttemptId, State, attempt_id, current_attempt
 from hundredfold_coordinator.core.timing import watch_limit
@@ -43,19 +45,21 @@ def free_resident(state: State, crew: Crew) -> Resident | None:
 
 def closed(state: State, crew: Crew) -> Closed | None:
     """Return why no further resident may be made for a crew; None if one may."""
+    if crew in state.drops:
+        return task_pb2.GATE_KIND_POOL, f"agent {crew.agent} is gone, and those that waited for it are being dropped"
     most = 1 if crew.is_long_lived else state.limits.pool_size
     if state.residents.size(crew) < most:
         return None
     if crew.is_long_lived:
-        return task_pb2.GATE_KIND_POOL, f"agent {crew.agent} is busy, and takes one task after the other"
+        return task_pb2.GATE_KIND_POOL, f"agent {crew.agent} takes one task after the other, and is busy or to end"
     return task_pb2.GATE_KIND_POOL, f"its pool has as many workers as `pool_size` allows, {most}, and all are busy"
 
 
 def hand_over(state: State, tx: Transaction, record: records_pb2.TaskRecord, resident: Resident) -> None:
     """Commit a new attempt, of which the resident hears when that is durable."""
-    spec = record.task.spec
     number = len(record.task.attempts) + 1
     attempt = record.task.attempts.add(number=number, host=resident.host, pid=resident.process.pid)
+    attempt.reservation_bytes = resident.reservation_bytes  # the next coordinator sets it aside again
     attempt.launch_time.CopyFrom(tx.now)
     attempt.start_time.CopyFrom(tx.now)
     if not record.task.HasField("start_time"):
@@ -65,20 +69,28 @@ def hand_over(state: State, tx: Transaction, record: records_pb2.TaskRecord, res
     for field in ("end_request", "result_digest"):
         record.ClearField(field)
     record.credential_hash, record.token_hash = resident.credential_hash, sha256(token.encode()).digest()
-    task_id, first = resident.key
-    record.alive[number].CopyFrom(
-        records_pb2.LiveAttempt(process=resident.process, worker_task_id=task_id, worker_attempt=first)
-    )
+    record.alive[number].CopyFrom(_live(resident))
     state.credentials[record.credential_hash] = record.task.id
     state.tokens[record.token_hash] = key
-    state.alive[key] = resident.host
-    state.shares.start(spec.tenant)
-    state.behaviours[spec.behaviour] += 1
-    state.starts.note(tx.now_ns)
+    note_attempt(state, tx, record, resident.host)
+    if state.limits.memory_reserve_bytes:
+        renew(state.hosts[resident.host], resident, tx.now_ns)
     state.residents.give(resident, key, token)
-    move(tx, record, lifecycle.RUNNING, f"in process {resident.process.pid}, which stays")
+    pid = resident.process.pid
+    move(tx, record, lifecycle.RUNNING, f"in process {pid}, which stays" if pid else "in a process that stays")
     watch_limit(state, tx, record)
     tx.reply(state.residents.answer(resident), Next(record, token))
+
+
+def _live(resident: Resident) -> records_pb2.LiveAttempt:
+    """Return what the next coordinator needs to know of a resident, with the attempt that it is at."""
+    task_id, first = resident.key
+    live = records_pb2.LiveAttempt(process=resident.process, worker_task_id=task_id, worker_attempt=first)
+    if resident.delivered:
+        (task_id, number), digest, token_hash = resident.delivered
+        said = records_pb2.Delivery(task_id=task_id, attempt=number, digest=digest, token_hash=token_hash)
+        live.delivered.CopyFrom(said)
+    return live
 
 
 # What residents say -----------------------------------------------------------------------------------------------
@@ -129,6 +141,8 @@ def answer_again(state: State, attempt: AttemptId, digest: bytes) -> Next | None
     resident = state.residents.deliverer(attempt)
     if resident is None or resident.delivered is None or resident.delivered[1] != digest:
         return None
+    if resident.current and not resident.token:  # an earlier coordinator's: its worker asks, and takes it by credential
+        return Next(stay=True)
     record = state.tasks.get(resident.current[0]) if resident.current else None
     return Next(record, resident.token, stay=not resident.doomed)
 
@@ -146,12 +160,14 @@ def wait(state: State, tx: Transaction, event: Awaited) -> None:
     resident = state.residents.by_credential(event.credential_hash)
     if resident is None:
         tx.refuse(event.reply, Unauthenticated())
-    elif resident.doomed or resident.current or state.draining:
-        if state.draining:
-            state.residents.doom(resident)
-        tx.reply(event.reply, Next(stay=not resident.doomed))
-    else:
-        state.residents.ask(resident, event.reply)
+        return
+    if resident.waiter is not None:  # a call that its worker has given up, or it would not ask again
+        tx.reply(resident.waiter, Next())
+    if state.draining:
+        state.residents.doom(resident)
+    state.residents.ask(resident, event.reply)
+    if resident.doomed or resident.current:
+        _answer(state, tx, resident)
 
 
 def withdraw(state: State, tx: Transaction, event: Withdrawn) -> None:
@@ -167,13 +183,12 @@ def withdraw(state: State, tx: Transaction, event: Withdrawn) -> None:
 # The end of residents ---------------------------------------------------------------------------------------------
 
 
-def dismiss_idle(state: State, tx: Transaction) -> bool:
-    """Have those residents end that wait and can be made again; return whether there were any."""
-    idle = [resident for resident in state.residents.idle() if not resident.crew.is_long_lived]
-    for resident in idle:
-        state.residents.doom(resident)
-        _answer(state, tx, resident)
-    return bool(idle)
+def dismiss_idle(state: State, tx: Transaction, served: AbstractSet[Crew]) -> None:
+    """Have those residents end that wait and can be made again, but for crews that have something to do."""
+    for resident in state.residents.idle():
+        if not (resident.crew.is_long_lived or resident.crew in served):
+            state.residents.doom(resident)
+            _answer(state, tx, resident)
 
 
 def dismiss_all(state: State, tx: Transaction) -> None:
@@ -204,17 +219,6 @@ def lose(state: State, tx: Transaction, resident: Resident, why: str) -> None:
         drop(state, tx, resident, why)
 
 
-def drop(state: State, tx: Transaction, resident: Resident, why: str) -> None:
-    """End the tasks that waited for a long-lived agent: it had them in its memory."""
-    message = f"it waited for agent {resident.crew.agent}, process {resident.process.pid}, which is gone: {why}"
-    failure = attempt_pb2.Failure(type="Dropped", message=message, outcome=attempt_pb2.ATTEMPT_OUTCOME_DROPPED)
-    dead = task_pb2.DEAD_LETTER_CAUSE_DROPPED
-    while waiting := [lane for lane, _ in state.queue.heads() if lane.crew == resident.crew]:
-        for lane in waiting:
-            record = state.tasks[state.queue.take(lane)]
-            end_task(state, tx, record, lifecycle.FAILED, failure=failure, dead=dead)
-
-
 def _end_attempt(
     state: State,
     tx: Transaction,
@@ -228,7 +232,7 @@ def _end_attempt(
     running = attempt_id(record) == key and record.task.state in (lifecycle.LAUNCHING, lifecycle.RUNNING)
     failure = failure_of(receipt, record.task.spec.limits)
     failure.non_retryable |= final
-    record.task.attempts[key[1] - 1].receipt.CopyFrom(receipt)
+    record.task.attempts[key[1] - 1].receipt.CopyFrom(receipt_of(record, key[1], receipt))
     forget_attempt(state, tx, record, key)
     if running:
         conclude(state, tx, record, failure)
@@ -258,6 +262,8 @@ def _is_worn(state: State, resident: Resident, now_ns: int) -> bool:
 
 def _forget(state: State, tx: Transaction, resident: Resident) -> None:
     _forget_delivery(state, resident)
+    if resident.waiter is not None:  # its worker does not wait any more, but the call does
+        tx.reply(resident.waiter, Next(stay=False))
     state.residents.remove(resident)
     host = state.hosts.get(resident.host)
     if host:

@@ -23,7 +23,7 @@ from hundredfold_coordinator.core.events import (
     LaunchFailed,
     MachineMeasured,
 )
-from hundredfold_coordinator.core.exit import failure_of
+from hundredfold_coordinator.core.exit import failure_of, receipt_of
 from hundredfold_coordinator.core.learning import learn
 from hundredfold_coordinator.core.state import AttemptId, HostState, State, attempt_id
 from hundredfold_coordinator.core.timing import kill, watch_limit
@@ -43,6 +43,8 @@ def attach(state: State, tx: Transaction, event: HostAttached) -> None:
     for worker, key in sorted(here.items()):
         _take_up(state, host, worker, key)
     for resident in state.residents:
+        if resident.key in there:
+            resident.process = there[resident.key].process
         if resident.key in idle:
             admission.take_up(state, host, resident.key, resident.crew.behaviour, resident.made_ns, 0, known=True)
     for worker in sorted(there.keys() - here.keys() - idle):
@@ -60,7 +62,7 @@ def attach(state: State, tx: Transaction, event: HostAttached) -> None:
 
 def _adopt(state: State, tx: Transaction, key: AttemptId, process: records_pb2.ProcessIdentity) -> None:
     record = state.tasks[key[0]]
-    note_process(tx, record, key, process)
+    note_process(state, tx, record, key, process)
     if _is_running(record, key) and not record.HasField("end_request"):
         watch_limit(state, tx, record)
     else:  # whoever wanted it to end may have said so while the host could not hear it
@@ -149,13 +151,15 @@ def launched(state: State, tx: Transaction, event: Launched) -> None:
     if resident:
         resident.process = event.process
     if resident and event.attempt not in state.alive:
+        if resident.current:
+            note_process(state, tx, state.tasks[resident.current[0]], resident.current, event.process)
         tx.then(Acknowledge(event.host, event.number))
         return
     record = _alive(state, event.attempt)
     running = record is not None and _is_running(record, event.attempt)
     # One that has delivered already is noted, too, if nobody told of it before: it may be left behind by its host.
     if record and (running or not record.alive[event.attempt[1]].process.pid):
-        note_process(tx, record, event.attempt, event.process)
+        note_process(state, tx, record, event.attempt, event.process)
     if record and running:
         if not record.HasField("end_request"):
             watch_limit(state, tx, record)
@@ -166,7 +170,9 @@ def launched(state: State, tx: Transaction, event: Launched) -> None:
 
 def launch_failed(state: State, tx: Transaction, event: LaunchFailed) -> None:
     """Queue a task again whose process could not be made; if that will pass, it has cost the task no attempt."""
-    record = _alive(state, event.attempt)
+    resident = state.residents.get(event.attempt)
+    key = (resident and resident.current) or event.attempt  # if it has begun after all, it may be at another one
+    record = _alive(state, key)
     _lose_resident(state, tx, event.attempt, event.reason)
     waiting = record and record.task.state == lifecycle.LAUNCHING and not record.HasField("end_request")
     if record and event.transient and waiting and attempt_id(record) == event.attempt:
@@ -175,7 +181,7 @@ def launch_failed(state: State, tx: Transaction, event: LaunchFailed) -> None:
         del record.task.attempts[-1]
         requeue(state, tx, record, event.reason)
     elif record:
-        _lose(state, tx, event.attempt, attempt_pb2.ATTEMPT_OUTCOME_LAUNCH_FAILED, event.reason)
+        _lose(state, tx, key, attempt_pb2.ATTEMPT_OUTCOME_LAUNCH_FAILED, event.reason)
     tx.then(Acknowledge(event.host, event.number))
 
 
@@ -234,7 +240,7 @@ def _lose(
 def _write_receipt(
     state: State, tx: Transaction, record: records_pb2.TaskRecord, key: AttemptId, receipt: attempt_pb2.Receipt
 ) -> None:
-    record.task.attempts[key[1] - 1].receipt.CopyFrom(receipt)
+    record.task.attempts[key[1] - 1].receipt.CopyFrom(receipt_of(record, key[1], receipt))
     forget_attempt(state, tx, record, key)
 
 

@@ -1,6 +1,7 @@
 """What a worker says about its attempt, from taking it to delivering what came of it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 
 from hundredfold.errors import EventQuotaExceeded, HundredfoldError, SessionConflict, StaleAttempt, Unauthenticated
@@ -31,7 +32,8 @@ def take(state: State, tx: Transaction, event: Taken) -> None:
         if record.task.state == lifecycle.LAUNCHING:
             _begin(tx, record)
         if event.process and not record.alive[len(record.task.attempts)].process.pid:
-            note_process(tx, record, attempt_id(record), event.process)  # should its host die before it tells of it
+            # Should its host die before it tells of it.
+            note_process(state, tx, record, attempt_id(record), event.process)
         state.tokens.pop(record.token_hash, None)  # one that was given with the answer to a delivery, and got lost
         state.tokens[event.token_hash] = attempt_id(record)
         record.token_hash = event.token_hash
@@ -157,8 +159,7 @@ def _refuse_result(
     tx.refuse(event.reply, error)
     _tell_emitted(state, tx, record, event.emitted)
     if not record.HasField("end_request"):
-        digest = event.digest
-        stays = handover.release(state, tx, record, digest, event.cpu_time, None, wants_next=event.wants_next)
+        stays = _release(state, tx, record, replace(event, reply=None), event.digest)  # it has been answered
         if not stays:
             _expect_exit(tx, event.attempt)
         conclude(state, tx, record, failure)

@@ -389,7 +389,9 @@ class Receipt(_message.Message):
     process_stays: _builtins.bool
     """Whether its process went on to another attempt: then nothing is said here
     of memory and of the end of the process, CPU time is what the worker says,
-    and what the attempt left behind in its process was not looked for.
+    and what the attempt left behind in its process was not looked for. If such
+    a process ends during an attempt, the receipt of that one says of the whole
+    process, with all attempts it has had, everything but the wall time.
     """
     @_builtins.property
     def cpu_time(self) -> _duration_pb2.Duration:
@@ -397,7 +399,9 @@ class Receipt(_message.Message):
 
     @_builtins.property
     def wall_time(self) -> _duration_pb2.Duration:
-        """From fork to the end of the process."""
+        """From fork to the end of the process; from its own start, if the process had
+        run other attempts before.
+        """
 
     @_builtins.property
     def kill_signals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -35,7 +35,8 @@ class WorkerServiceStub:
 
     All calls: `UNAUTHENTICATED`: the secret is missing or unknown; exit.
     `ABORTED`: this attempt is not the current one of its task any more; nothing
-    was recorded; stop working. `UNAVAILABLE`, `CANCELLED`: the coordinator is
+    was recorded; stop working. (With the reason `SESSION_CONFLICT`: see
+    `CompleteAttempt`.) `UNAVAILABLE`, `CANCELLED`: the coordinator is
     restarting; try again with backoff for as long as there is something to
     deliver.
     """
@@ -103,7 +104,8 @@ class WorkerServiceServicer:
 
     All calls: `UNAUTHENTICATED`: the secret is missing or unknown; exit.
     `ABORTED`: this attempt is not the current one of its task any more; nothing
-    was recorded; stop working. `UNAVAILABLE`, `CANCELLED`: the coordinator is
+    was recorded; stop working. (With the reason `SESSION_CONFLICT`: see
+    `CompleteAttempt`.) `UNAVAILABLE`, `CANCELLED`: the coordinator is
     restarting; try again with backoff for as long as there is something to
     deliver.
     """
@@ -184,6 +186,10 @@ class WorkerServiceServicer:
 
         Idempotent: a repetition with the same result answers OK, another result
         is `ABORTED`.
+
+        `ABORTED` with the reason `SESSION_CONFLICT`: another task has written the
+        session meanwhile; the attempt has failed with that. Who stays calls
+        `NextAttempt`.
 
         `INVALID_ARGUMENT`: the result, an event, all session writes together or
         all memory writes together are larger than `max_payload_bytes`, or memory
@@ -269,7 +275,8 @@ class WorkerService:
 
     All calls: `UNAUTHENTICATED`: the secret is missing or unknown; exit.
     `ABORTED`: this attempt is not the current one of its task any more; nothing
-    was recorded; stop working. `UNAVAILABLE`, `CANCELLED`: the coordinator is
+    was recorded; stop working. (With the reason `SESSION_CONFLICT`: see
+    `CompleteAttempt`.) `UNAVAILABLE`, `CANCELLED`: the coordinator is
     restarting; try again with backoff for as long as there is something to
     deliver.
     """

@@ -36,7 +36,8 @@ class WorkerServiceStub:
 
     All calls: `UNAUTHENTICATED`: the secret is missing or unknown; exit.
     `ABORTED`: this attempt is not the current one of its task any more; nothing
-    was recorded; stop working. `UNAVAILABLE`, `CANCELLED`: the coordinator is
+    was recorded; stop working. (With the reason `SESSION_CONFLICT`: see
+    `CompleteAttempt`.) `UNAVAILABLE`, `CANCELLED`: the coordinator is
     restarting; try again with backoff for as long as there is something to
     deliver.
     """
@@ -93,6 +94,10 @@ class WorkerServiceStub:
     Idempotent: a repetition with the same result answers OK, another result
     is `ABORTED`.
 
+    `ABORTED` with the reason `SESSION_CONFLICT`: another task has written the
+    session meanwhile; the attempt has failed with that. Who stays calls
+    `NextAttempt`.
+
     `INVALID_ARGUMENT`: the result, an event, all session writes together or
     all memory writes together are larger than `max_payload_bytes`, or memory
     writes do not fit their collection; the task has failed with that.
@@ -115,7 +120,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
 
     All calls: `UNAUTHENTICATED`: the secret is missing or unknown; exit.
     `ABORTED`: this attempt is not the current one of its task any more; nothing
-    was recorded; stop working. `UNAVAILABLE`, `CANCELLED`: the coordinator is
+    was recorded; stop working. (With the reason `SESSION_CONFLICT`: see
+    `CompleteAttempt`.) `UNAVAILABLE`, `CANCELLED`: the coordinator is
     restarting; try again with backoff for as long as there is something to
     deliver.
     """
@@ -169,6 +175,10 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     Idempotent: a repetition with the same result answers OK, another result
     is `ABORTED`.
 
+    `ABORTED` with the reason `SESSION_CONFLICT`: another task has written the
+    session meanwhile; the attempt has failed with that. Who stays calls
+    `NextAttempt`.
+
     `INVALID_ARGUMENT`: the result, an event, all session writes together or
     all memory writes together are larger than `max_payload_bytes`, or memory
     writes do not fit their collection; the task has failed with that.
@@ -190,7 +200,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
 
     All calls: `UNAUTHENTICATED`: the secret is missing or unknown; exit.
     `ABORTED`: this attempt is not the current one of its task any more; nothing
-    was recorded; stop working. `UNAVAILABLE`, `CANCELLED`: the coordinator is
+    was recorded; stop working. (With the reason `SESSION_CONFLICT`: see
+    `CompleteAttempt`.) `UNAVAILABLE`, `CANCELLED`: the coordinator is
     restarting; try again with backoff for as long as there is something to
     deliver.
     """
@@ -289,6 +300,10 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Idempotent: a repetition with the same result answers OK, another result
         is `ABORTED`.
+
+        `ABORTED` with the reason `SESSION_CONFLICT`: another task has written the
+        session meanwhile; the attempt has failed with that. Who stays calls
+        `NextAttempt`.
 
         `INVALID_ARGUMENT`: the result, an event, all session writes together or
         all memory writes together are larger than `max_payload_bytes`, or memory

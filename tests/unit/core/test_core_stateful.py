@@ -14,7 +14,8 @@ import pytest
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
 from hundredfold.v1 import attempt_pb2, payload_pb2, policy_pb2, session_pb2, task_pb2
 from hundredfold_coordinator import keys
-from hundredfold_coordinator.core import effects, events, lifecycle
+from hundredfold_coordinator.core import dropping, effects, events, lifecycle
+from hundredfold_coordinator.core.crew import crew_of
 from hundredfold_coordinator.core.state import AttemptId, attempt_id
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
@@ -35,7 +36,9 @@ SPECS = st.fixed_dictionaries(
         "behaviour": st.sampled_from(["light", "heavy"]),
         "priority": st.integers(-1, 1),
         "strategy": st.sampled_from([0, 0, *[task_pb2.STRATEGY_POOL] * 3, task_pb2.STRATEGY_STATEFUL]),
-        "limits": st.sampled_from([0, 150, 400]).map(lambda mebibytes: policy_pb2.Limits(memory_bytes=mebibytes * MIB)),
+        "limits": st.sampled_from([0, 0, 0, 150, 400]).map(
+            lambda mebibytes: policy_pb2.Limits(memory_bytes=mebibytes * MIB)
+        ),
         "input": st.sampled_from([0, 200]).map(lambda size: payload_pb2.Payload(data=b"x" * size)),
     }
 )
@@ -64,6 +67,12 @@ class CoreMachine(Stage):
             assert self.accepted.setdefault(request_id, str(answer.value)) == answer.value
             if not cancel:
                 self.cancel(Host("none"), (str(answer.value), 0), NOBODY)
+
+    @rule(strategy=st.sampled_from([task_pb2.STRATEGY_POOL, task_pb2.STRATEGY_STATEFUL]))
+    def crowd(self, strategy: task_pb2.Strategy.ValueType) -> None:
+        """Have more for the workers of one behaviour to do than there are of them."""
+        for _ in range(LIMITS.pool_size + 1):
+            self.submit({"behaviour": "light", "strategy": strategy}, 0, 1)
 
     def before(self, spec: task_pb2.TaskSpec) -> list[str]:
         """Return the tasks that have the session of another one, or wait for it."""
@@ -125,11 +134,19 @@ class CoreMachine(Stage):
         getattr(self, what)(*self.all_agents()[which % len(self.all_agents())])
 
     @precondition(lambda self: self.all_agents() != [])
-    @rule(which=st.integers(0, 9), deliver=st.sampled_from(["complete", "fail", "emit", "save"]), last=st.booleans())
-    def work(self, which: int, deliver: str, last: bool) -> None:  # noqa: FBT001  # hypothesis gives it
+    @rule(
+        which=st.integers(0, 9),
+        deliver=st.sampled_from(["complete", "fail", "emit", "save"]),
+        then=st.sampled_from(["exit", "exit", "stay", "stay", "lose the answer"]),
+    )
+    def work(self, which: int, deliver: str, then: str) -> None:
         agent = self.all_agents()[which % len(self.all_agents())]
-        for step in ("launched", "take", deliver, *["exit"] * last):
-            getattr(self, step)(*agent)
+        self.launched(*agent)
+        self.take(*agent)
+        self.fate = "after the commit" if then == "lose the answer" else self.fate
+        getattr(self, deliver)(*agent)
+        if then == "exit":
+            self.exit(*agent)
 
     @precondition(lambda self: self.gone)
     @rule(which=st.integers(0, 9))
@@ -139,9 +156,11 @@ class CoreMachine(Stage):
         self.complete(Host("none"), key, Agent("", key))
 
     def take(self, _host: Host, key: AttemptId, agent: Agent) -> None:
-        if self.state.by_credential(sha256(agent.credential.encode()).digest()) is None and agent.stays:
+        found = self.state.by_credential(sha256(agent.credential.encode()).digest())
+        if found is None and agent.stays:
             return  # it has an attempt behind it, and none before it
-        credential, token = (sha256(text.encode()).digest() for text in (agent.credential, agent.credential + "-"))
+        token_text = f"{agent.credential}-{attempt_id(found) if found else key}"
+        credential, token = (sha256(text.encode()).digest() for text in (agent.credential, token_text))
         answer = self.tell(events.Taken, process=None, reply="w", credential_hash=credential, token_hash=token)
         if isinstance(answer, effects.Reply):
             record: Any = answer.value
@@ -183,7 +202,9 @@ class CoreMachine(Stage):
     def save(self, _host: Host, key: AttemptId, agent: Agent) -> None:
         key = agent.current or key
         answer = self.tell(events.CheckpointSaved, attempt=key, checkpoint=payload_pb2.Payload(data=b"1"), reply="w")
-        if isinstance(answer, effects.Reply) and self.overtaken.get(key[0]) != ROLLBACK:
+        # Whoever loses the answer to a crash may have saved it all the same.
+        taken = isinstance(answer, effects.Reply) or (answer is None and self.has(keys.checkpoint_of(key[0])))
+        if taken and self.overtaken.get(key[0]) != ROLLBACK:
             self.saved.add(key[0])
 
     def emit(self, _host: Host, key: AttemptId, agent: Agent) -> None:
@@ -277,6 +298,10 @@ class CoreMachine(Stage):
         for host, key, agent in self.all_agents():
             known = key in self.state.alive or self.state.residents.get(key)
             assert not (host.attached and agent.reported) or known or agent.doomed
+            resident = self.state.residents.get(key)
+            if resident and resident.current and agent.current not in (None, resident.current):
+                # It has not heard of what was handed to it, and says again what it has delivered: that must be known.
+                assert agent.current in {resident.delivered and resident.delivered[0]} & set(self.state.tokens.values())
 
     @invariant()
     def attempts_are_in_order(self) -> None:
@@ -296,8 +321,9 @@ class CoreMachine(Stage):
             busy = {self.state.residents.key_of(key) for key, owner in alive.items() if owner == host.id}
             assert host.loads.keys() == busy | {one.key for one in residents if one.host == host.id}
         assert all(one.current in alive for one in residents if one.current)
-        sizes = Counter(one.crew for one in residents if not one.doomed)
-        assert sizes == {one.crew: self.state.residents.size(one.crew) for one in residents if not one.doomed}
+        counting = [one for one in residents if one.crew.is_long_lived or not one.doomed]
+        sizes = Counter(one.crew for one in counting)
+        assert sizes == {one.crew: self.state.residents.size(one.crew) for one in counting}
         assert all(size <= (1 if crew.is_long_lived else LIMITS.pool_size) for crew, size in sizes.items())
         specs = [self.state.tasks[key[0]].task.spec for key in alive]
         tenants, behaviours = Counter(spec.tenant for spec in specs), Counter(spec.behaviour for spec in specs)
@@ -311,6 +337,11 @@ class CoreMachine(Stage):
         assert (len(self.state.queue), self.state.queue.size) == (len(queued), sum(r.input_bytes for r in queued))
         assert self.state.queue.counts == Counter(r.task.spec.tenant for r in queued)
         assert all(r.task.id in self.state.queue for r in queued)
+        drops = self.state.drops.items()
+        assert {keys.drop(one.task_id) for _, one in drops} == {one.key for one in self.store.scan(keys.DROP)}
+        for crew, one in drops:
+            assert {crew_of(self.state.tasks[task_id]) for task_id in one.waiting} <= {crew}
+            assert one.waiting.keys() <= {r.task.id for r in queued}
         live = [r.task for r in self.state.tasks.values() if r.task.state in (lifecycle.LAUNCHING, lifecycle.RUNNING)]
         alone = [task for task in live if task.spec.session and task.spec.session_policy != CONCURRENT]
         assert max(Counter(task.spec.session for task in alone).values(), default=0) <= 1
@@ -360,7 +391,8 @@ class CoreMachine(Stage):
 
 
 @pytest.mark.timeout(600)  # a failure takes its time until it is as short as it can be
-def test_the_core_keeps_its_promises() -> None:
+def test_the_core_keeps_its_promises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dropping, "PAGE", 1)
     print(f"HUNDREDFOLD_SEED={SEED}")
     run = settings(max_examples=160, stateful_step_count=50, deadline=None, database=None, suppress_health_check=CHECKS)
     run_state_machine_as_test(seed(SEED)(CoreMachine), settings=run)

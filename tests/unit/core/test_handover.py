@@ -1,6 +1,6 @@
 """Shows workers that stay: what they are handed, what ends with them, and what a restart and a lost answer leave."""
 
-from hashlib import sha256
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,13 +12,12 @@ from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import effects, events, lifecycle
 from hundredfold_coordinator.core.resident import Next
 from hundredfold_coordinator.core.state import attempt_id
+from residents import KILLED, POOL, SEQUENTIAL, STATEFUL, ask, begin, deliver, given, hashed
 
 if TYPE_CHECKING:
-    from tests.unit.core.conftest import Core, Told
+    from tests.unit.core.conftest import Core
 
-POOL, STATEFUL, SEQUENTIAL = task_pb2.STRATEGY_POOL, task_pb2.STRATEGY_STATEFUL, task_pb2.STRATEGY_SEQUENTIAL
 SECOND = 1_000_000_000
-KILLED = {"signal": 9}
 
 
 @pytest.fixture
@@ -26,35 +25,6 @@ def pool(house: "Core") -> "Core":
     """A house with a pool of one worker."""
     house.limit(pool_size=1, pool_tasks=1000)
     return house
-
-
-def begin(core: "Core", task_id: str = "t1", strategy: task_pb2.Strategy.ValueType = POOL, **spec: Any) -> str:
-    """Submit the task that a resident is made for, and let it run; return the resident's credential."""
-    credential = core.submit(task_id, strategy=strategy, **spec).one(effects.Launch).credential
-    core.launched(task_id)
-    core.take(credential)
-    return credential
-
-
-def deliver(core: "Core", task_id: str, **fields: Any) -> "Told":
-    """Deliver the result of a task's newest attempt, and ask for the next one."""
-    return core.complete(core.newest(task_id)[0], **{"wants_next": True, **fields})
-
-
-def ask(core: "Core", credential: str, reply: str = "asking") -> "Told":
-    return core.tell(events.Awaited, credential_hash=hashed(credential), reply=reply)
-
-
-def hashed(credential: str) -> bytes:
-    return sha256(credential.encode()).digest()
-
-
-def given(told: "Told") -> str:
-    """Return the task that a resident was given."""
-    answer: Next = told.reply
-    assert answer.record
-    assert answer.token
-    return answer.record.task.id
 
 
 # What is handed over --------------------------------------------------------------------------------------------------
@@ -185,6 +155,37 @@ def test_who_has_waited_long_enough_is_told_to_ask_again_and_at_last_to_end(hous
     assert house.submit("t2", strategy=POOL).one(effects.Launch)
 
 
+def test_who_asks_twice_has_its_older_call_answered(house: "Core") -> None:
+    """It has given that up, when it heard nothing for long; nobody is to wait there for ever."""
+    house.limit(pool_size=1)
+    credential = begin(house)
+    deliver(house, "t1")
+    ask(house, credential, "first")
+    told = ask(house, credential, "second")
+    assert [(reply.to, reply.value) for reply in told.all(effects.Reply)] == [("first", Next(stay=True))]
+    replies = {one.to for one in house.submit("t2", strategy=POOL).all(effects.Reply)}
+    assert replies == {"client", "second"}
+
+
+def test_who_asks_and_is_gone_has_its_call_answered(pool: "Core") -> None:
+    credential = begin(pool)
+    deliver(pool, "t1")
+    ask(pool, credential)
+    told = pool.exited("t1", attempt=("t1", 1), **KILLED)
+    assert [(reply.to, reply.value) for reply in told.all(effects.Reply)] == [("asking", Next(stay=False))]
+
+
+def test_who_asks_and_is_told_to_end_is_killed_if_it_does_not(pool: "Core") -> None:
+    credential = begin(pool)
+    attempt = pool.newest("t1")[0]
+    pool.complete(attempt, wants_next=False, reply=None)
+    told = ask(pool, credential)
+    assert told.reply == Next(stay=False)
+    alarm = told.one(effects.Remind)
+    assert alarm.after_seconds == 5
+    assert pool.tell(lambda **_: alarm.event).one(effects.Kill).attempt == ("t1", 1)
+
+
 # The end of a worker --------------------------------------------------------------------------------------------------
 
 
@@ -241,6 +242,42 @@ def test_whoever_delivers_while_it_is_to_be_killed_is_given_nothing_more(pool: "
     answers = {reply.to: reply.value for reply in deliver(pool, "t1").all(effects.Reply)}
     assert answers["w"] == Next(stay=False)
     assert pool.stored("t1").task.state == lifecycle.SUCCEEDED
+
+
+def test_the_receipt_of_one_that_dies_has_the_time_of_its_last_attempt(pool: "Core") -> None:
+    begin(pool)
+    pool.now_ns += 60 * SECOND
+    pool.submit("t2", strategy=POOL)
+    deliver(pool, "t1")
+    lifetime = attempt_pb2.Receipt(**KILLED)
+    lifetime.wall_time.FromSeconds(67)
+    lifetime.exit_time.FromNanoseconds(pool.now_ns + 7 * SECOND)
+    pool.now_ns += 9 * SECOND
+    pool.tell(events.Exited, host="host-1", number=1, attempt=("t1", 1), receipt=lifetime)
+    receipt = pool.stored("t2").task.attempts[0].receipt
+    assert (receipt.wall_time.ToSeconds(), receipt.signal) == (7, 9)
+
+
+def test_the_receipt_of_one_that_dies_at_its_first_attempt_is_that_of_its_process(pool: "Core") -> None:
+    begin(pool)
+    lifetime = attempt_pb2.Receipt(**KILLED)
+    lifetime.wall_time.FromSeconds(3)
+    lifetime.exit_time.FromNanoseconds(pool.now_ns + SECOND)
+    pool.tell(events.Exited, host="host-1", number=1, attempt=("t1", 1), receipt=lifetime)
+    assert pool.stored("t1").task.attempts[0].receipt.wall_time.ToSeconds() == 3
+
+
+def test_what_a_lost_host_left_has_the_time_of_its_last_attempt_too(pool: "Core") -> None:
+    begin(pool)
+    pool.now_ns += 60 * SECOND
+    pool.submit("t2", strategy=POOL)
+    deliver(pool, "t1")
+    pool.tell(events.HostLost, host="host-1")
+    receipt = attempt_pb2.Receipt(**KILLED)
+    receipt.wall_time.FromSeconds(67)
+    receipt.exit_time.FromNanoseconds(pool.now_ns + 7 * SECOND)
+    pool.tell(events.Buried, attempt=("t2", 1), receipt=receipt)
+    assert pool.stored("t2").task.attempts[0].receipt.wall_time.ToSeconds() == 7
 
 
 def test_a_wall_limit_is_that_of_the_attempt(pool: "Core") -> None:
@@ -313,6 +350,17 @@ def test_a_launch_that_fails_leaves_no_worker(pool: "Core") -> None:
     assert [resident.key for resident in pool.state.residents] == [("t1", 2)]
 
 
+def test_a_launch_that_fails_after_all_costs_the_attempt_that_its_worker_is_at(pool: "Core") -> None:
+    """A worker may have begun before the zygote that made it died, which is all that its host has seen."""
+    pool.take(pool.submit(strategy=POOL).one(effects.Launch).credential)
+    pool.submit("t2", strategy=POOL)
+    deliver(pool, "t1")
+    failed = {"host": "host-1", "number": 1, "attempt": ("t1", 1), "reason": "no zygote"}
+    assert pool.tell(events.LaunchFailed, **failed).one(effects.Launch).attempt == ("t2", 2)
+    assert pool.stored("t2").task.attempts[0].outcome == attempt_pb2.ATTEMPT_OUTCOME_LAUNCH_FAILED
+    assert set(pool.state.alive) == {("t2", 2)}
+
+
 # Restarts -------------------------------------------------------------------------------------------------------------
 
 
@@ -320,14 +368,92 @@ def test_the_next_coordinator_adopts_a_worker_with_the_attempt_that_it_is_at(poo
     begin(pool)
     pool.submit("t2", strategy=POOL)
     deliver(pool, "t1")
-    pool.submit("t3", strategy=POOL)
     pool.restart()
-    told = pool.attach(inventory=[("t1", 1)])
-    assert told.all(effects.Kill) == []
-    assert [launch.attempt for launch in told.all(effects.Launch)] == []
-    assert given(deliver(pool, "t2")) == "t3"
-    assert pool.exited("t3", attempt=("t1", 1), **KILLED).all(effects.Acknowledge)
-    assert pool.stored("t3").task.attempts[0].outcome == attempt_pb2.ATTEMPT_OUTCOME_SIGNALLED
+    assert pool.attach(inventory=[("t1", 1)]).all(effects.Kill) == []
+    assert pool.exited("t2", attempt=("t1", 1), **KILLED).all(effects.Acknowledge)
+    assert pool.stored("t2").task.attempts[0].outcome == attempt_pb2.ATTEMPT_OUTCOME_SIGNALLED
+
+
+def test_an_adopted_worker_of_a_pool_finishes_its_attempt_and_is_replaced(pool: "Core") -> None:
+    """It has the plugins of the coordinator it was made under; its successor may have been started with others."""
+    begin(pool)
+    pool.submit("t2", strategy=POOL)
+    pool.restart()
+    assert [launch.attempt for launch in pool.attach(inventory=[("t1", 1)]).all(effects.Launch)] == [("t2", 1)]
+    told = deliver(pool, "t1")
+    assert told.reply == Next(stay=False)
+    assert isinstance(told.one(effects.Remind).event, events.Overstayed)
+    assert pool.stored("t1").task.state == lifecycle.SUCCEEDED
+
+
+@pytest.mark.parametrize("strategy", [STATEFUL, SEQUENTIAL])
+def test_an_adopted_agent_that_lives_long_stays(house: "Core", strategy: task_pb2.Strategy.ValueType) -> None:
+    house.limit(pool_size=1)
+    begin(house, "t1", strategy)
+    house.submit("t2", strategy=strategy)
+    house.restart()
+    assert house.attach(inventory=[("t1", 1)]).all(effects.Launch) == []
+    assert given(deliver(house, "t1")) == "t2"
+
+
+def test_an_adopted_agent_that_was_asked_to_end_is_given_nothing_more(house: "Core") -> None:
+    house.limit(pool_size=1)
+    begin(house, "t1", STATEFUL)
+    house.cancel("t1")
+    house.restart()  # whose worker delivers before its host is there
+    assert deliver(house, "t1").reply == Next(stay=False)
+
+
+@pytest.mark.parametrize("strategy", [POOL, STATEFUL, SEQUENTIAL])
+def test_whose_answer_is_lost_with_the_coordinator_is_known_by_the_next_one(
+    house: "Core", strategy: task_pb2.Strategy.ValueType
+) -> None:
+    """It says again what it has delivered, asks, and is given what had been handed to it: nothing has failed."""
+    house.limit(pool_size=1)
+    credential = begin(house, "t1", strategy)
+    house.submit("t2", strategy=strategy, retry=policy_pb2.RetryPolicy(max_attempts=1))
+    attempt = house.newest("t1")[0]
+    deliver(house, "t1")
+    house.restart()
+    house.attach(inventory=[("t1", 1)])
+    assert house.state.tokens[hashed(credential + "-")] == ("t1", 1)
+    assert house.complete(attempt, wants_next=True).reply == Next(stay=True)
+    assert isinstance(house.complete(attempt, digest=b"other").error, StaleAttempt)
+    assert attempt_id(house.take(credential).reply) == ("t2", 1)
+    deliver(house, "t2")
+    assert house.stored("t2").task.state == lifecycle.SUCCEEDED
+    assert set(house.state.tokens.values()) == {("t2", 1)}
+
+
+def test_a_task_that_its_own_worker_tries_again_is_not_delivered_for_twice(pool: "Core") -> None:
+    """The attempt that was delivered and the one that was handed over are of one task."""
+    at_once = policy_pb2.RetryPolicy(max_attempts=2)
+    at_once.backoff.initial.FromSeconds(0)
+    credential = begin(pool, retry=at_once)
+    attempt = pool.newest("t1")[0]
+    assert given(pool.fail(attempt, wants_next=True)) == "t1"
+    pool.restart()
+    pool.attach(inventory=[("t1", 1)])
+    assert pool.state.tokens[hashed(credential + "-")] == attempt
+    assert pool.fail(attempt, wants_next=True).reply == Next(stay=True)
+    assert attempt_id(pool.take(credential).reply) == ("t1", 2)
+
+
+def test_who_had_delivered_and_been_given_nothing_loses_nothing_with_the_coordinator(pool: "Core") -> None:
+    """The next coordinator does not know it; so it ends, and what came in the meantime has a worker of its own."""
+    credential = begin(pool)
+    attempt = pool.newest("t1")[0]
+    deliver(pool, "t1")
+    pool.restart()
+    assert hashed(credential + "-") not in pool.state.tokens
+    assert isinstance(ask(pool, credential).error, Unauthenticated)
+    pool.submit("t2", strategy=POOL)
+    told = pool.attach()
+    assert told.one(effects.Launch).attempt == ("t2", 1)
+    ended = pool.tell(events.Exited, host="host-1", number=1, attempt=attempt, receipt=attempt_pb2.Receipt(exit_code=3))
+    assert [type(effect) for effect in ended.effects] == [effects.Acknowledge]
+    assert pool.stored("t1").task.state == lifecycle.SUCCEEDED
+    assert pool.stored("t2").task.state == lifecycle.LAUNCHING
 
 
 def test_a_worker_that_was_idle_is_nobody_after_a_restart(pool: "Core") -> None:
@@ -356,6 +482,24 @@ def test_what_a_host_does_not_have_any_more_is_tried_again(pool: "Core") -> None
     pool.attach()
     assert pool.stored("t2").task.attempts[0].outcome == attempt_pb2.ATTEMPT_OUTCOME_LAUNCH_FAILED
     assert pool.state.residents.get(("t1", 1)) is None
+
+
+def test_who_was_given_up_has_no_say_in_the_name_of_who_came_after_it(house: "Core") -> None:
+    """Their records are one, and the next coordinator finds one credential there: that of the newest attempt."""
+    house.limit(pool_size=2)
+    rule = policy_pb2.RetryRule(cause=policy_pb2.RETRY_CAUSE_TIMED_OUT, max_attempts=3)
+    begin(house, retry=policy_pb2.RetryPolicy(rules=[rule]))
+    house.tell(events.Overrun, attempt=("t1", 1))
+    house.tell(events.Unresponsive, attempt=("t1", 1))
+    house.mature("t1")
+    house.launched("t1", pid=200)
+    credential = house.minted[-1]
+    house.take(credential)
+    house.restart()
+    house.attach(inventory=[("t1", 1), ("t1", 2)])
+    house.exited("t1", attempt=("t1", 1), **KILLED)
+    deliver(house, "t1")
+    assert ask(house, credential).reply == Next(stay=False)
 
 
 # Agents that live long ------------------------------------------------------------------------------------------------
@@ -397,6 +541,52 @@ def test_with_an_agent_dies_what_it_ran_and_what_waited_for_it(
         "send"
     )
     assert house.submit("t4", strategy=strategy).one(effects.Launch)
+
+
+@pytest.mark.parametrize("strategy", [STATEFUL, SEQUENTIAL])
+@pytest.mark.parametrize("how", ["hangs", "is cancelled"])
+def test_what_waits_for_an_agent_that_is_being_ended_goes_with_it(
+    house: "Core", how: str, strategy: task_pb2.Strategy.ValueType
+) -> None:
+    house.limit(pool_size=1)
+    begin(house, "t1", strategy)
+    waiting = [f"t{number}" for number in range(2, 6)]
+    for name in waiting:
+        house.submit(name, strategy=strategy)
+    told = house.tell(events.Overrun, attempt=("t1", 1)) if how == "hangs" else house.cancel("t1")
+    assert told.one(effects.Kill).attempt == ("t1", 1)
+    assert told.all(effects.Launch) == []
+    assert house.submit("late", strategy=strategy).all(effects.Launch) == []
+    ended = house.exited("t1", attempt=("t1", 1), kill_cause=attempt_pb2.KILL_CAUSE_WALL_LIMIT)
+    causes = Counter(house.stored(name).task.dead_letter_cause for name in [*waiting, "late"])
+    assert causes == {task_pb2.DEAD_LETTER_CAUSE_DROPPED: 5}
+    assert ended.all(effects.Launch) == []
+    assert house.submit("t9", strategy=strategy).one(effects.Launch).attempt == ("t9", 1)
+
+
+def test_an_agent_that_delivers_after_all_takes_nothing_more_and_has_no_successor_before_its_end(house: "Core") -> None:
+    house.limit(pool_size=1)
+    begin(house, "t1", STATEFUL)
+    house.submit("t2", strategy=STATEFUL)
+    house.tell(events.Overrun, attempt=("t1", 1))
+    told = deliver(house, "t1")
+    assert (told.reply, told.all(effects.Launch)) == (Next(stay=False), [])
+    house.exited("t1", attempt=("t1", 1), kill_cause=attempt_pb2.KILL_CAUSE_WALL_LIMIT)
+    assert house.stored("t1").task.state == lifecycle.SUCCEEDED
+    assert house.stored("t2").task.dead_letter_cause == task_pb2.DEAD_LETTER_CAUSE_DROPPED
+
+
+def test_an_agent_that_cannot_be_ended_has_no_successor_of_the_next_coordinator_either(house: "Core") -> None:
+    house.limit(pool_size=1)
+    begin(house, "t1", STATEFUL)
+    house.tell(events.Overrun, attempt=("t1", 1))
+    house.tell(events.Unresponsive, attempt=("t1", 1))
+    assert house.stored("t1").task.state == lifecycle.FAILED
+    house.restart()
+    house.attach(inventory=[("t1", 1)])
+    assert house.submit("t2", strategy=STATEFUL).all(effects.Launch) == []
+    house.exited("t1", attempt=("t1", 1), **KILLED)
+    assert house.stored("t2").task.dead_letter_cause == task_pb2.DEAD_LETTER_CAUSE_DROPPED
 
 
 def test_an_agent_of_another_number_keeps_what_waits_for_it(house: "Core") -> None:
@@ -460,11 +650,44 @@ def test_what_was_dropped_can_be_tried_again(house: "Core") -> None:
     assert told.one(effects.Launch).attempt == ("t2", 1)
 
 
-def test_a_task_record_says_whose_worker_it_has(pool: "Core") -> None:
-    begin(pool)
+def test_a_process_that_its_worker_tells_of_is_that_of_its_next_attempts_too(pool: "Core") -> None:
+    """Its host tells of it later: all of a short attempt may be over by then."""
+    pool.take(pool.submit(strategy=POOL).one(effects.Launch).credential, pid=100)
     pool.submit("t2", strategy=POOL)
     deliver(pool, "t1")
-    live = pool.stored("t2").alive[1]
-    assert live == records_pb2.LiveAttempt(
-        process=records_pb2.ProcessIdentity(pid=100, start_ticks=7, boot_id="b"), worker_task_id="t1", worker_attempt=1
+    assert pool.stored("t2").task.attempts[0].pid == 100
+    assert pool.stored("t2").alive[1].process.pid == 100
+
+
+def test_a_process_that_is_told_of_late_is_that_of_the_present_attempt(pool: "Core") -> None:
+    pool.take(pool.submit(strategy=POOL).one(effects.Launch).credential)
+    pool.submit("t2", strategy=POOL)
+    deliver(pool, "t1")
+    assert pool.history("t2")[-1].state_change.reason == "in a process that stays"
+    process = records_pb2.ProcessIdentity(pid=100, start_ticks=7, boot_id="b")
+    told = pool.tell(events.Launched, host="host-1", number=1, attempt=("t1", 1), process=process)
+    assert [type(effect) for effect in told.effects] == [effects.Acknowledge]
+    assert (pool.stored("t2").alive[1].process, pool.stored("t2").task.attempts[0].pid) == (process, 100)
+    pool.submit("t3", strategy=POOL)
+    deliver(pool, "t2")
+    assert pool.history("t3")[-1].state_change.reason == "in process 100, which stays"
+
+
+def test_a_process_that_only_the_inventory_of_its_host_tells_of_is_known(pool: "Core") -> None:
+    pool.take(pool.submit(strategy=POOL).one(effects.Launch).credential)
+    pool.attach(inventory=[("t1", 1)])
+    pool.submit("t2", strategy=POOL)
+    deliver(pool, "t1")
+    assert pool.stored("t2").alive[1].process.pid == 100
+
+
+def test_a_task_record_says_whose_worker_it_has_and_what_that_has_delivered(pool: "Core") -> None:
+    credential = begin(pool)
+    pool.submit("t2", strategy=POOL)
+    deliver(pool, "t1")
+    assert pool.stored("t2").alive[1] == records_pb2.LiveAttempt(
+        process=records_pb2.ProcessIdentity(pid=100, start_ticks=7, boot_id="b"),
+        worker_task_id="t1",
+        worker_attempt=1,
+        delivered=records_pb2.Delivery(task_id="t1", attempt=1, digest=b"1", token_hash=hashed(credential + "-")),
     )

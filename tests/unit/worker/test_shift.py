@@ -12,7 +12,7 @@ from hundredfold import Behaviour, SyncContext
 from hundredfold.errors import InvalidArgument
 from hundredfold.v1 import session_pb2
 from hundredfold.v1 import worker_service_pb2 as pb
-from hundredfold_worker.channel import Refused
+from hundredfold_worker.channel import Overtaken, Refused
 from hundredfold_worker.runner import Cancelled
 from hundredfold_worker.shift import work
 
@@ -141,6 +141,17 @@ def test_what_must_not_be_delivered_does_not_end_one_that_stays(begun: list[str]
     foreman = Foreman([attempt("t1"), attempt("t2"), END], [InvalidArgument("memory_writes", "is none"), END])
     assert shift(foreman, begun)
     assert foreman.calls == ["ask", "complete", "ask", "complete"]
+
+
+def test_a_conflict_ends_the_attempt_and_not_one_that_stays(begun: list[str]) -> None:
+    foreman = Foreman([attempt("t1"), attempt("t2"), END], [Overtaken("the session was written"), END])
+    assert shift(foreman, begun)
+    assert foreman.calls == ["ask", "complete", "ask", "complete"]
+
+
+def test_a_conflict_ends_one_that_does_not_stay(begun: list[str]) -> None:
+    with pytest.raises(Refused):
+        shift(Foreman([attempt("t1", stay=False)], [Overtaken("the session was written")]), begun)
 
 
 def test_what_must_not_be_delivered_ends_one_that_does_not_stay(begun: list[str]) -> None:

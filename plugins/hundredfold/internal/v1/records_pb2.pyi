@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from hundredfold.v1 import attempt_pb2 as _attempt_pb2
 from hundredfold.v1 import memory_pb2 as _memory_pb2
 from hundredfold.v1 import task_pb2 as _task_pb2
 import builtins as _builtins
@@ -183,6 +184,7 @@ class LiveAttempt(_message.Message):
     PROCESS_FIELD_NUMBER: _builtins.int
     WORKER_TASK_ID_FIELD_NUMBER: _builtins.int
     WORKER_ATTEMPT_FIELD_NUMBER: _builtins.int
+    DELIVERED_FIELD_NUMBER: _builtins.int
     worker_task_id: _builtins.str
     """The attempt that its worker was made for, by task and number, if that is
     another one: what the host knows the worker by.
@@ -193,20 +195,61 @@ class LiveAttempt(_message.Message):
     def process(self) -> Global___ProcessIdentity:
         """Its process, once it is known."""
 
+    @_builtins.property
+    def delivered(self) -> Global___Delivery:
+        """What its worker had delivered when it was given this attempt: until it has
+        heard of that, it may say so again. Absent if this is its first one.
+        """
+
     def __init__(
         self,
         *,
         process: Global___ProcessIdentity | None = ...,
         worker_task_id: _builtins.str = ...,
         worker_attempt: _builtins.int = ...,
+        delivered: Global___Delivery | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["process", b"process"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "process", b"process"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["process", b"process", "worker_attempt", b"worker_attempt", "worker_task_id", b"worker_task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "process", b"process", "worker_attempt", b"worker_attempt", "worker_task_id", b"worker_task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LiveAttempt: _TypeAlias = LiveAttempt  # noqa: Y015
+
+@_typing.final
+class Delivery(_message.Message):
+    """What a worker that stays has delivered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    TOKEN_HASH_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task."""
+    attempt: _builtins.int
+    """The number of the attempt."""
+    digest: _builtins.bytes
+    """SHA-256 of what was delivered."""
+    token_hash: _builtins.bytes
+    """SHA-256 of the token of that attempt."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        digest: _builtins.bytes = ...,
+        token_hash: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "digest", b"digest", "task_id", b"task_id", "token_hash", b"token_hash"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
 
 @_typing.final
 class EndRequest(_message.Message):
@@ -537,6 +580,52 @@ class DeletionRecord(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeletionRecord: _TypeAlias = DeletionRecord  # noqa: Y015
+
+@_typing.final
+class DropRecord(_message.Message):
+    """What the store holds under `drop/`: a long-lived agent is gone, and not all of
+    the tasks that waited for it have ended yet.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    BEHAVIOUR_FIELD_NUMBER: _builtins.int
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task that the agent was made for."""
+    environment: _builtins.str
+    """Where it ran."""
+    behaviour: _builtins.str
+    """What it was an agent of."""
+    strategy: _task_pb2.Strategy.ValueType
+    """How its tasks are run."""
+    agent: _builtins.int
+    """Which of the agents of its behaviour it was."""
+    @_builtins.property
+    def failure(self) -> _attempt_pb2.Failure:
+        """What its tasks end with."""
+
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        environment: _builtins.str = ...,
+        behaviour: _builtins.str = ...,
+        strategy: _task_pb2.Strategy.ValueType = ...,
+        agent: _builtins.int = ...,
+        failure: _attempt_pb2.Failure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "behaviour", b"behaviour", "environment", b"environment", "failure", b"failure", "strategy", b"strategy", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DropRecord: _TypeAlias = DropRecord  # noqa: Y015
 
 @_typing.final
 class VersionRecord(_message.Message):
