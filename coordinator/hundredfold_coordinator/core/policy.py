@@ -1,9 +1,10 @@
 """What a task may use and when it is tried again: checked as it was asked for, and filled in as it holds."""
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from hundredfold import bounds
 from hundredfold.errors import InvalidArgument
 from hundredfold.v1 import behaviour_pb2, policy_pb2, task_pb2
@@ -13,6 +14,8 @@ from hundredfold_coordinator.core.state import Limits
 _LAST_SECOND: Final = 1 << 33
 _NANOS: Final = 1_000_000_000
 _TYPES: Final = 50
+_STRATEGIES: Final = frozenset(task_pb2.Strategy.values())
+_FAULTS: Final = frozenset(task_pb2.Fault.values())
 _UNHURRIED: Final = (task_pb2.SESSION_POLICY_UNSPECIFIED, task_pb2.SESSION_POLICY_ENQUEUE)
 
 
@@ -26,20 +29,12 @@ def check(spec: task_pb2.TaskSpec) -> None:
     bounds.check_name("spec.tenant", spec.tenant)
     bounds.check_name("spec.session", spec.session)
     _check_session_policy(spec)
-    if spec.strategy not in task_pb2.Strategy.values():
+    if spec.strategy not in _STRATEGIES:
         raise InvalidArgument("spec.strategy", "is none; see Strategy")
-    if spec.injection.fault not in task_pb2.Fault.values():
-        raise InvalidArgument("spec.injection.fault", "is none; see Fault")
-    _check_duration("spec.injection.time", spec.injection.time)
     bounds.check_integer("spec.priority", spec.priority, bounds.PRIORITY)
-    for field in ("schedule_to_start_timeout", "schedule_to_close_timeout"):
-        if spec.HasField(field):
-            _check_duration(f"spec.{field}", getattr(spec, field), above_zero=True)
-    check_limits("spec.limits", spec.limits)
-    _check_retry("spec.retry", spec.retry)
-    begin = spec.not_before
-    if not 0 <= begin.seconds <= _LAST_SECOND or not 0 <= begin.nanos < _NANOS:
-        raise InvalidArgument("spec.not_before", "is no time of this age")
+    for field, value in spec.ListFields():
+        if field.name in _OPTIONAL:
+            _OPTIONAL[field.name](f"spec.{field.name}", value)
     close = spec.schedule_to_close_timeout.ToNanoseconds()
     if spec.HasField("schedule_to_start_timeout") and close and spec.schedule_to_start_timeout.ToNanoseconds() > close:
         raise InvalidArgument("spec.schedule_to_start_timeout", "is longer than `spec.schedule_to_close_timeout`")
@@ -60,21 +55,26 @@ def check_limits(field: str, limits: policy_pb2.Limits) -> None:
 
 def fill_in(spec: task_pb2.TaskSpec, behaviour: behaviour_pb2.Behaviour, limits: Limits) -> None:
     """Put into a spec what really holds: its own wish, else the behaviour's, else the coordinator's."""
-    wished = policy_pb2.Limits()
-    wished.CopyFrom(spec.limits)
-    spec.limits.CopyFrom(behaviour.limits)
-    if wished.wall_time.ToNanoseconds():
-        spec.limits.wall_time.CopyFrom(wished.wall_time)
-    elif not spec.limits.wall_time.ToNanoseconds() and limits.wall_limit_seconds:
+    wished = spec.limits if spec.HasField("limits") else None
+    spec.limits.CopyFrom(_overlaid(behaviour.limits, wished) if wished else behaviour.limits)
+    if not spec.limits.wall_time.ToNanoseconds() and limits.wall_limit_seconds:
         spec.limits.wall_time.FromNanoseconds(int(limits.wall_limit_seconds * 1e9))
-    if wished.cpu_time.ToNanoseconds():
-        spec.limits.cpu_time.CopyFrom(wished.cpu_time)
-    for field in ("memory_bytes", "processes", "descriptors", "output_bytes"):
-        setattr(spec.limits, field, getattr(wished, field) or getattr(spec.limits, field))
     spec.limits.processes = spec.limits.processes or limits.process_limit
     spec.strategy = spec.strategy or limits.strategies.get(spec.behaviour, task_pb2.STRATEGY_FRESH)
     if not spec.HasField("retry") and behaviour.HasField("retry"):
         spec.retry.CopyFrom(behaviour.retry)
+
+
+def _overlaid(limits: policy_pb2.Limits, wished: policy_pb2.Limits) -> policy_pb2.Limits:
+    """Return limits with what is wished for instead; 0 is no wish."""
+    holding = policy_pb2.Limits()
+    holding.CopyFrom(limits)
+    for field, value in wished.ListFields():
+        if isinstance(value, Duration) and value.ToNanoseconds():
+            getattr(holding, field.name).CopyFrom(value)
+        elif not isinstance(value, Duration):
+            setattr(holding, field.name, value)
+    return holding
 
 
 def _check_session_policy(spec: task_pb2.TaskSpec) -> None:
@@ -83,6 +83,21 @@ def _check_session_policy(spec: task_pb2.TaskSpec) -> None:
     if not spec.session and spec.session_policy not in _UNHURRIED:
         name = task_pb2.SessionPolicy.Name(spec.session_policy).removeprefix("SESSION_POLICY_")
         raise InvalidArgument("spec.session_policy", f"is {name}, which means nothing without `spec.session`")
+
+
+def _check_injection(field: str, injection: task_pb2.Injection) -> None:
+    if injection.fault not in _FAULTS:
+        raise InvalidArgument(f"{field}.fault", "is none; see Fault")
+    _check_duration(f"{field}.time", injection.time)
+
+
+def _check_time(field: str, time: Timestamp) -> None:
+    if not 0 <= time.seconds <= _LAST_SECOND or not 0 <= time.nanos < _NANOS:
+        raise InvalidArgument(field, "is no time of this age")
+
+
+def _check_timeout(field: str, timeout: Duration) -> None:
+    _check_duration(field, timeout, above_zero=True)
 
 
 def _check_retry(field: str, policy: policy_pb2.RetryPolicy) -> None:
@@ -116,3 +131,14 @@ def _check_duration(field: str, duration: Duration, *, above_zero: bool = False)
     if not possible or (above_zero and not seconds):
         least = "above 0" if above_zero else "from 0"
         raise InvalidArgument(field, f"is {seconds:.15g} s and must be {least} to {bounds.LONGEST_SECONDS} s")
+
+
+_OPTIONAL: Final[Mapping[str, Callable[[str, Any], None]]] = {
+    "injection": _check_injection,
+    "schedule_to_start_timeout": _check_timeout,
+    "schedule_to_close_timeout": _check_timeout,
+    "limits": check_limits,
+    "retry": _check_retry,
+    "not_before": _check_time,
+}
+"""How fields are checked that most tasks leave out: those are not to pay for them."""
