@@ -19,6 +19,19 @@ _STAYING = ("hundredfold: zygote", "hundredfold: waits for its coordinator, work
 _T = TypeVar("_T")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add how much is tried."""
+    parser.addoption("--deep", action="store_true", help="whether everything is done that takes long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave what is marked `soak` to `scripts/soak faults`: variations of what other tests show in less time."""
+    if not config.getoption("--deep"):
+        later = [item for item in items if item.get_closest_marker("soak")]
+        config.hook.pytest_deselected(items=later)
+        items[:] = [item for item in items if item not in later]
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _ctrl_c_is_heard() -> None:
     """Have the programs that tests start heed Ctrl-C, though whoever runs these in the background ignores it."""

@@ -213,8 +213,9 @@ class Daemon:
         live = [entry.key[len(keys.LIVE) :].decode() for entry in await self._storage.scan_all(keys.LIVE)]
         found = await self._storage.get_all(list(map(keys.task, live)))
         records = [records_pb2.TaskRecord.FromString(record.value) for record in found if record]
+        drops = [records_pb2.DropRecord.FromString(one.record.value) for one in await self._storage.scan_all(keys.DROP)]
         # In a thread: a hundred thousand take seconds, and the lease has to be kept meanwhile. Nobody else is here yet.
-        for alarm in await asyncio.to_thread(recover, self._state, records, time.time_ns()):
+        for alarm in await asyncio.to_thread(recover, self._state, records, time.time_ns(), drops):
             self._performer.perform(alarm)
         needed = {record.task.spec.environment for record in records}
         for entry in await self._storage.scan_all(keys.FOOTPRINT):

@@ -18,6 +18,7 @@
     vector/COLLECTION/GENERATION/RECORD  VectorRecord
     deletion/item/SESSION                DeletionRecord    a session is deleted, and its items are not all gone
     deletion/vector/COLLECTION           DeletionRecord    a collection is deleted, and its records are not all gone
+    drop/TASK                            DropRecord        its agent is gone, and who waited for that is not
     host/HOST                            HostRecord
     environment/NAME                     Environment
     footprint/BEHAVIOUR                  FootprintRecord
@@ -51,6 +52,7 @@ SESSION: Final = b"session/"
 COLLECTION: Final = b"collection/"
 VECTOR: Final = b"vector/"
 DELETION: Final = b"deletion/"
+DROP: Final = b"drop/"
 _ITEM: Final = b"item/"
 _NUMBER_BYTES: Final = 8
 
@@ -74,6 +76,7 @@ MESSAGES: Final[Mapping[str, type[Message] | None]] = MappingProxyType(
         "collection": records_pb2.CollectionRecord,
         "vector": records_pb2.VectorRecord,
         "deletion": records_pb2.DeletionRecord,
+        "drop": records_pb2.DropRecord,
         "host": records_pb2.HostRecord,
         "environment": behaviour_pb2.Environment,
         "footprint": records_pb2.FootprintRecord,
@@ -188,6 +191,11 @@ def all_of(record: records_pb2.TaskRecord) -> list[bytes]:
     found = [task(task_id), input_of(task_id), result_of(task_id), checkpoint_of(task_id), live(task_id), dead(task_id)]
     found += [event(task_id, sequence) for sequence in range(1, record.task.last_sequence + 1)]
     return [*found, request(record.request_id)] if record.request_id else found
+
+
+def drop(task_id: str) -> bytes:
+    """Return the key of what is known of an agent that is gone; it was made for this task."""
+    return DROP + task_id.encode()
 
 
 def request(request_id: str) -> bytes:

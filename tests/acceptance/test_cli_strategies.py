@@ -9,6 +9,13 @@ from command_line import AGENTS, Cli
 from hundredfold.testing.coordinator import CoordinatorProcess, running_coordinator
 
 FAILED, USAGE, INVALID = 1, 2, 5
+LIMITED = """
+from hundredfold import Limits, behaviour
+
+@behaviour(limits=Limits(wall_seconds=0.2))
+def limited(number: int) -> int:
+    return number
+"""
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +85,19 @@ def test_an_injection_that_is_none_is_refused_before_results_are_opened(cli: Cli
     done = cli("run", "square", "-i", path, "--inject", "crush=1", "--output", str(kept))
     assert (done.returncode, "`--inject` has 'crush=1'" in done.stderr) == (INVALID, True)
     assert kept.read_text() == "of an earlier run"
+
+
+def test_who_may_hang_has_a_limit(cli: Cli, tmp_path: Path) -> None:
+    path, kept = lines(tmp_path / "lines", {"number": 1}), tmp_path / "results"
+    kept.write_text("of an earlier run")
+    done = cli("run", "square", "-i", path, "--inject", "hang=1", "--output", str(kept))
+    assert (done.returncode, "square has no limit: say with --wall-limit-seconds" in done.stderr) == (INVALID, True)
+    assert kept.read_text() == "of an earlier run"
+    plugin = tmp_path / "limited.py"
+    plugin.write_text(LIMITED)
+    for given in (["square", "--wall-limit-seconds", "0.2"], ["limited", "--plugin", str(plugin)]):
+        done = cli("run", *given, "-i", path, "--inject", "hang=1")
+        assert (done.returncode, "longer than its limit of 0.2 s" in done.stderr) == (FAILED, True)
 
 
 @pytest.mark.parametrize("text", ["nap", "nap=", "nap=pol", "=pool"])

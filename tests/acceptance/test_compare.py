@@ -23,9 +23,9 @@ import time
 from hundredfold import SyncContext, behaviour
 
 @behaviour
-def work(ctx: SyncContext, number: int) -> dict[str, int]:
+def work(ctx: SyncContext, number: int, seconds: float = 0.03) -> dict[str, int]:
     ctx.session.append("user", number)
-    time.sleep(0.03)
+    time.sleep(seconds)
     return {"double": 2 * number}
 """
 MARKUP = "<!--<script>alert(1)</script>"
@@ -72,6 +72,7 @@ def compared(compare: Cli, directory: Path) -> Compared:
     """All strategies, with faults: of twenty tasks one crashes, one hangs, one gets no answer and two are slow."""
     faults = ["--inject", "crash=0.05,hang=0.05,timeout=0.05:0.1,slow=0.1:0.1", "--seed", "7"]
     given = [*faults, "--wall-limit-seconds", "1", "--repeat", "1", "--agents", "3", "--session", f"{MARKUP}{{number}}"]
+    (directory / "page.html").write_text("it is written over")
     return Compared(compare(*arguments(*given, "--page", "page.html", "--charts", "charts")), directory)
 
 
@@ -127,14 +128,15 @@ def test_the_table_has_every_figure(compared: Compared) -> None:
 def test_every_innocent_succeeds_under_fresh_and_pool(compared: Compared) -> None:
     for strategy in ("fresh", "pool"):
         figures = compared.report["strategies"][strategy]["figures"]
-        assert (figures["tasks"], figures["innocents"], figures["innocents_lost"]) == (TASKS, TASKS - 5, 0)
+        assert (figures["tasks"], figures["innocents"]) == (TASKS, TASKS - 5)
+        assert (figures["taken_along"], figures["failed_by_itself"]) == (0, 0)
         assert (figures["lost"], figures["lost_by"]) == (2, {"RAISED": 1, "TIMED_OUT": 1})
         assert figures["sessions_lost"] == 0
     assert compared.report["strategies"]["fresh"]["figures"]["innocents_affected"] == 0
 
 
 def test_what_older_ways_lose_is_counted_by_what_happened(compared: Compared) -> None:
-    """Every task that was lost is one in the list of its run, and every innocent among them has its fault."""
+    """Every task that was lost is one in the list of its run, and whoever was taken along has its fault."""
     for strategy in ("stateful", "sequential"):
         (run,) = [run for run in compared.report["runs"] if run["strategy"] == strategy]
         found = compared.report["strategies"][strategy]
@@ -142,20 +144,25 @@ def test_what_older_ways_lose_is_counted_by_what_happened(compared: Compared) ->
         dropped = [task for task in lost if task["failure"] == "DROPPED"]
         assert dropped
         assert found["figures"]["lost"] == len(lost)
-        assert found["figures"]["lost_by"]["DROPPED"] == len(dropped)
-        taken = {fault: cost["innocents_lost"] for fault, cost in found["faults"].items()}
-        assert sum(taken.values()) == found["figures"]["innocents_lost"] == len([t for t in lost if not t["fault"]])
-        assert taken["crash"] + taken["hang"] == sum(taken.values())
+        assert found["figures"]["lost_by"]["DROPPED"] == found["figures"]["taken_along"] == len(dropped)
+        assert found["figures"]["lost_to_own_fault"] == len(lost) - len(dropped)
+        taken = {fault: cost["taken_along"] for fault, cost in found["faults"].items()}
+        assert taken["crash"] + taken["hang"] == sum(taken.values()) == len(dropped)
 
 
 def test_traces_are_found_where_processes_are_shared(compared: Compared) -> None:
     traces = {name: one["figures"]["contaminated"] for name, one in compared.report["strategies"].items()}
     assert traces.pop("fresh") == 0
-    assert traces["pool"] > 0
+    assert {name for name, count in traces.items() if count} == {"pool", "stateful", "sequential"}
 
 
 def test_outputs_are_the_same_everywhere(compared: Compared) -> None:
-    assert [one["figures"]["outputs_differ"] for one in compared.report["strategies"].values()] == [0] * 4
+    figures = {name: one["figures"] for name, one in compared.report["strategies"].items()}
+    assert [one["outputs_differ"] for one in figures.values()] == [None, 0, 0, 0], "the first has none to compare with"
+    assert [one["outputs_compared"] for one in figures.values()] == [
+        0,
+        *(figures[n]["succeeded"] for n in STRATEGIES[1:]),
+    ]
 
 
 def test_the_same_tasks_suffer_the_same_faults_everywhere(compared: Compared) -> None:
@@ -174,6 +181,7 @@ def test_the_page_says_how_to_do_it_again(compared: Compared, compare: Cli) -> N
     about = compared.report["about"]
     assert (about["seed"], about["tasks"], about["repeat"]) == (7, TASKS, 1)
     assert about["command"].startswith("hundredfold compare work --plugin work.py -i lines.jsonl --inject crash=0.05")
+    assert about["directory"] == str(compared.directory)
     assert {"cpus", "memory_bytes", "kernel"} <= about["machine"].keys()
     assert compare("version").stdout.split()[-1] == about["versions"]["hundredfold"]
 
@@ -187,19 +195,21 @@ def test_pictures_are_files_too(compared: Compared) -> None:
     }
 
 
-def test_json_goes_to_stdout_and_is_what_the_page_has(compare: Cli, directory: Path) -> None:
-    given = ["--strategies", "pool,fresh", "--repeat", "2", "--agents", "2", "--page", "small.html", "-o", "json"]
-    done = compare(*arguments(*given, lines="-"), stdin='{"number": 1}\n{"number": 2}\n')
+def test_many_that_wait_are_done_at_once_in_processes_of_their_own(compare: Cli, directory: Path) -> None:
+    """Twenty-five tasks of half a second: the figures go to stdout as JSON, and are those of the page."""
+    given = ["--strategies", "sequential,fresh", "--repeat", "1", "--page", "small.html", "-o", "json"]
+    lines = "".join(f'{{"number": {number}, "seconds": 0.5}}\n' for number in range(25))
+    done = compare(*arguments(*given, lines="-"), stdin=lines)
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert json.loads((directory / "small.json").read_text()) == report
-    assert embedded((directory / "small.html").read_text()) == report
-    order = [(run["strategy"], run["repeat"]) for run in report["runs"]]
-    assert order == [("pool", 1), ("fresh", 1), ("fresh", 2), ("pool", 2)]
-    assert list(report["strategies"]) == ["pool", "fresh"]
-    assert [one["figures"]["runs"] for one in report["strategies"].values()] == [2, 2]
-    for run in report["runs"]:
-        assert run["samples"], "however short it was"
+    report, page = json.loads(done.stdout), (directory / "small.html").read_text()
+    assert json.loads((directory / "small.json").read_text()) == embedded(page) == report
+    assert list(report["strategies"]) == ["sequential", "fresh"]
+    assert all(run["samples"] for run in report["runs"])
+    shown = cells(page)
+    assert shown["sequential.makespan_s"][0] / shown["fresh.makespan_s"][0] > 10
+    assert shown["sequential.innocents_late"][0] > 10, "they had to wait"
+    assert re.search(r"<h1>25 tasks: fresh had .* results a second, \d+\.?\d* times as many as sequential</h1>", page)
+    assert "was read from stdin" in page
 
 
 # What is wrong --------------------------------------------------------------------------------------------------------
@@ -211,7 +221,6 @@ def test_json_goes_to_stdout_and_is_what_the_page_has(compare: Cli, directory: P
         (["--strategies", "fresh,frish"], INVALID, "has 'frish', which is none; there are: fresh, pool"),
         (["--strategies", ","], INVALID, "names none"),
         (["--strategy", "pool"], USAGE, "--strategy means nothing here"),
-        (["--inject", "hang=0.1"], INVALID, "say how long that is"),
         (["--inject", "crush=0.1"], INVALID, "has 'crush=0.1', which must look like FAULT=SHARE"),
         (["--session", "{nothing}"], INVALID, "line 1 has no field 'nothing'"),
         (["--page", "missing/page.html"], INVALID, "which is not there"),
@@ -254,13 +263,6 @@ def test_a_plugin_that_is_broken_is_shown(compare: Cli, directory: Path) -> None
     assert done.returncode == UNKNOWN
     assert "No module named 'nothing_like_this'" in done.stderr
     assert "broken.py" in done.stderr
-
-
-def test_a_page_is_written_over(compare: Cli, directory: Path) -> None:
-    (directory / "again.html").write_text("something else")
-    done = compare(*arguments("--strategies", "fresh", "--repeat", "1", "--page", "again.html"))
-    assert done.returncode == 0
-    assert embedded((directory / "again.html").read_text())["kind"] == "comparison"
 
 
 # The page in a browser ------------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def _stop(daemon: subprocess.Popen[bytes]) -> int:
         raise
 
 
-@pytest.fixture(scope="module", params=["node", "go"])
+@pytest.fixture(scope="module", params=["node", pytest.param("go", marks=pytest.mark.soak)])  # a minute to compile
 def language(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

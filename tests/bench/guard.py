@@ -58,7 +58,11 @@ def _calls_a_task(strategy: task_pb2.Strategy.ValueType, queued: int) -> float:
     life = _Life(strategy)
     for number in range(queued):
         life.submit(f"queued{number:09}", held=True)
-    return _counted(lambda: [life.live(f"task{number:09}") for number in range(_TASKS)]) / _TASKS
+    calls = _counted(lambda: [life.live(f"task{number:09}") for number in range(_TASKS)])
+    if life.succeeded != _TASKS:
+        message = f"only {life.succeeded} of {_TASKS} tasks have lived: what was counted is something else"
+        raise RuntimeError(message)
+    return calls / _TASKS
 
 
 def _counted(work: Callable[[], object]) -> int:
@@ -84,10 +88,17 @@ class _Life:
         self._now_ns = 1
         self._minted = 0
         # Whoever is held waits for a tenant's turn that does not come.
-        self._state = State(Limits(pool_size=4, tenant_limits={"held": 0}), self._mint, lambda: 0.5)
+        self._state = State(
+            Limits(pool_size=4, pool_tasks=1_000_000, tenant_limits={"held": 0}), self._mint, lambda: 0.5
+        )
         self._tell(events.HostAttached, host="host", inventory=[])
         self._tell(events.EnvironmentChanged, host="host", environment="default", ready=True)
         self._resident: tuple[str, int] | None = None
+
+    @property
+    def succeeded(self) -> int:
+        """How many tasks have come to their end."""
+        return self._state.ended[task_pb2.TASK_STATE_SUCCEEDED]
 
     def submit(self, task_id: str, *, held: bool = False) -> list[effects.Effect]:
         """Submit a task, which never starts if it is held."""

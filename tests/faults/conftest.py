@@ -14,16 +14,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add how much is tried."""
     parser.addoption("--points", type=int, default=20, help="places of the crash sweep, four for each call; 0 for all")
     parser.addoption("--runs", type=int, default=4, help="runs of every fault test that draws lots")
-    parser.addoption("--deep", action="store_true", help="whether everything is done that takes long")
     parser.addoption("--seed", type=int, default=1, help="which ones, and every other random choice")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave what is marked `soak` to `scripts/soak faults`: variations of what other tests show in less time."""
-    if not config.getoption("--deep"):
-        later = [item for item in items if item.get_closest_marker("soak")]
-        config.hook.pytest_deselected(items=later)
-        items[:] = [item for item in items if item not in later]
 
 
 @pytest.fixture

@@ -207,7 +207,9 @@ def test_a_second_coordinator_names_the_first(start: Callable[..., CoordinatorPr
     assert f"pid {first.pid}" in other.log
 
 
-@pytest.mark.parametrize("server", ["redis", "the same postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    "server", ["redis", pytest.param("the same postgresql", marks=pytest.mark.soak)], indirect=True
+)
 @pytest.mark.usefixtures("postgresql")  # before anything is counted that a test may leave behind
 @pytest.mark.parametrize(
     "how",

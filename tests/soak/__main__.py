@@ -7,6 +7,7 @@ neighbours  500 innocent tasks beside every fault a worker can have
 hogs        100 tasks of 1 GiB on a machine of 4 GiB, nothing declared, twice; beside the best fixed concurrency
 overload    an open loop of ten times what can be done: goodput, refusals, and how soon others are answered
 stampede    the same with agents of a tenth of a second
+stranger    200 agents beside a process of somebody else's that stalls for memory
 monitoring  what it costs to watch a thousand idle agents
 storm       20 agents that leak until they are ended, beside 200 innocent ones
 vectors     100,000 vectors of 256 dimensions: recall, searches, commits beside them
@@ -29,9 +30,10 @@ from monitoring import monitoring
 from overload import overload, stampede
 from postgresql_vectors import postgresql
 from stores import backends, outages
+from stranger import stranger
 from vectors import vectors
 
-_LOAD = (hogs, storm, overload, stampede, monitoring)
+_LOAD = (hogs, storm, overload, stampede, stranger, monitoring)
 _STORES = (vectors, postgresql, backends, outages)
 _MEASURES = {one.__name__: one for one in (deaths, restarts, zygotes, neighbours, drift, *_LOAD, *_STORES)}
 

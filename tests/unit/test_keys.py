@@ -39,6 +39,7 @@ def test_every_kind_of_thing_has_a_place_of_its_own() -> None:
         keys.items_of("x", 0),
         keys.vector("x", 0, "r"),
         keys.deletion_of_items("x"),
+        keys.drop("x"),
         keys.host("x"),
         keys.environment("x"),
     ]

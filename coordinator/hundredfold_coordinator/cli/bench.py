@@ -2,10 +2,6 @@
 
 import importlib.util
 import json
-import os
-import shlex
-import sys
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import as_file, files
@@ -19,6 +15,8 @@ from hundredfold.errors import HundredfoldError, InvalidSetting
 from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.embedded import embedded_coordinator
 from hundredfold_coordinator.cli.options import setting
+from hundredfold_coordinator.cli.repetition import repetition
+from hundredfold_coordinator.cli.scratch import apart, scratch
 from hundredfold_coordinator.cli.stages import showing_stages
 from hundredfold_coordinator.trial import bench
 from hundredfold_coordinator.trial.bench_report import bench as report_of
@@ -26,7 +24,8 @@ from hundredfold_coordinator.trial.bench_rows import AGENTS, QUEUE, growth, gues
 from hundredfold_coordinator.trial.rows import cell
 
 _BUSY_CORES: Final = 0.3
-_DISK: Final = Path("/var/tmp")  # noqa: S108  # /tmp is often memory, where a commit costs nothing, and agents have less
+_OWN: Final = ("--hosts", "1")
+_AGENTS: Final = "agents.py"
 
 
 @click.command("bench")
@@ -61,17 +60,13 @@ async def command(*, most: int, queued: int, page_path: Path, charts_path: Path 
             "page", "needs matplotlib, which is missing: `pip install 'hundredfold[report]'` brings it"
         )
     wanted = bench.sizes(most, queued)
-    with _room_for_files() as directory, showing_stages("bench", 1, wanted.stages) as stages:
+    about = repetition([*_OWN, "--plugin", _AGENTS])
+    with scratch("bench") as directory, showing_stages("bench", 1, wanted.stages) as stages:
         crowds, backlogs = await bench.measure(wanted, _Starter(Path(directory)), Path(directory), stages.begin)
-    report = report_of(crowds, backlogs, {"command": shlex.join(["hundredfold", *sys.argv[1:]])})
+    report = report_of(crowds, backlogs, about)
     _write(report, page_path, charts_path)
     _show(report, output_format)
     output.note(f"page: {page_path.absolute()}")
-
-
-def _room_for_files() -> "tempfile.TemporaryDirectory[str]":
-    parent = _DISK if "TMPDIR" not in os.environ and os.access(_DISK, os.W_OK) else None
-    return tempfile.TemporaryDirectory(prefix="hundredfold-bench-", dir=parent)
 
 
 class _Starter:
@@ -86,8 +81,8 @@ class _Starter:
         """Run one while the block runs; what it still runs is ended with it, however the block ends."""
         self._count += 1
         data_dir = self._directory / str(self._count)
-        with as_file(files("hundredfold_coordinator.trial").joinpath("agents.py")) as plugin:
-            own = ["--hosts", "1", "--plugin", str(plugin), "--store", f"sqlite:{data_dir / 'hundredfold.db'}"]
+        with as_file(files("hundredfold_coordinator.trial").joinpath(_AGENTS)) as plugin:
+            own = [*_OWN, "--plugin", str(plugin), *apart(data_dir)]
             async with (
                 Client(data_dir=data_dir) as client,
                 embedded_coordinator(client, data_dir, concurrency, [*own, *arguments]),

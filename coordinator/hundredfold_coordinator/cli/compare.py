@@ -2,9 +2,6 @@
 
 import importlib.util
 import json
-import shlex
-import sys
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,19 +18,29 @@ from hundredfold.injection import choose, parse_shares
 from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.batch import fill
 from hundredfold_coordinator.cli.embedded import embedded_coordinator
-from hundredfold_coordinator.cli.injection_options import injection_options
+from hundredfold_coordinator.cli.injection_options import check_hang, injection_options, may_last
 from hundredfold_coordinator.cli.lines import read_lines
 from hundredfold_coordinator.cli.options import setting
 from hundredfold_coordinator.cli.policy_options import policy_options, take_policy
+from hundredfold_coordinator.cli.repetition import repetition
+from hundredfold_coordinator.cli.scratch import apart, scratch
 from hundredfold_coordinator.cli.serve import check_plugins, environment_options
 from hundredfold_coordinator.cli.stages import Stages, showing_stages
 from hundredfold_coordinator.cli.targets import check_directory, check_file
 from hundredfold_coordinator.trial.contest import Contest, hold
 from hundredfold_coordinator.trial.report import comparison
-from hundredfold_coordinator.trial.rows import ROWS, cell, headline, losses
+from hundredfold_coordinator.trial.rows import ROWS, cell, headline, losses, shortened
 
 _BUSY_CORES: Final = 0.3
 _FIGURES: Final = ".json"
+_POINTLESS: Final = {
+    "strategy": ("strategy", "--strategy means nothing here: --strategies says what is compared"),
+    "delay_seconds": (
+        "not_before",
+        "--delay-seconds means nothing here: all tasks of a run wait for nothing but each other",
+    ),
+}
+"""Options that are for other commands: which field of a submission they set, and what to say of them."""
 
 
 @click.command("compare")
@@ -93,6 +100,9 @@ async def command(*, input_file: Any, output_format: str, **given: Any) -> None:
     values = list(read_lines(input_file))
     plan = _plan(values, getattr(input_file, "name", "-"), given)
     _check_targets(given["page_path"], given["charts_path"], plan.about["input"])
+    if plan.may_hang:
+        async with plan.start() as client:
+            await check_hang(client, given["behaviour"])
     with showing_stages(given["behaviour"], len(values), len(plan.contest.strategies) * plan.contest.repeat) as stages:
         runs = [run async for run in hold(plan.contest, plan.start, _Told(stages))]
     report = comparison(runs, plan.about)
@@ -110,14 +120,16 @@ class _Plan:
     about: dict[str, Any]
     arguments: list[str]
     concurrency: int
+    may_hang: bool
 
     @asynccontextmanager
     async def start(self) -> AsyncIterator[Client]:
-        with tempfile.TemporaryDirectory(prefix="hundredfold-compare-") as directory:
+        with scratch("compare") as directory:
             data_dir = Path(directory) / "data"
+            arguments = [*self.arguments, *apart(data_dir)]
             async with (
                 Client(data_dir=data_dir) as client,
-                embedded_coordinator(client, data_dir, self.concurrency, self.arguments) as embedded,
+                embedded_coordinator(client, data_dir, self.concurrency, arguments) as embedded,
             ):
                 await _show_broken(client)
                 yield client
@@ -139,10 +151,8 @@ def _plan(values: Sequence[Any], input_name: object, given: dict[str, Any]) -> _
     strategies = _strategies(given["strategies"])
     shares = parse_shares(given["inject"])
     inject, seed = given["inject"], given["seed"]
-    wall = given["wall_limit_seconds"]
+    may_hang = may_last(shares, given["wall_limit_seconds"])
     policy = _policy(given)
-    if any(one.injection.fault == "hang" for one in shares) and not wall:
-        raise InvalidArgument("inject", "has hang, which lasts until --wall-limit-seconds: say how long that is")
     behaviour, session = given["behaviour"], given["session"]
     submissions = [
         Submission(behaviour, value, session=fill(session, value, index), **policy)
@@ -156,7 +166,6 @@ def _plan(values: Sequence[Any], input_name: object, given: dict[str, Any]) -> _
         "repeat": given["repeat"],
         "inject": inject,
         "seed": seed,
-        "command": shlex.join(["hundredfold", *sys.argv[1:]]),
         "notes": {
             "workers": f"{given['agents']} in a pool or stateful; at most {given['concurrency']} fresh ones at once"
         },
@@ -166,16 +175,15 @@ def _plan(values: Sequence[Any], input_name: object, given: dict[str, Any]) -> _
         arguments += ["--plugin", str(path)]
     for text in given["commands"]:
         arguments += ["--command", text]
-    return _Plan(contest, about, arguments, given["concurrency"])
+    return _Plan(contest, {**about, **repetition(arguments)}, arguments, given["concurrency"], may_hang)
 
 
 def _policy(given: dict[str, Any]) -> dict[str, Any]:
-    """Return what all tasks have in common; one strategy for all of them may be set for other commands only."""
-    policy = take_policy(given)
-    if policy.pop("strategy", None):
-        ctx = click.get_current_context()
-        if ctx.get_parameter_source("strategy") is ParameterSource.COMMANDLINE:
-            raise click.UsageError("--strategy means nothing here: --strategies says what is compared", ctx)
+    """Return what all tasks have in common; what has no meaning here may be set for other commands only."""
+    policy, ctx = take_policy(given), click.get_current_context()
+    for option, (field, said) in _POINTLESS.items():
+        if policy.pop(field, None) and ctx.get_parameter_source(option) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(said, ctx)
     return policy
 
 
@@ -235,9 +243,8 @@ def _show(report: dict[str, Any], output_format: str) -> None:
     names = list(report["strategies"])
     figures = {name: report["strategies"][name]["figures"] for name in names}
     output.write_table(["", *names], [(row.name, *(cell(figures[name], row) for name in names)) for row in ROWS])
-    output.note(headline(report))
-    if losses(report):
-        output.note(losses(report))
+    for said in filter(None, (shortened(report), headline(report), losses(report))):
+        output.note(said)
     if report["others_cores"] > _BUSY_CORES:
         output.note(
             f"something else kept {report['others_cores']:.1f} CPUs busy meanwhile: run it again when it is quiet"

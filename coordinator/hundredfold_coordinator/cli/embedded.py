@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import click
 from hundredfold import Client
 from hundredfold.errors import HundredfoldError, InternalError, Unreachable
 from hundredfold.v1 import task_pb2
@@ -72,9 +73,16 @@ async def embedded_coordinator(
 
 
 def _argv(data_dir: Path, owner_fd: int, concurrency: int | None) -> list[str]:
-    argv = [sys.executable, "-P", "-m", "hundredfold_coordinator", "serve", "--data-dir", str(data_dir)]
+    argv = [sys.executable, "-P", "-m", "hundredfold_coordinator", *_config(), "serve", "--data-dir", str(data_dir)]
     argv += ["--owner-fd", str(owner_fd), "--orphan-seconds", str(_ORPHAN_SECONDS)]
     return argv + (["--concurrency", str(concurrency)] if concurrency else [])
+
+
+def _config() -> list[str]:
+    """Return what has it read the configuration file that this command was given."""
+    ctx = click.get_current_context(silent=True)
+    path = ctx.find_root().params.get("config") if ctx else None
+    return ["--config", path] if path else []
 
 
 async def _until_ready(client: Client, process: "subprocess.Popen[bytes]", log: Path) -> None:

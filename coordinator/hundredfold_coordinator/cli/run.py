@@ -14,7 +14,7 @@ from hundredfold.v1 import behaviour_pb2
 from hundredfold_coordinator.cli import options, output
 from hundredfold_coordinator.cli.batch import Batch, Plan, Summary, run_name
 from hundredfold_coordinator.cli.embedded import Embedded, embedded_coordinator
-from hundredfold_coordinator.cli.injection_options import injection_options
+from hundredfold_coordinator.cli.injection_options import check_hang, injection_options, may_last
 from hundredfold_coordinator.cli.lines import OrderedWriter, open_results, read_lines
 from hundredfold_coordinator.cli.options import setting
 from hundredfold_coordinator.cli.policy_options import policy_options, take_policy
@@ -69,7 +69,9 @@ async def command(
         plugin_files=[str(path) for path in check_plugins(plugin_files)],
         commands=[behaviour_pb2.Command(name=key, argv=argv) for key, argv in parse_commands(commands).items()],
     )
-    policy, shares = take_policy(where), parse_shares(inject)
+    shares = parse_shares(inject)
+    may_hang = may_last(shares, where["wall_limit_seconds"])
+    policy = take_policy(where)
     values = list(read_lines(input_file))
     input_name = getattr(input_file, "name", "")
     async with AsyncExitStack() as stack:
@@ -77,6 +79,8 @@ async def command(
         client = await stack.enter_async_context(Client(**target))
         embedded = await _embed(stack, client, target, concurrency)
         environment = await _open_environment(client, spec)
+        if may_hang:
+            await check_hang(client, behaviour, environment)
         # Not before it is known that something can run: what is there is lost by opening it.
         results = stack.enter_context(open_results(output_path, str(input_name)))
         # Done otherwise, it is another run: what succeeded there says nothing here.

@@ -12,6 +12,7 @@ from hundredfold.v1 import coordinator_service_pb2, task_pb2
 
 from hundredfold_coordinator.core.load import Load
 from hundredfold_coordinator.core.reservation import MIB, Reservation, expected_cores, expected_seconds
+from hundredfold_coordinator.core.resident import Resident
 from hundredfold_coordinator.core.state import AttemptId, HostState, State
 
 Closed: TypeAlias = tuple[task_pb2.GateKind.ValueType, str]
@@ -49,6 +50,31 @@ def closed(state: State, host: HostState, behaviour: str, wanted: Reservation) -
     )
 
 
+def closed_for_resident(state: State, host: HostState, resident: Resident) -> Closed | None:
+    """Return why a worker that waits on a host may not be given an attempt now; None if it may.
+
+    What it uses and what is still set aside for it, it has; the rest of what it was made with must be there again.
+    """
+    load, more = host.loads.get(resident.key), 0
+    if load and host.machine and state.limits.memory_reserve_bytes:
+        more = resident.reservation_bytes - load.used_bytes - load.outstanding_bytes(host.assessed_ns)
+    if more > 0 and more > room_bytes(state, host) and not all(map(state.residents.rests, host.loads)):
+        room = max(0, room_bytes(state, host)) // MIB
+        return task_pb2.GATE_KIND_MEMORY, (
+            f"its worker may need {more // MIB} MiB more than it uses, and {room} MiB may still be set aside"
+        )
+    return _closed_by_cpu(state, host, resident.crew.behaviour)
+
+
+def renew(host: HostState, resident: Resident, now_ns: int) -> None:
+    """Set aside again what a worker was made with, as far as it does not use it: it is given another attempt."""
+    load = host.loads.get(resident.key)
+    if load:
+        before = load.outstanding_bytes(now_ns)
+        load.reservation_bytes, load.renewed_ns = resident.reservation_bytes, now_ns
+        host.outstanding_bytes += load.outstanding_bytes(now_ns) - before
+
+
 def room_bytes(state: State, host: HostState) -> int:
     """Return how much may still be set aside on a host; below zero if too much was already."""
     machine = host.machine
@@ -60,8 +86,12 @@ def room_bytes(state: State, host: HostState) -> int:
 
 
 def busy_cores(state: State) -> float:
-    """Return how many CPUs the attempts on all hosts are expected to keep busy: they share one machine."""
-    return sum(load.cores for host in state.hosts.values() for load in host.loads.values())
+    """Return how many CPUs the attempts on all hosts are expected to keep busy: they share one machine.
+
+    A worker that waits for its next attempt keeps none busy.
+    """
+    rests = state.residents.rests
+    return sum(load.cores for host in state.hosts.values() for key, load in host.loads.items() if not rests(key))
 
 
 def reserved_bytes(state: State) -> int:

@@ -24,6 +24,11 @@ def attempt(key: AttemptId) -> AlarmKey:
     return "attempt", *key
 
 
+def drop(task_id: str) -> AlarmKey:
+    """More of those may be dropped that waited for the agent that was made for a task."""
+    return "drop", task_id
+
+
 def host(host_id: str) -> AlarmKey:
     """A host that could make no process may try again."""
     return "host", host_id

@@ -12,7 +12,7 @@ from hundredfold_coordinator.core.crew import crew_of
 from hundredfold_coordinator.core.effects import Announce, Dismiss, EndHost, Remind
 from hundredfold_coordinator.core.events import Matured
 from hundredfold_coordinator.core.queue import Lane
-from hundredfold_coordinator.core.retry import losses
+from hundredfold_coordinator.core.retry import SUSPECT_LOSSES, losses
 from hundredfold_coordinator.core.state import AttemptId, HostState, State, attempt_id, current_attempt
 from hundredfold_coordinator.core.transaction import Transaction
 
@@ -99,6 +99,17 @@ def summary(failure: attempt_pb2.Failure) -> str:
     return f"{failure.type}: {failure.message}" if named else failure.message
 
 
+def note_attempt(state: State, tx: Transaction, record: records_pb2.TaskRecord, host: str) -> None:
+    """Note what the newest attempt takes of what there is for all, wherever its process comes from."""
+    key, spec = attempt_id(record), record.task.spec
+    state.alive[key] = host
+    state.shares.start(spec.tenant)
+    state.behaviours[spec.behaviour] += 1
+    state.starts.note(tx.now_ns)
+    if losses(record) >= SUSPECT_LOSSES:
+        state.suspects.add(key)
+
+
 def forget_attempt(state: State, tx: Transaction, record: records_pb2.TaskRecord, key: AttemptId) -> None:
     """Free what an attempt held: its process is gone, and its secrets with it."""
     spec = record.task.spec
@@ -158,7 +169,7 @@ def hold(state: State, tx: Transaction, record: records_pb2.TaskRecord, seconds:
     """Let a task wait for its time."""
     task = record.task
     task.next_attempt_time.FromNanoseconds(tx.now_ns + int(seconds * 1e9))
-    state.queue.hold(task.id, task.spec.tenant, record.input_bytes)
+    state.queue.hold(task.id, task.spec.tenant, record.input_bytes, crew_of(record))
     tx.then(Remind(alarms.ready(task.id), seconds, Matured(now_ns=tx.now_ns, task_id=task.id)))
     tx.touch(record)
 

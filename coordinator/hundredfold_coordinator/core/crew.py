@@ -1,6 +1,7 @@
 """Crews: the workers that stay for several attempts, as far as any of them is as good as another.
 
-A pool is one crew; of agents that keep their sessions in their own memory, each is a crew of its own.
+A pool is one crew for each choice of the limits that hold for a whole process; of agents that keep their sessions in
+their own memory, each is a crew of its own, whatever limits its tasks have.
 """
 
 from collections.abc import Set as AbstractSet
@@ -25,6 +26,9 @@ class Crew(NamedTuple):
         behaviour: what they are.
         strategy: how they are run.
         agent: which of the long-lived agents they belong to; 0 in a pool.
+        memory_bytes: most memory of its processes, and so on, see `Limits`; 0 for long-lived agents.
+        processes: most processes.
+        descriptors: most open descriptors of each.
 
     """
 
@@ -32,6 +36,9 @@ class Crew(NamedTuple):
     behaviour: str
     strategy: task_pb2.Strategy.ValueType
     agent: int
+    memory_bytes: int = 0
+    processes: int = 0
+    descriptors: int = 0
 
     @property
     def is_long_lived(self) -> bool:
@@ -44,7 +51,11 @@ def crew_of(record: records_pb2.TaskRecord) -> Crew | None:
     spec = record.task.spec
     if spec.strategy not in _STAYING:
         return None
-    return Crew(spec.environment, spec.behaviour, spec.strategy, record.agent)
+    if spec.strategy in LONG_LIVED:
+        return Crew(spec.environment, spec.behaviour, spec.strategy, record.agent)
+    limits = spec.limits
+    of_a_process = limits.memory_bytes, limits.processes, limits.descriptors
+    return Crew(spec.environment, spec.behaviour, spec.strategy, 0, *of_a_process)
 
 
 def agent_for(spec: task_pb2.TaskSpec, agents: int, turn: int) -> int:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from hundredfold_coordinator.core import (
     draining,
+    dropping,
     events,
     handover,
     hosting,
@@ -43,6 +44,7 @@ _HANDLERS: Final[Mapping[type[events.Event], Callable[[State, Transaction, Any],
         events.Failed: running.fail,
         events.Overrun: timing.overrun,
         events.Overstayed: running.overstay,
+        events.DropContinued: dropping.go_on,
         events.Unresponsive: timing.unresponsive,
         events.HostAttached: hosting.attach,
         events.HostDetached: hosting.detach,

@@ -12,6 +12,7 @@ from hundredfold.errors import StoreUnreachable
 from hundredfold.internal.v1 import host_service_pb2, records_pb2
 from hundredfold.v1 import attempt_pb2, coordinator_service_pb2, payload_pb2, session_pb2, task_pb2
 
+from hundredfold_coordinator.core.crew import Crew
 from hundredfold_coordinator.core.state import AttemptId
 
 
@@ -183,6 +184,13 @@ class Overstayed(Event):
     """A worker should have ended by itself by now; it was made for this attempt."""
 
     attempt: AttemptId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropContinued(Event):
+    """More may be dropped of the tasks that waited for a long-lived agent that is gone."""
+
+    crew: Crew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ A resident's process is made for its first attempt as any other is. When it has 
 the same commit, by the same rules as everything else that is started; or it waits, or is to end.
 """
 
+from collections.abc import Set as AbstractSet
 from hashlib import sha256
 from typing import Final
 
@@ -13,10 +14,11 @@ from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, policy_pb2, task_pb2
 
 from hundredfold_coordinator.core import alarms, lifecycle
-from hundredfold_coordinator.core.admission import Closed
-from hundredfold_coordinator.core.change import end_task, forget_attempt, forget_if_gone, move, vacate
+from hundredfold_coordinator.core.admission import Closed, renew
+from hundredfold_coordinator.core.change import forget_attempt, forget_if_gone, move, note_attempt, vacate
 from hundredfold_coordinator.core.conclusion import conclude
 from hundredfold_coordinator.core.crew import Crew
+from hundredfold_coordinator.core.dropping import drop
 from hundredfold_coordinator.core.effects import Remind
 from hundredfold_coordinator.core.events import Awaited, Overstayed, Withdrawn
 from hundredfold_coordinator.core.exit import failure_of, receipt_of
@@ -43,19 +45,21 @@ def free_resident(state: State, crew: Crew) -> Resident | None:
 
 def closed(state: State, crew: Crew) -> Closed | None:
     """Return why no further resident may be made for a crew; None if one may."""
+    if crew in state.drops:
+        return task_pb2.GATE_KIND_POOL, f"agent {crew.agent} is gone, and those that waited for it are being dropped"
     most = 1 if crew.is_long_lived else state.limits.pool_size
     if state.residents.size(crew) < most:
         return None
     if crew.is_long_lived:
-        return task_pb2.GATE_KIND_POOL, f"agent {crew.agent} is busy, and takes one task after the other"
+        return task_pb2.GATE_KIND_POOL, f"agent {crew.agent} takes one task after the other, and is busy or to end"
     return task_pb2.GATE_KIND_POOL, f"its pool has as many workers as `pool_size` allows, {most}, and all are busy"
 
 
 def hand_over(state: State, tx: Transaction, record: records_pb2.TaskRecord, resident: Resident) -> None:
     """Commit a new attempt, of which the resident hears when that is durable."""
-    spec = record.task.spec
     number = len(record.task.attempts) + 1
     attempt = record.task.attempts.add(number=number, host=resident.host, pid=resident.process.pid)
+    attempt.reservation_bytes = resident.reservation_bytes  # the next coordinator sets it aside again
     attempt.launch_time.CopyFrom(tx.now)
     attempt.start_time.CopyFrom(tx.now)
     if not record.task.HasField("start_time"):
@@ -68,10 +72,9 @@ def hand_over(state: State, tx: Transaction, record: records_pb2.TaskRecord, res
     record.alive[number].CopyFrom(_live(resident))
     state.credentials[record.credential_hash] = record.task.id
     state.tokens[record.token_hash] = key
-    state.alive[key] = resident.host
-    state.shares.start(spec.tenant)
-    state.behaviours[spec.behaviour] += 1
-    state.starts.note(tx.now_ns)
+    note_attempt(state, tx, record, resident.host)
+    if state.limits.memory_reserve_bytes:
+        renew(state.hosts[resident.host], resident, tx.now_ns)
     state.residents.give(resident, key, token)
     pid = resident.process.pid
     move(tx, record, lifecycle.RUNNING, f"in process {pid}, which stays" if pid else "in a process that stays")
@@ -180,13 +183,12 @@ def withdraw(state: State, tx: Transaction, event: Withdrawn) -> None:
 # The end of residents ---------------------------------------------------------------------------------------------
 
 
-def dismiss_idle(state: State, tx: Transaction) -> bool:
-    """Have those residents end that wait and can be made again; return whether there were any."""
-    idle = [resident for resident in state.residents.idle() if not resident.crew.is_long_lived]
-    for resident in idle:
-        state.residents.doom(resident)
-        _answer(state, tx, resident)
-    return bool(idle)
+def dismiss_idle(state: State, tx: Transaction, served: AbstractSet[Crew]) -> None:
+    """Have those residents end that wait and can be made again, but for crews that have something to do."""
+    for resident in state.residents.idle():
+        if not (resident.crew.is_long_lived or resident.crew in served):
+            state.residents.doom(resident)
+            _answer(state, tx, resident)
 
 
 def dismiss_all(state: State, tx: Transaction) -> None:
@@ -215,17 +217,6 @@ def lose(state: State, tx: Transaction, resident: Resident, why: str) -> None:
     _forget(state, tx, resident)
     if resident.crew.is_long_lived and resident.process.pid:  # else it never had anything in memory
         drop(state, tx, resident, why)
-
-
-def drop(state: State, tx: Transaction, resident: Resident, why: str) -> None:
-    """End the tasks that waited for a long-lived agent: it had them in its memory."""
-    message = f"it waited for agent {resident.crew.agent}, process {resident.process.pid}, which is gone: {why}"
-    failure = attempt_pb2.Failure(type="Dropped", message=message, outcome=attempt_pb2.ATTEMPT_OUTCOME_DROPPED)
-    dead = task_pb2.DEAD_LETTER_CAUSE_DROPPED
-    while waiting := [lane for lane, _ in state.queue.heads() if lane.crew == resident.crew]:
-        for lane in waiting:
-            record = state.tasks[state.queue.take(lane)]
-            end_task(state, tx, record, lifecycle.FAILED, failure=failure, dead=dead)
 
 
 def _end_attempt(

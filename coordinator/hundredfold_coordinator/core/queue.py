@@ -42,8 +42,7 @@ class Aside(Enum):
     """It waits for its session."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Place(NamedTuple):
     """A task's place in its lane: lower ranks first. Task ids sort by the time of submission.
 
     A place whose ticket is not the task's own any more is void: the task was taken out while it waited.
@@ -59,6 +58,7 @@ class _Waiting:
     ticket: int
     tenant: str
     size: int
+    following: dict[str, None] | None
     place: "Lane | Aside" = Aside.HELD
     denied_ns: int = 0
 
@@ -81,6 +81,7 @@ class Queue:
         self._lines: dict[str, deque[tuple[Lane, Place]]] = {}
         self._busy: dict[str, str] = {}
         self._waiting: dict[str, _Waiting] = {}
+        self._followings: dict[Crew, dict[str, None]] = {}
         self._tickets = count(1)
 
     def __len__(self) -> int:
@@ -94,17 +95,20 @@ class Queue:
         """Bytes of all that waits."""
         return self.sizes.total()
 
-    def hold(self, task_id: str, tenant: str = "", size: int = 0) -> None:
+    def hold(self, task_id: str, tenant: str = "", size: int = 0, crew: Crew | None = None) -> None:
         """Note a task that waits and is not ready yet; `add` follows when it is."""
+        following = self._following(task_id, crew)
         self._forget(task_id)
-        self._waiting[task_id] = _Waiting(next(self._tickets), tenant, size)
+        self._waiting[task_id] = _Waiting(next(self._tickets), tenant, size, following)
+        if following is not None:
+            following[task_id] = None
         self.counts[tenant] += 1
         self.sizes[tenant] += size
         self.places[Aside.HELD] += 1
 
     def add(self, task_id: str, lane: Lane, session: str, rank: float = 0, size: int = 0) -> None:
         """Add a task. One that was given back to the queue keeps its session, and its place."""
-        self.hold(task_id, lane.tenant, size)
+        self.hold(task_id, lane.tenant, size, lane.crew)
         place = Place(rank, task_id, self._waiting[task_id].ticket)
         if session and self._busy.setdefault(session, task_id) != task_id:
             self._lines.setdefault(session, deque()).append((lane, place))
@@ -145,6 +149,13 @@ class Queue:
                 return
         self._lines.pop(session, None)
 
+    def part(self, crew: Crew) -> dict[str, None]:
+        """Return those that wait for a long-lived agent, wherever they stand; whoever comes later is none of them.
+
+        They leave what is returned as they leave the queue, and only then.
+        """
+        return self._followings.pop(crew, {})
+
     def denied_ns(self, task_id: str, now_ns: int) -> int:
         """Note that a task was its lane's first and could not be started; return since when that is so."""
         waiting = self._waiting[task_id]
@@ -167,6 +178,13 @@ class Queue:
         """Return how many ready tasks of the same tenant come before a place."""
         lanes = [ready for other, ready in self._ready.items() if other.tenant == lane.tenant]
         return sum(other < place and self._is_valid(other) for ready in lanes for other in ready)
+
+    def _following(self, task_id: str, crew: Crew | None) -> dict[str, None] | None:
+        """Return whom a task waits with for its long-lived agent: as before, if it is here; None if it has none."""
+        known = self._waiting.get(task_id)
+        if known:
+            return known.following
+        return self._followings.setdefault(crew, {}) if crew and crew.is_long_lived else None
 
     def _put(self, lane: Lane, place: Place) -> None:
         heapq.heappush(self._ready.setdefault(lane, []), place)
@@ -196,6 +214,8 @@ class Queue:
         waiting = self._waiting.pop(task_id, None)
         if waiting:
             self._leave(waiting.place)
+            if waiting.following:
+                del waiting.following[task_id]
             for counter, amount in ((self.counts, 1), (self.sizes, waiting.size)):
                 counter[waiting.tenant] -= amount
                 if not counter[waiting.tenant]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from hundredfold.internal.v1 import records_pb2
 
-from hundredfold_coordinator.core import lifecycle
+from hundredfold_coordinator.core import dropping, lifecycle
 from hundredfold_coordinator.core.change import session_of
 from hundredfold_coordinator.core.crew import crew_of
 from hundredfold_coordinator.core.effects import Effect
@@ -14,7 +14,12 @@ from hundredfold_coordinator.core.timing import hold_until, set_deadlines
 from hundredfold_coordinator.core.transaction import Transaction
 
 
-def recover(state: State, records: Iterable[records_pb2.TaskRecord], now_ns: int) -> list[Effect]:
+def recover(
+    state: State,
+    records: Iterable[records_pb2.TaskRecord],
+    now_ns: int,
+    drops: Iterable[records_pb2.DropRecord] = (),
+) -> list[Effect]:
     """Take up the live tasks of an earlier coordinator, in the order of their submission; return the alarms to set.
 
     Tasks with an attempt wait for its host to attach, or to be found dead. Sessions of running tasks are marked busy
@@ -33,6 +38,7 @@ def recover(state: State, records: Iterable[records_pb2.TaskRecord], now_ns: int
             hold_until(state, tx, record, task.next_attempt_time)
         if task.state not in lifecycle.ENDED:
             set_deadlines(tx, record)
+    dropping.take_up(state, tx, drops)
     return tx.decision().effects
 
 
@@ -66,6 +72,7 @@ def _readopt_resident(state: State, record: records_pb2.TaskRecord, number: int)
     credential_hash = record.credential_hash if is_newest else b""
     made = Resident(key, crew, attempt.host, credential_hash, made_ns, current=current)
     made.process.CopyFrom(live.process)
+    made.reservation_bytes = attempt.reservation_bytes
     state.residents.add(made)
     _readopt_delivery(state, made, live)
     ending = attempt.outcome or (is_newest and record.HasField("end_request"))

@@ -42,6 +42,7 @@ class Resident:
         current: the attempt it runs; None if it is free.
         token: the secret of that attempt, if it was handed over.
         done: attempts it has had.
+        reservation_bytes: memory that was set aside for it when it was launched.
         used_bytes: memory it was last seen to use.
         idle_ns: since when it is free.
         doomed: whether it is to have no more attempts.
@@ -60,6 +61,7 @@ class Resident:
     current: WorkerKey | None = None
     token: str = ""
     done: int = 0
+    reservation_bytes: int = 0
     used_bytes: int = 0
     idle_ns: int = 0
     doomed: bool = False
@@ -92,7 +94,7 @@ class Residents:
         self._all[resident.key] = resident
         if resident.credential_hash:
             self._credentials[resident.credential_hash] = resident
-        self._sizes[resident.crew] += not resident.doomed
+        self._sizes[resident.crew] += _counts(resident)
         if resident.current:
             self._attempts[resident.current] = resident
 
@@ -113,6 +115,11 @@ class Residents:
         resident = self._attempts.get(attempt)
         return resident.key if resident else attempt
 
+    def rests(self, key: WorkerKey) -> bool:
+        """Whether the worker of this key is a resident that runs nothing just now."""
+        resident = self._all.get(key)
+        return resident is not None and resident.current is None
+
     def attempt_of(self, key: WorkerKey) -> WorkerKey:
         """Return the attempt that a worker runs now, or has run last."""
         resident = self._all.get(key)
@@ -121,7 +128,10 @@ class Residents:
         return resident.current or (resident.delivered[0] if resident.delivered else key)
 
     def size(self, crew: Crew) -> int:
-        """Return how many a crew has that are not on their way out."""
+        """Return how many a crew has; of a pool, those that are not on their way out.
+
+        What a long-lived agent has in memory, nobody else has: while its process may be there, it has no successor.
+        """
         return self._sizes[crew]
 
     def free(self, crew: Crew) -> Iterator[Resident]:
@@ -167,11 +177,8 @@ class Residents:
 
     def doom(self, resident: Resident) -> None:
         """Note that a resident is to have no more attempts."""
-        if not resident.doomed:
-            resident.doomed = True
-            self._sizes[resident.crew] -= 1
-            if not self._sizes[resident.crew]:
-                del self._sizes[resident.crew]
+        counted, resident.doomed = _counts(resident), True
+        self._shrink(resident.crew, counted - _counts(resident))
 
     def remove(self, resident: Resident) -> None:
         """Forget one that is gone."""
@@ -179,13 +186,24 @@ class Residents:
         self.take_back(resident)
         if resident.delivered:
             self._delivered.pop(resident.delivered[0], None)
-        self._all.pop(resident.key, None)
+        if self._all.pop(resident.key, None):
+            self._shrink(resident.crew, _counts(resident))
         if resident.credential_hash:
             self._credentials.pop(resident.credential_hash, None)
-        self.doom(resident)
+        resident.doomed = True
+
+    def _shrink(self, crew: Crew, by: int) -> None:
+        self._sizes[crew] -= by
+        if not self._sizes[crew]:
+            del self._sizes[crew]
 
     def _leave(self, resident: Resident) -> None:
         free = self._free.get(resident.crew, {})
         free.pop(resident.key, None)
         if not free:
             self._free.pop(resident.crew, None)
+
+
+def _counts(resident: Resident) -> bool:
+    """Whether a resident is one of those that its crew may have so many of."""
+    return resident.crew.is_long_lived or not resident.doomed

@@ -46,6 +46,9 @@ DEFAULT_ATTEMPTS: Final = MappingProxyType(
 QUARANTINE_DEATHS: Final = 10
 """How many processes a task may end, whatever its policy says, before it is not let near another one."""
 
+SUSPECT_LOSSES: Final = 2
+"""From this number of lost hosts on, a task may be why."""
+
 _DEADLY: Final = frozenset({CRASHED, MEMORY, HOST_LOST})
 _INITIAL_SECONDS: Final = 1.0
 _MULTIPLIER: Final = 2.0

@@ -9,18 +9,16 @@ from hundredfold.wording import counted
 
 from hundredfold_coordinator.core import admission, handover, lifecycle
 from hundredfold_coordinator.core.admission import Closed
-from hundredfold_coordinator.core.change import lane, move, session_of
-from hundredfold_coordinator.core.crew import crew_of
+from hundredfold_coordinator.core.change import lane, move, note_attempt, session_of
+from hundredfold_coordinator.core.crew import Crew, crew_of
 from hundredfold_coordinator.core.effects import Launch
 from hundredfold_coordinator.core.queue import Lane
 from hundredfold_coordinator.core.reservation import Reservation, reservation
 from hundredfold_coordinator.core.resident import Resident
-from hundredfold_coordinator.core.retry import losses, may_be_evicted
+from hundredfold_coordinator.core.retry import SUSPECT_LOSSES, may_be_evicted
 from hundredfold_coordinator.core.state import HostState, State, attempt_id
 from hundredfold_coordinator.core.transaction import Transaction
 
-SUSPECT_LOSSES: Final = 2
-"""From this number of lost hosts on, a task may be why."""
 _PATIENCE_NS: Final = 30 * 1_000_000_000
 """How long smaller ones may pass a task that waits for memory."""
 
@@ -89,18 +87,24 @@ def _next(state: State, tx: Transaction) -> tuple[Lane, HostState | Resident] | 
     heads = list(state.queue.heads())
     if len(heads) > 1:
         heads.sort(key=lambda head: (state.shares.turn(head[0].tenant), head[1]))
+    short, served = False, set[Crew]()
     for found, place in heads:
         if _closed_for_lane(state, found):
             continue
-        record = state.tasks[place.task_id]
-        taker, closed = _place(state, record)
+        taker, closed = _place(state, state.tasks[place.task_id])
         if taker:
             return found, taker
-        if closed and closed[0] == task_pb2.GATE_KIND_MEMORY:
-            handover.dismiss_idle(state, tx)
-            if tx.now_ns - state.queue.denied_ns(place.task_id, tx.now_ns) > _PATIENCE_NS:
-                state.unpassed = place.task_id  # or it would wait as long as there is anything smaller
-                return None
+        is_short = closed is not None and closed[0] == task_pb2.GATE_KIND_MEMORY
+        if found.crew and (not is_short or handover.free_resident(state, found.crew)):
+            served.add(found.crew)
+        if not is_short:
+            continue
+        short = True
+        if tx.now_ns - state.queue.denied_ns(place.task_id, tx.now_ns) > _PATIENCE_NS:
+            state.unpassed = place.task_id  # or it would wait as long as there is anything smaller
+            break
+    if short:  # only now: whoever has just delivered may have been one of the takers
+        handover.dismiss_idle(state, tx, served)
     return None
 
 
@@ -109,9 +113,12 @@ def _place(state: State, record: records_pb2.TaskRecord) -> tuple[HostState | Re
     environment, behaviour = record.task.spec.environment, record.task.spec.behaviour
     crew = crew_of(record)
     if crew:
-        resident, closed = handover.free_resident(state, crew), handover.closed(state, crew)
-        if resident or closed:
-            return resident, closed
+        resident = handover.free_resident(state, crew)
+        if resident:
+            closed = admission.closed_for_resident(state, state.hosts[resident.host], resident)
+            return (None, closed) if closed else (resident, None)
+        if closed := handover.closed(state, crew):
+            return None, closed
     hosts = _fit_hosts(state, environment, behaviour)
     if not hosts:
         return None, _closed_for_environment(state, environment, behaviour)
@@ -216,17 +223,13 @@ def _launch(state: State, tx: Transaction, record: records_pb2.TaskRecord, host:
     record.alive[number].SetInParent()
     state.credentials[record.credential_hash] = record.task.id
     key = attempt_id(record)
-    if losses(record) >= SUSPECT_LOSSES:
-        state.suspects.add(key)
-    state.alive[key] = host.id
-    state.shares.start(spec.tenant)
-    state.behaviours[spec.behaviour] += 1
-    state.starts.note(tx.now_ns)
+    note_attempt(state, tx, record, host.id)
     admission.take_up(state, host, key, spec.behaviour, tx.now_ns, wanted.size, known=wanted.known)
     move(tx, record, lifecycle.LAUNCHING, f"on host {host.id}")
     crew = crew_of(record)
     if crew:
         made = Resident(key, crew, host.id, record.credential_hash, tx.now_ns, current=key)
+        made.reservation_bytes = wanted.size
         state.residents.add(made)
     launch = Launch(
         host=host.id,

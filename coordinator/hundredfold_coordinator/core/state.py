@@ -11,6 +11,8 @@ from hundredfold.errors import StoreUnreachable
 from hundredfold.internal.v1 import records_pb2
 from hundredfold.v1 import attempt_pb2, coordinator_service_pb2, task_pb2
 
+from hundredfold_coordinator.core.crew import Crew
+from hundredfold_coordinator.core.drop import Drop
 from hundredfold_coordinator.core.history import History
 from hundredfold_coordinator.core.load import Load
 from hundredfold_coordinator.core.queue import Queue
@@ -95,6 +97,7 @@ class State:
         alive: attempts from their launch to their receipt, with the host of each; those of residents until they have
             delivered.
         residents: workers that stay for several attempts.
+        drops: what is left to end of tasks whose long-lived agent is gone; nobody else takes what is its crew's.
         requests: request ids of recent submissions, with task id and digest.
         credentials: tasks by the SHA-256 of their newest attempt's credential.
         tokens: attempts by the SHA-256 of their token.
@@ -127,6 +130,7 @@ class State:
     queue: Queue = field(default_factory=Queue)
     alive: dict[AttemptId, str] = field(default_factory=dict)
     residents: Residents = field(default_factory=Residents)
+    drops: dict[Crew, Drop] = field(default_factory=dict)
     requests: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     credentials: dict[bytes, str] = field(default_factory=dict)
     tokens: dict[bytes, AttemptId] = field(default_factory=dict)

@@ -33,9 +33,11 @@ def _crowd(report: Report) -> Figure:
     _points(memory, report, "memory_bytes", _ALL, _MIB)
     _line(when, report, "until_running_s", _ALL)
     _line(memory, report, "memory_bytes", _ALL, _MIB)
-    when.set(title="seconds until all run", xlabel="agents at once", xscale="log", yscale="log")
-    memory.set(title="MiB more than before", xlabel="agents at once", xscale="log", yscale="log")
+    when.set(title="seconds until all run", xlabel="agents at once")
+    memory.set(title="MiB more than before", xlabel="agents at once")
     for axis in (when, memory):
+        if any(len(line.get_xdata()) for line in axis.lines):
+            axis.set(xscale="log", yscale="log")  # of nothing there is no logarithm, and it would not draw
         _plain(axis, "xy")
     return figure
 

@@ -116,7 +116,8 @@ def _limit(crowds: Sequence[Crowd], ceilings: Mapping[str, Ceiling]) -> dict[str
     first = first_met(ceilings)
     if first is None:
         return {"agents": None, "by": "", "met": False, "measured": measured}
-    return {"agents": first.agents, "by": first.kind, "met": False, "measured": measured}
+    # It cannot be fewer than there were: each ceiling is where a straight line meets what was left.
+    return {"agents": max(first.agents or 0, measured), "by": first.kind, "met": False, "measured": measured}
 
 
 def _queue(backlog: Backlog) -> dict[str, Any]:

@@ -88,10 +88,8 @@ def headline(report: Mapping[str, Any]) -> str:
         return f"This machine holds {limit['agents']:,} such agents at once; {_held(limit['by'])}"
     if limit["agents"] is None:
         return f"This machine holds {limit['measured']:,} such agents at once, and nothing was seen to end that"
-    kind = KINDS[limit["by"]]
-    return (
-        f"This machine holds about {_about(limit['agents']):,} such agents at once; {kind.name} {kind.verb} the limit"
-    )
+    kind, count = KINDS[limit["by"]], max(_about(limit["agents"]), limit["measured"])
+    return f"This machine holds about {count:,} such agents at once; {kind.name} {kind.verb} the limit"
 
 
 def guess(report: Mapping[str, Any]) -> str:

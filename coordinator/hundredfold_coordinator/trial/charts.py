@@ -19,7 +19,7 @@ COLOURS: Final[Mapping[str, str]] = {
     "sequential": "#c2486f",
 }
 """Of each strategy; they can be told apart by those who do not see all colours."""
-WAITING, _FAULTY, LOST, _RETRIED = "#c9ced6", "#8a5bd0", "#d7263d", "#7a8699"
+WAITING, _FAULTY, LOST, _ALONE = "#c9ced6", "#8a5bd0", "#d7263d", "#7a8699"
 _NAMES: Final[Mapping[str, str]] = {
     INK: "ink",
     FAINT: "faint",
@@ -29,9 +29,19 @@ _NAMES: Final[Mapping[str, str]] = {
     WAITING: "waiting",
     _FAULTY: "faulty",
     LOST: "lost",
-    _RETRIED: "retried",
+    _ALONE: "alone",
 }
 """What the page calls each colour, which has one for light and one for dark."""
+
+_CAUSES: Final = (
+    ("lost_to_own_fault", "a fault of their own", _FAULTY),
+    ("taken_along", "taken along by another", LOST),
+    ("failed_by_itself", "failed by themselves", _ALONE),
+)
+"""Of losses: what figures call each, what people do, and its colour."""
+
+_LEAST_SECONDS: Final = 1e-3
+"""Less has no place on a logarithmic scale."""
 
 _STYLE: Final = Path(__file__).with_name("page.mplstyle")
 WIDTH: Final = 9.0
@@ -103,7 +113,7 @@ def _timeline(report: Report, *, shared: bool) -> Figure:
     longest = max(run["makespan_s"] for run in runs)
     for axis, run in zip(axes, runs, strict=True):
         _lanes(axis, run)
-        axis.set_title(f"{run['strategy']}  ·  {run['makespan_s']:.3g} s", color=_colour(run["strategy"]))
+        axis.set_title(_title(run), color=_colour(run["strategy"]))
         axis.set_ylim(len(run["tasks"]) - 0.4, -0.6)
         axis.set_xlim(0, (longest if shared else run["makespan_s"]) * 1.02)
         axis.set_yticks([])
@@ -112,11 +122,19 @@ def _timeline(report: Report, *, shared: bool) -> Figure:
     return figure
 
 
+def _title(run: Mapping[str, Any]) -> str:
+    lost = sum(task["state"] != "SUCCEEDED" for task in run["tasks"])
+    said = f"{run['strategy']}  ·  {run['makespan_s']:.3g} s"
+    return f"{said}  ·  {lost} of {len(run['tasks'])} tasks lost" if lost else said
+
+
 def _lanes(axis: Axes, run: Mapping[str, Any]) -> None:
     """Draw the lines of a run, all of a kind in one go: one by one they take a second for every hundred."""
     height = max(1.0, 130 / max(1, len(run["tasks"])))
     tasks = list(enumerate(sorted(run["tasks"], key=_by_start)))
-    tries = [(row, one, _shade(run, task, one)) for row, task in tasks for one in task["tries"]]
+    tries = [
+        (row, one, _shade(run, task, one, number)) for row, task in tasks for number, one in enumerate(task["tries"])
+    ]
     submitted, ended = zip(*((task["submitted_s"], task["ended_s"]) for _, task in tasks), strict=True)
     axis.hlines(range(len(tasks)), submitted, ended, color=WAITING, linewidth=height * 0.3)
     axis.hlines(
@@ -136,10 +154,29 @@ def _by_start(task: Mapping[str, Any]) -> float:
     return begun
 
 
-def _shade(run: Mapping[str, Any], task: Mapping[str, Any], one: Mapping[str, Any]) -> str:
-    if one["outcome"] != "COMPLETED":
-        return _FAULTY if task["fault"] else LOST
-    return _colour(run["strategy"])
+def _shade(run: Mapping[str, Any], task: Mapping[str, Any], one: Mapping[str, Any], number: int) -> str:
+    if task["fault"] and not number:  # it is the first attempt that is made to suffer, whatever comes of it
+        return _FAULTY
+    return _colour(run["strategy"]) if one["outcome"] == "COMPLETED" else LOST
+
+
+def _legend(figure: Figure, axis: Axes) -> None:
+    """Say what is what above a picture, where it hides nothing, from the left, where a phone shows it at once."""
+    handles, names = axis.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper left", ncols=len(names))
+
+
+def _values(tasks: Sequence[Mapping[str, Any]], values: Sequence[float]) -> list[float]:
+    """Return those of the tasks that have a result, in their order."""
+    return sorted(value for task, value in zip(tasks, values, strict=True) if task["state"] == "SUCCEEDED")
+
+
+def _curve(axis: Axes, strategy: str, moments: Sequence[float], heights: Sequence[float], end: float) -> None:
+    """Draw how results came, until everything had ended: what stays below the top was lost, and has a cross there."""
+    colour, last = _colour(strategy), heights[len(moments) - 1] if moments else 0
+    axis.step([*moments, end], [*heights[: len(moments)], last], where="post", color=colour, label=strategy)
+    look = {"marker": "o", "markersize": 6} if last == heights[-1] else {"marker": "x", "markersize": 9}
+    axis.plot(end, last, color=colour, markeredgewidth=2.4, clip_on=False, **look)  # type: ignore[arg-type]  # a mixture
 
 
 def _latency(report: Report) -> Figure:
@@ -147,14 +184,14 @@ def _latency(report: Report) -> Figure:
     axis = figure.subplots()
     for strategy in report["strategies"]:
         tasks = [task for run in report["runs"] if run["strategy"] == strategy for task in run["tasks"]]
-        values = sorted(task["ended_s"] - task["submitted_s"] for task in tasks if task["state"] == "SUCCEEDED")
-        shares = [(number + 1) / len(tasks) * 100 for number in range(len(values))]
-        axis.step([max(value, 1e-3) for value in values], shares, where="post", color=_colour(strategy), label=strategy)
+        latencies = [max(task["ended_s"] - task["submitted_s"], _LEAST_SECONDS) for task in tasks]
+        shares = [(number + 1) / len(tasks) * 100 for number in range(len(tasks))]
+        _curve(axis, strategy, _values(tasks, latencies), shares, max(latencies))
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.xaxis.set_minor_formatter(lambda value, _: f"{value:.1g}" if f"{value:.0e}"[0] in "25" else "")
     axis.set(xlabel="seconds from submission to end", ylabel="% of all tasks with a result", ylim=(0, 101))
-    axis.legend(loc="lower right")
+    _legend(figure, axis)
     return figure
 
 
@@ -162,11 +199,11 @@ def _throughput(report: Report) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
     axis = figure.subplots()
     for run in _first_runs(report):
-        ends = sorted(task["ended_s"] for task in run["tasks"] if task["state"] == "SUCCEEDED")
-        axis.step([0, *ends], range(len(ends) + 1), where="post", color=_colour(run["strategy"]), label=run["strategy"])
+        ends = _values(run["tasks"], [task["ended_s"] for task in run["tasks"]])
+        _curve(axis, run["strategy"], [0.0, *ends], range(len(run["tasks"]) + 1), run["makespan_s"])
     axis.set(xlabel="seconds since the first submission", ylabel="tasks with a result", ylim=(0, None))
     axis.set_xlim(left=0)
-    axis.legend(loc="lower right")
+    _legend(figure, axis)
     return figure
 
 
@@ -180,28 +217,28 @@ def _use(report: Report) -> Figure:
         memory.plot(moments, [sample[1] / 2**20 for sample in run["samples"]], color=colour, label=name)
         cores.plot(moments, [sample[2] for sample in run["samples"]], color=colour, label=name, linewidth=1.4)
     memory.set(title="memory", ylabel="MiB more than before", ylim=(0, None))
-    cores.set(title="CPUs", ylabel="busy", xlabel="seconds since the first submission", ylim=(0, None))
+    cores.set(title="CPUs", ylabel="busy with it", xlabel="seconds since the first submission", ylim=(0, None))
     cores.set_xlim(left=0)
-    memory.legend(loc="upper right")
+    _legend(figure, memory)
     return figure
 
 
 def _faults(report: Report) -> Figure:
-    """For every strategy, of which faults tasks were lost: the victims, and those that had nothing to do with it."""
+    """For every strategy, why tasks have no result: a fault of their own, that of another one, or neither."""
     strategies: Sequence[str] = list(report["strategies"])
-    figure = Figure(figsize=(WIDTH, 0.7 + 0.62 * len(strategies)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.9 + 0.62 * len(strategies)), layout="constrained")
     axis = figure.subplots()
-    for row, strategy in enumerate(strategies):
-        costs = report["strategies"][strategy]["faults"].values()
-        victims = sum(cost["lost"] for cost in costs)
-        innocents = sum(cost["innocents_lost"] for cost in costs)
-        axis.barh(row, victims, color=_FAULTY, height=0.62, label="with a fault of their own" if row == 0 else None)
-        axis.barh(row, innocents, left=victims, color=LOST, height=0.62, label="innocent" if row == 0 else None)
-        axis.annotate(f" {victims + innocents}", (victims + innocents, row), va="center", color=INK)
+    left = [0] * len(strategies)
+    for key, name, colour in _CAUSES:
+        counts = [report["strategies"][strategy]["figures"][key] for strategy in strategies]
+        axis.barh(range(len(strategies)), counts, left=left, color=colour, height=0.62, label=name)
+        left = [before + count for before, count in zip(left, counts, strict=True)]
+    for row, total in enumerate(left):
+        axis.annotate(str(total), (total, row), xytext=(4, 0), textcoords="offset points", va="center", color=INK)
     axis.set_yticks(range(len(strategies)), strategies)
     axis.invert_yaxis()
     axis.grid(visible=False, axis="y")
     axis.set(xlabel="tasks without a result, all runs together")
-    axis.set_xlim(left=0)
-    axis.legend(loc="upper right", bbox_to_anchor=(1, 1.25), ncols=2)
+    axis.set_xlim(0, max(1, *left) * 1.05)
+    _legend(figure, axis)
     return figure

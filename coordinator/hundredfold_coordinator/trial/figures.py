@@ -1,19 +1,21 @@
 """Figures of a comparison: what the runs of each strategy show together. Pure."""
 
 import math
-import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from hundredfold_coordinator.trial.loss import Cause, losses_of
 from hundredfold_coordinator.trial.outcome import PROCESS_ENDS, Run, TaskOutcome
+from hundredfold_coordinator.trial.yardstick import Yardstick
 
 _SHARES: Final = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
 _GIB: Final = 1 << 30
-_PROCESS: Final = re.compile(r"process (\d+)")
 _KEEPING: Final = frozenset({"stateful", "sequential"})
+_FROM_OUTSIDE: Final = frozenset({"EVICTED", "HOST_LOST"})
+"""Ends of attempts that are not their task's doing; what else may have had a part in one, nobody can prove."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,17 +32,20 @@ class Figures:
             to the end, without and with an attempt at work.
         peak_memory_bytes: most memory of the machine, less what was used before.
         memory_gib_s: memory by time, in GiB seconds.
-        peak_cores: most CPUs at once, over a tenth of a second.
-        cpu_s: CPU time.
+        peak_cores: most CPUs at once, over a tenth of a second, less what all else did on average.
+        cpu_s: CPU time of the coordinator and all its descendants.
         succeeded: tasks with a result.
         lost: tasks without one.
         lost_by: those, by how they ended.
+        lost_to_own_fault, taken_along, failed_by_itself: how many of those for which `Cause`.
         innocents: tasks that no fault was injected into.
-        innocents_lost: those of them without a result.
-        innocents_affected: those of them without a result, or with more than one attempt.
+        innocents_affected: those of them that were taken along, or had an attempt that was ended from outside.
+        innocents_late: those with a result that took more than twice as long as the slowest of them that had one under
+            `fresh`, in the same repetition; None if that is not known.
         contaminated: tasks that found another one's trace in their process.
         sessions_lost: sessions whose content was in the memory of a process that died.
-        outputs_differ: tasks with another result than in the first run of all.
+        outputs_compared: results of lines that an earlier run has had a result of, too.
+        outputs_differ: those of them that are not the same as in the first of these runs; None if there are none.
 
     """
 
@@ -59,22 +64,25 @@ class Figures:
     succeeded: int
     lost: int
     lost_by: Mapping[str, int]
+    lost_to_own_fault: int
+    taken_along: int
+    failed_by_itself: int
     innocents: int
-    innocents_lost: int
     innocents_affected: int
+    innocents_late: int | None
     contaminated: int
     sessions_lost: int
-    outputs_differ: int
+    outputs_compared: int
+    outputs_differ: int | None
 
     def as_dict(self) -> dict[str, Any]:
         """Return them as JSON has them."""
         return {name: _rounded(value) for name, value in asdict(self).items()}
 
 
-def figures_of(runs: Sequence[Run], reference: Run) -> Figures:
-    """Return what the runs of one strategy show; outputs are compared with those of `reference`."""
+def figures_of(runs: Sequence[Run], yardstick: Yardstick) -> Figures:
+    """Return what the runs of one strategy show, measured by what all runs do."""
     tasks = [task for run in runs for task in run.tasks]
-    innocents = [task for task in tasks if not task.fault]
     spans = [run.makespan_s for run in runs]
     return Figures(
         runs=len(runs),
@@ -89,16 +97,37 @@ def figures_of(runs: Sequence[Run], reference: Run) -> Figures:
         memory_gib_s=statistics.median(map(_memory_gib_s, runs)),
         peak_cores=statistics.median(max((one.cores for one in run.samples), default=0.0) for run in runs),
         cpu_s=statistics.median(run.cpu_s for run in runs),
-        succeeded=sum(task.succeeded for task in tasks),
-        lost=sum(not task.succeeded for task in tasks),
-        lost_by=dict(Counter(task.failure or task.state for task in tasks if not task.succeeded).most_common()),
-        innocents=len(innocents),
-        innocents_lost=sum(not task.succeeded for task in innocents),
-        innocents_affected=sum(not task.succeeded or len(task.tries) > 1 for task in innocents),
-        contaminated=sum(bool(task.canary) for task in tasks),
-        sessions_lost=sum(map(sessions_lost, runs)),
-        outputs_differ=sum(_differing(run, reference) for run in runs),
+        **_losses(runs, tasks),
+        **_harm(runs, tasks, yardstick),
     )
+
+
+def _losses(runs: Sequence[Run], tasks: Sequence[TaskOutcome]) -> dict[str, Any]:
+    """Return who has no result, and why."""
+    lost = [task for task in tasks if not task.succeeded]
+    causes = Counter(loss.cause for run in runs for loss in losses_of(run))
+    return {
+        "succeeded": len(tasks) - len(lost),
+        "lost": len(lost),
+        "lost_by": dict(Counter(task.failure or task.state for task in lost).most_common()),
+        **{str(cause): causes[cause] for cause in Cause},
+    }
+
+
+def _harm(runs: Sequence[Run], tasks: Sequence[TaskOutcome], yardstick: Yardstick) -> dict[str, Any]:
+    """Return what tasks had to do with each other, and whether they came to the same."""
+    innocents = [task for task in tasks if not task.fault]
+    late = [count for count in map(yardstick.late, runs) if count is not None]
+    differing = [one for run in runs for one in yardstick.differing(run)]
+    return {
+        "innocents": len(innocents),
+        "innocents_affected": sum(map(_is_affected, innocents)),
+        "innocents_late": sum(late) if late else None,
+        "contaminated": sum(bool(task.canary) for task in tasks),
+        "sessions_lost": sum(map(sessions_lost, runs)),
+        "outputs_compared": len(differing),
+        "outputs_differ": sum(differing) if differing else None,
+    }
 
 
 def percentiles(values: Iterable[float]) -> dict[str, float]:
@@ -122,38 +151,8 @@ def sessions_lost(run: Run) -> int:
     return len(kept)
 
 
-def costs_of_faults(runs: Sequence[Run]) -> dict[str, dict[str, int]]:
-    """Return for each fault how many tasks had it, how many of those were lost, and how many innocents with them."""
-    costs: dict[str, Counter[str]] = {}
-    for run in runs:
-        culprits = _culprits(run)
-        for task in run.tasks:
-            if task.fault:
-                costs.setdefault(task.fault, Counter()).update(tasks=1, lost=int(not task.succeeded))
-            elif not task.succeeded:
-                fault = culprits.get(_process_named(task), "")
-                costs.setdefault(fault, Counter()).update(innocents_lost=1)
-    names = ("tasks", "lost", "innocents_lost")
-    return {fault: {name: cost[name] for name in names} for fault, cost in sorted(costs.items())}
-
-
-def throughput(run: Run) -> list[tuple[float, int]]:
-    """Return how many tasks had a result by then, at each moment that one of them got it."""
-    ends = sorted(task.ended_s for task in run.tasks if task.succeeded)
-    return [(at, number) for number, at in enumerate(ends, start=1)]
-
-
-def _culprits(run: Run) -> dict[int, str]:
-    """Return the fault that ended each process, as far as one did."""
-    return {
-        one.pid: task.fault for task in run.tasks for one in task.tries if task.fault and one.outcome in PROCESS_ENDS
-    }
-
-
-def _process_named(task: TaskOutcome) -> int:
-    """Return the process that a task was dropped with; 0 if it was not: what else failures say is the behaviour's."""
-    found = _PROCESS.search(task.message) if task.failure == "DROPPED" else None
-    return int(found.group(1)) if found else 0
+def _is_affected(task: TaskOutcome) -> bool:
+    return task.was_dropped or any(one.outcome in _FROM_OUTSIDE for one in task.tries)
 
 
 def _tasks_per_s(run: Run) -> float:
@@ -170,12 +169,6 @@ def _memory_gib_s(run: Run) -> float:
         total += one.memory_bytes / _GIB * (one.at_s - before)
         before = one.at_s
     return total
-
-
-def _differing(run: Run, reference: Run) -> int:
-    """Return how many tasks have another result than in the reference; a task without one has none to differ."""
-    known = {task.index: task.digest for task in reference.tasks if task.digest}
-    return sum(bool(task.digest) and task.digest != known.get(task.index, task.digest) for task in run.tasks)
 
 
 def _rounded(value: Any) -> Any:

@@ -58,6 +58,11 @@ class TaskOutcome:
         return self.state == "SUCCEEDED"
 
     @property
+    def was_dropped(self) -> bool:
+        """Whether it waited for a process that is gone; what else a failure says is the behaviour's own."""
+        return self.failure == "DROPPED"
+
+    @property
     def latency_s(self) -> float:
         """From its submission to its end."""
         return self.ended_s - self.submitted_s
@@ -75,7 +80,7 @@ class TaskOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A moment of a run: what the machine used then, less what it used before the run."""
+    """A moment of a run: memory in use, less that before; CPUs busy, less what all else did on average."""
 
     at_s: float
     memory_bytes: int
@@ -91,7 +96,7 @@ class Run:
         repeat: which of its repetitions, from 1.
         tasks: in the order of the input.
         samples: in the order of time.
-        cpu_s: CPU time of the whole machine meanwhile.
+        cpu_s: CPU time of the coordinator and all its descendants meanwhile.
         others_cores: CPUs that everything else kept busy meanwhile, on average.
 
     """

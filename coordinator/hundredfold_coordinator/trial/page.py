@@ -9,12 +9,15 @@ from typing import Any, Final
 
 from hundredfold.wording import size
 
-from hundredfold_coordinator.trial.rows import ROWS, Row, cell, figure, headline, losses
+from hundredfold_coordinator.trial.rows import ROWS, Row, cell, figure, headline, losses, shortened
 
 _CAPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "timeline": (
         "Every task, on one clock",
-        "Grey while a task waits, coloured while it runs; violet: a fault was injected; a cross: no result.",
+        (
+            "Grey while a task waits, in its strategy's colour while it runs. Violet: an attempt that a fault was "
+            "injected into; red: any other attempt that failed; a cross: no result. The first run of each strategy."
+        ),
     ),
     "timeline_each": (
         "Every task, each strategy on its own clock",
@@ -22,21 +25,33 @@ _CAPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "latency": (
         "How long tasks took",
-        "The share of all tasks that had a result so many seconds after their submission; all runs together.",
+        (
+            "The share of all tasks that had a result so many seconds after their submission; all runs together. "
+            "A dot: all tasks had one by then; a cross: all had ended, and some were lost."
+        ),
     ),
     "throughput": (
         "Results over time",
-        "Tasks with a result since the first submission; the first run of each strategy.",
+        (
+            "Tasks with a result since the first submission; the first run of each strategy. "
+            "A dot: it was over; a cross: it was over, and tasks were lost."
+        ),
     ),
     "use": (
         "Memory and CPUs",
-        "Of the whole machine, less what was used just before the run; the first run of each strategy.",
+        (
+            "Memory of the machine less what was used just before; CPUs less what all else did on average. "
+            "The first run of each strategy."
+        ),
     ),
     "faults": (
         "What each fault cost",
-        "Tasks without a result: those that a fault was injected into, and those that had nothing to do with it.",
+        "Tasks without a result, by why they have none; the table says which fault it was.",
     ),
 }
+
+_STDIN: Final = ("-", "<stdin>")
+"""What a command calls the file with its input if there is none."""
 
 
 def page(title: str, body: str, report: Mapping[str, Any]) -> str:
@@ -53,6 +68,7 @@ def comparison_page(report: Mapping[str, Any], pictures: Mapping[str, str]) -> s
         f"<p>{escape(losses(report))}</p>",
         f'<p class="faint">{escape(_subtitle(report))}</p>',
         _table(report),
+        f'<p class="faint">{escape(shortened(report))}</p>',
     ]
     for name, svg in pictures.items():
         title, caption = _CAPTIONS[name]
@@ -78,9 +94,20 @@ def surroundings(report: Mapping[str, Any]) -> str:
         "time": about["time"],
         "everything else": f"kept up to {report['others_cores']:.2f} CPUs busy meanwhile",
         **about.get("notes", {}),
+        **dict(_circumstances(about)),
     }
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in entries.items())
     return f"<h2>How this was measured</h2><dl>{listed}</dl><p>Again:</p><pre>{escape(about['command'])}</pre>"
+
+
+def _circumstances(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what the command alone does not say."""
+    yield "directory", about["directory"]
+    if about["settings"]:
+        found = (f"{one['of']}: {one['setting']} is {one['value']} ({one['origin']})" for one in about["settings"])
+        yield "settings", "; ".join(found)
+    if about.get("input") in _STDIN:
+        yield "input", "was read from stdin: the command needs the same lines there again"
 
 
 def _subtitle(report: Mapping[str, Any]) -> str:
@@ -116,15 +143,19 @@ def _cells(row: Row, report: Mapping[str, Any], names: Sequence[str]) -> Iterato
 
 
 def _costs(report: Mapping[str, Any]) -> str:
-    lines = []
-    for name, one in report["strategies"].items():
-        for fault, cost in one["faults"].items():
-            lines.append(
-                f"<tr><td>{name}</td><td>{escape(fault or 'no fault injected')}</td><td>{cost['tasks']}</td>"
-                f"<td>{cost['lost']}</td><td>{cost['innocents_lost']}</td></tr>"
-            )
+    lines = [
+        f"<tr><td>{name}</td><td>{escape(fault or 'none injected')}</td>{_cost(cost, injected=bool(fault))}</tr>"
+        for name, one in report["strategies"].items()
+        for fault, cost in one["faults"].items()
+    ]
     if not lines:
         return '<p class="faint">No task was lost, and nothing was injected.</p>'
-    head = "<th></th><th>fault</th><th>tasks with it</th><th>of them lost</th><th>innocents it took along</th>"
+    head = "<th></th><th>fault</th><th>tasks with it</th><th>lost to it</th><th>taken along by it</th>"
     body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
     return f'<div class="wide"><table id="costs">{body}</table></div>'
+
+
+def _cost(cost: Mapping[str, int], *, injected: bool) -> str:
+    """Return the cells of what a fault cost; what failed by itself stands where there is none."""
+    own = cost["lost_to_own_fault"] if injected else cost["failed_by_itself"]
+    return f"<td>{cost['tasks'] if injected else '-'}</td><td>{own}</td><td>{cost['taken_along']}</td>"

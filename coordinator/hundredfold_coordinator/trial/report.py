@@ -10,8 +10,10 @@ from typing import Any
 
 import psutil
 
-from hundredfold_coordinator.trial.figures import costs_of_faults, figures_of
+from hundredfold_coordinator.trial.figures import figures_of
+from hundredfold_coordinator.trial.loss import costs_of_faults
 from hundredfold_coordinator.trial.outcome import Run
+from hundredfold_coordinator.trial.yardstick import Yardstick
 
 
 def comparison(runs: Sequence[Run], about: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,13 +21,19 @@ def comparison(runs: Sequence[Run], about: Mapping[str, Any]) -> dict[str, Any]:
     by_strategy: dict[str, list[Run]] = {}
     for run in runs:
         by_strategy.setdefault(run.strategy, []).append(run)
+    yardstick = Yardstick.of(runs)
+    figures = {name: figures_of(own, yardstick).as_dict() for name, own in by_strategy.items()}
+    fewest = min(one["lost"] for one in figures.values())
     return {
         "kind": "comparison",
         "about": {**about, **surroundings()},
         "others_cores": round(max(run.others_cores for run in runs), 2),
         "strategies": {
-            name: {"figures": figures_of(own, runs[0]).as_dict(), "faults": costs_of_faults(own)}
-            for name, own in by_strategy.items()
+            name: {
+                "figures": {**found, "lost_more": found["lost"] - fewest},
+                "faults": costs_of_faults(by_strategy[name]),
+            }
+            for name, found in figures.items()
         },
         "runs": [_run(run) for run in runs],
     }

@@ -56,14 +56,33 @@ ROWS: Final = (
     Row("running_s.p50", "running p50", "Of that, how long an attempt ran.", seconds),
     Row("peak_memory_bytes", "peak memory", "Most memory of the machine, less what was used before.", _memory),
     Row("memory_gib_s", "memory x time", "Memory by time, in GiB seconds.", number),
-    Row("peak_cores", "peak CPUs", "Most CPUs at once, over a tenth of a second.", number),
-    Row("cpu_s", "CPU time", "Of the whole machine meanwhile.", seconds),
+    Row(
+        "peak_cores",
+        "peak CPUs",
+        "Most at once, over a tenth of a second, less what all else did on average.",
+        number,
+    ),
+    Row("cpu_s", "CPU time", "Of the coordinator, its hosts and all agents.", seconds),
     Row("lost", "tasks lost", "Tasks that ended without a result, all runs together.", number),
-    Row("innocents_lost", "innocents lost", "Those that no fault was injected into.", number),
-    Row("innocents_affected", "innocents affected", "Lost, or in need of another attempt.", number),
+    Row("lost_to_own_fault", "to their own fault", "Those into which a fault was injected that had begun.", number),
+    Row("taken_along", "taken along", "Those whose process died of another task while they waited for it.", number),
+    Row("failed_by_itself", "by themselves", "The others: their own failure, with nothing injected.", number),
+    Row(
+        "innocents_affected",
+        "innocents affected",
+        "With nothing injected into them, but taken along, or in need of another attempt through no failure of theirs.",
+        number,
+    ),
+    Row(
+        "innocents_late",
+        "innocents late",
+        "With a result, but after more than twice the time of the slowest of them under fresh: they had to wait.",
+        number,
+    ),
     Row("contaminated", "contaminated", "Tasks that found another one's trace in their process.", number),
     Row("sessions_lost", "sessions lost", "Sessions that died with the memory of a process.", number),
-    Row("outputs_differ", "other outputs", "Tasks with another result than in the first run.", number),
+    Row("outputs_compared", "outputs compared", "Results of tasks that an earlier run has had a result of.", number),
+    Row("outputs_differ", "other outputs", "Those of them that are not the same as in the first such run.", number),
 )
 
 
@@ -76,19 +95,29 @@ def figure(figures: Mapping[str, Any], key: str) -> Any:
 
 
 def cell(figures: Mapping[str, Any], row: Row) -> str:
-    """Return a figure as it is shown."""
+    """Return a figure as it is shown: with a star if it is better for what was lost, see `shortened`."""
     value = figure(figures, row.key)
-    return "-" if value is None else row.show(value)
+    if value is None:
+        return "-"
+    return f"{row.show(value)} *" if row.key == "makespan_s" and figures["lost_more"] else row.show(value)
+
+
+def shortened(report: Mapping[str, Any]) -> str:
+    """Return what a star at a makespan means; empty if there is none."""
+    if not any(one["figures"]["lost_more"] for one in report["strategies"].values()):
+        return ""
+    return "* over sooner for losing tasks that others have results of"
 
 
 def headline(report: Mapping[str, Any]) -> str:
-    """Return what a comparison shows, in one sentence."""
+    """Return what a comparison shows, in one sentence: no strategy is the best that lost more than another."""
     figures = {name: one["figures"] for name, one in report["strategies"].items()}
     rates = {name: one["tasks_per_s"] for name, one in figures.items()}
-    best, worst = max(rates, key=rates.__getitem__), min(rates, key=rates.__getitem__)
+    best = max((name for name in figures if not figures[name]["lost_more"]), key=rates.__getitem__)
+    worst = min(rates, key=rates.__getitem__)
     said = f"{counted(report['about']['tasks'], 'task')}: {best} had {number(rates[best])} results a second"
-    if best == worst:
-        return said
+    if rates[best] == rates[worst]:
+        return f"{said}, and lost the fewest" if any(one["lost_more"] for one in figures.values()) else said
     if not rates[worst]:
         return f"{said}, {worst} none"
     return f"{said}, {number(rates[best] / rates[worst])} times as many as {worst}"
@@ -96,7 +125,7 @@ def headline(report: Mapping[str, Any]) -> str:
 
 def losses(report: Mapping[str, Any]) -> str:
     """Return in one sentence who lost tasks to the faults of others; empty if nobody did."""
-    lost = {name: one["figures"]["innocents_lost"] for name, one in report["strategies"].items()}
+    lost = {name: one["figures"]["taken_along"] for name, one in report["strategies"].items()}
     if not any(lost.values()):
         return ""
     return f"Lost to the faults of others: {', '.join(f'{name} {count}' for name, count in lost.items())}"

@@ -88,7 +88,8 @@ class Core:
         """Forget everything and take up what the store has, as a new coordinator does."""
         self.state = State(self.state.limits, self._mint, lambda: 1.0)
         live = [entry.key.removeprefix(keys.LIVE).decode() for entry in self.store.scan(keys.LIVE, limit=10_000)]
-        alarms = recover(self.state, [self.stored(task_id) for task_id in live], self.now_ns)
+        drops = [records_pb2.DropRecord.FromString(entry.record.value) for entry in self.store.scan(keys.DROP)]
+        alarms = recover(self.state, [self.stored(task_id) for task_id in live], self.now_ns, drops)
         return Told(Batch([]), alarms)
 
     # What hosts say ---------------------------------------------------------------------------------------------------

@@ -89,7 +89,8 @@ class Stage(RuleBasedStateMachine):
         self.fate = ""
         self.state = State(LIMITS, lambda: f"secret-{next(self.secrets)}", lambda: 1.0)
         self.alarms, self.burials = {}, []
-        for alarm in recover(self.state, [self.stored(task_id) for task_id in self.live()], self.now_ns):
+        drops = [records_pb2.DropRecord.FromString(entry.record.value) for entry in self.store.scan(keys.DROP)]
+        for alarm in recover(self.state, [self.stored(task_id) for task_id in self.live()], self.now_ns, drops):
             self.perform(alarm)
         for host in self.hosts:
             host.attached = False

@@ -8,6 +8,7 @@ from hundredfold.v1 import attempt_pb2, policy_pb2, task_pb2
 from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import alarms, effects, events, scheduler
 from hundredfold_coordinator.core.retry import QUARANTINE_DEATHS
+from residents import POOL, deliver, given
 
 if TYPE_CHECKING:
     from conftest import Core, Told
@@ -208,6 +209,21 @@ def test_a_suspect_that_has_to_wait_says_so(house: Core) -> None:
     waiting = next(r for r in house.state.tasks.values() if r.task.state == task_pb2.TASK_STATE_QUEUED)
     gate = scheduler.gate(house.state, waiting)
     assert (gate.kind, gate.detail) == (task_pb2.GATE_KIND_SUSPECT, "it was there 2 times when its host was lost")
+
+
+def test_a_suspect_that_is_handed_over_counts_as_one_that_is_launched(house: Core) -> None:
+    house.limit(concurrency=3, pool_size=3)
+    for task_id in ("t1", "t2", "t3"):
+        house.submit(task_id, strategy=POOL)
+        house.launched(task_id)
+    for number in (1, 2):
+        lose_all(house, number)
+    house.take(house.minted[-1])
+    told = deliver(house, "t1")
+    assert given(told) == "t2"
+    assert told.all(effects.Launch) == []
+    assert house.state.suspects == {("t2", 3)}
+    assert given(deliver(house, "t2")) == "t3"
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -1,6 +1,6 @@
 """Shows workers that stay: what they are handed, what ends with them, and what a restart and a lost answer leave."""
 
-from hashlib import sha256
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,13 +12,12 @@ from hundredfold_coordinator import keys
 from hundredfold_coordinator.core import effects, events, lifecycle
 from hundredfold_coordinator.core.resident import Next
 from hundredfold_coordinator.core.state import attempt_id
+from residents import KILLED, POOL, SEQUENTIAL, STATEFUL, ask, begin, deliver, given, hashed
 
 if TYPE_CHECKING:
-    from tests.unit.core.conftest import Core, Told
+    from tests.unit.core.conftest import Core
 
-POOL, STATEFUL, SEQUENTIAL = task_pb2.STRATEGY_POOL, task_pb2.STRATEGY_STATEFUL, task_pb2.STRATEGY_SEQUENTIAL
 SECOND = 1_000_000_000
-KILLED = {"signal": 9}
 
 
 @pytest.fixture
@@ -26,35 +25,6 @@ def pool(house: "Core") -> "Core":
     """A house with a pool of one worker."""
     house.limit(pool_size=1, pool_tasks=1000)
     return house
-
-
-def begin(core: "Core", task_id: str = "t1", strategy: task_pb2.Strategy.ValueType = POOL, **spec: Any) -> str:
-    """Submit the task that a resident is made for, and let it run; return the resident's credential."""
-    credential = core.submit(task_id, strategy=strategy, **spec).one(effects.Launch).credential
-    core.launched(task_id)
-    core.take(credential)
-    return credential
-
-
-def deliver(core: "Core", task_id: str, **fields: Any) -> "Told":
-    """Deliver the result of a task's newest attempt, and ask for the next one."""
-    return core.complete(core.newest(task_id)[0], **{"wants_next": True, **fields})
-
-
-def ask(core: "Core", credential: str, reply: str = "asking") -> "Told":
-    return core.tell(events.Awaited, credential_hash=hashed(credential), reply=reply)
-
-
-def hashed(credential: str) -> bytes:
-    return sha256(credential.encode()).digest()
-
-
-def given(told: "Told") -> str:
-    """Return the task that a resident was given."""
-    answer: Next = told.reply
-    assert answer.record
-    assert answer.token
-    return answer.record.task.id
 
 
 # What is handed over --------------------------------------------------------------------------------------------------
@@ -571,6 +541,52 @@ def test_with_an_agent_dies_what_it_ran_and_what_waited_for_it(
         "send"
     )
     assert house.submit("t4", strategy=strategy).one(effects.Launch)
+
+
+@pytest.mark.parametrize("strategy", [STATEFUL, SEQUENTIAL])
+@pytest.mark.parametrize("how", ["hangs", "is cancelled"])
+def test_what_waits_for_an_agent_that_is_being_ended_goes_with_it(
+    house: "Core", how: str, strategy: task_pb2.Strategy.ValueType
+) -> None:
+    house.limit(pool_size=1)
+    begin(house, "t1", strategy)
+    waiting = [f"t{number}" for number in range(2, 6)]
+    for name in waiting:
+        house.submit(name, strategy=strategy)
+    told = house.tell(events.Overrun, attempt=("t1", 1)) if how == "hangs" else house.cancel("t1")
+    assert told.one(effects.Kill).attempt == ("t1", 1)
+    assert told.all(effects.Launch) == []
+    assert house.submit("late", strategy=strategy).all(effects.Launch) == []
+    ended = house.exited("t1", attempt=("t1", 1), kill_cause=attempt_pb2.KILL_CAUSE_WALL_LIMIT)
+    causes = Counter(house.stored(name).task.dead_letter_cause for name in [*waiting, "late"])
+    assert causes == {task_pb2.DEAD_LETTER_CAUSE_DROPPED: 5}
+    assert ended.all(effects.Launch) == []
+    assert house.submit("t9", strategy=strategy).one(effects.Launch).attempt == ("t9", 1)
+
+
+def test_an_agent_that_delivers_after_all_takes_nothing_more_and_has_no_successor_before_its_end(house: "Core") -> None:
+    house.limit(pool_size=1)
+    begin(house, "t1", STATEFUL)
+    house.submit("t2", strategy=STATEFUL)
+    house.tell(events.Overrun, attempt=("t1", 1))
+    told = deliver(house, "t1")
+    assert (told.reply, told.all(effects.Launch)) == (Next(stay=False), [])
+    house.exited("t1", attempt=("t1", 1), kill_cause=attempt_pb2.KILL_CAUSE_WALL_LIMIT)
+    assert house.stored("t1").task.state == lifecycle.SUCCEEDED
+    assert house.stored("t2").task.dead_letter_cause == task_pb2.DEAD_LETTER_CAUSE_DROPPED
+
+
+def test_an_agent_that_cannot_be_ended_has_no_successor_of_the_next_coordinator_either(house: "Core") -> None:
+    house.limit(pool_size=1)
+    begin(house, "t1", STATEFUL)
+    house.tell(events.Overrun, attempt=("t1", 1))
+    house.tell(events.Unresponsive, attempt=("t1", 1))
+    assert house.stored("t1").task.state == lifecycle.FAILED
+    house.restart()
+    house.attach(inventory=[("t1", 1)])
+    assert house.submit("t2", strategy=STATEFUL).all(effects.Launch) == []
+    house.exited("t1", attempt=("t1", 1), **KILLED)
+    assert house.stored("t2").task.dead_letter_cause == task_pb2.DEAD_LETTER_CAUSE_DROPPED
 
 
 def test_an_agent_of_another_number_keeps_what_waits_for_it(house: "Core") -> None:

@@ -49,6 +49,8 @@ def report(*runs: Run, **about: Any) -> dict[str, Any]:
         "inject": "",
         "seed": 0,
         "command": "hundredfold compare work -i lines.jsonl",
+        "directory": "/srv/work",
+        "settings": [],
         "notes": {"workers": "8"},
     }
     return comparison(runs, {**given, **about})

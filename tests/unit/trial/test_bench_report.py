@@ -14,6 +14,7 @@ from hundredfold_coordinator.trial.bench_rows import growth, guess, headline
 from hundredfold_coordinator.trial.crowd import Crowd, Plateau, Room, Uses
 
 MIB = 2**20
+ABOUT: dict[str, Any] = {"command": "hundredfold bench", "directory": "/srv", "settings": []}
 ROOM = Room(2000 * MIB, {"coordinator": 1020, "host": 3026, "zygote": 5000}, 10_000)
 
 
@@ -42,7 +43,7 @@ BACKLOGS = [backlog(10, 0.001), backlog(1000, 0.001, 0.002, 0.0012), backlog(100
 
 
 def made(*crowds: Crowd) -> dict[str, Any]:
-    return bench(crowds or [crowd(1), crowd(10), crowd(100)], BACKLOGS, {"command": "hundredfold bench"})
+    return bench(crowds or [crowd(1), crowd(10), crowd(100)], BACKLOGS, ABOUT)
 
 
 def test_costs_are_those_of_one_more_agent() -> None:
@@ -95,6 +96,20 @@ def test_a_limit_that_was_met_counts_more_than_a_foretold_one() -> None:
     assert guess(report) == "One of those waited because 1 GiB is free."
 
 
+@pytest.mark.parametrize(("memory_mib", "agents"), [(380, 100), (417, 104)])
+def test_a_machine_holds_no_fewer_than_it_held(memory_mib: int, agents: int) -> None:
+    """A line may meet its limit below what was measured, and two figures of a number are fewer than that."""
+    report = made(*(crowd(count, room=replace(ROOM, memory_bytes=memory_mib * MIB)) for count in (1, 10, 100)))
+    assert report["limit"] == {"agents": agents, "by": "memory", "met": False, "measured": 100}
+    assert headline(report) == "This machine holds about 100 such agents at once; memory is the limit"
+
+
+def test_two_figures_are_no_fewer_than_were_measured() -> None:
+    report = made(*(crowd(count, room=replace(ROOM, memory_bytes=457 * MIB)) for count in (1, 10, 113)))
+    assert (report["limit"]["agents"], report["limit"]["measured"]) == (114, 113)
+    assert headline(report).startswith("This machine holds about 113 such")
+
+
 def test_one_crowd_makes_no_line_and_no_limit() -> None:
     report = made(crowd(1))
     assert (report["costs"], report["limits"], report["limit"]["agents"]) == ({}, {}, None)
@@ -113,10 +128,10 @@ def test_growth_counts_what_comes_now_and_then() -> None:
 
 
 def test_with_fewer_queued_the_aim_is_not_spoken_of() -> None:
-    report = bench([crowd(1)], BACKLOGS[:2], {"command": "hundredfold bench"})
+    report = bench([crowd(1)], BACKLOGS[:2], ABOUT)
     assert (report["growth"]["few"], report["growth"]["many"]) == (1000, 1000)
     assert growth(report) == ""
-    few = bench([crowd(1)], [BACKLOGS[0], backlog(100, 0.002)], {"command": "hundredfold bench"})
+    few = bench([crowd(1)], [BACKLOGS[0], backlog(100, 0.002)], ABOUT)
     assert growth(few).startswith(
         "A task costs the coordinator 2.00 times as much beside 100 queued ones as beside 10;"
     )

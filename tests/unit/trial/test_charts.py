@@ -9,6 +9,7 @@ import pytest
 from hundredfold_coordinator.trial import charts
 from hundredfold_coordinator.trial.outcome import Run, Try
 from made_runs import dropped, lost, report, run, task
+from matplotlib.colors import to_hex
 
 NAMES = {"timeline", "timeline_each", "latency", "throughput", "use", "faults"}
 STRATEGIES = ("fresh", "pool", "stateful", "sequential")
@@ -94,3 +95,40 @@ def test_pictures_are_saved_for_elsewhere(tmp_path: Path) -> None:
         start = file.read_bytes()[:8]
         assert start.startswith(b"\x89PNG" if file.suffix == ".png" else b"<?xml")
         assert "var(--" not in file.read_text(errors="replace")
+
+
+def test_losses_are_drawn_by_their_cause() -> None:
+    tasks = (lost(0, "crash"), dropped(1), dropped(2, fault="slow"), lost(3, outcome="RAISED"))
+    (axis,) = charts.draw(report(run(*tasks, strategy="stateful"), run(task(0))))["faults"].axes
+    bars = {bar.get_label(): [patch.get_width() for patch in bar] for bar in axis.containers}
+    assert bars == {"a fault of their own": [1, 0], "taken along by another": [2, 0], "failed by themselves": [1, 0]}
+
+
+def test_what_a_fault_was_injected_into_is_violet_whatever_came_of_it() -> None:
+    again = (Try(1.0, 2.0, "SIGNALLED", 100), Try(2.0, 3.0, "COMPLETED", 101))
+    tasks = (task(0), task(1, fault="slow"), task(2, fault="crash", tries=again), task(3, tries=again), lost(4, "hang"))
+    (axis,) = charts.draw(report(run(*tasks)))["timeline"].axes
+    _, lines = axis.collections
+    violet, red, own = "#8a5bd0", "#d7263d", charts.COLOURS["fresh"]
+    assert [to_hex(colour) for colour in lines.get_colors()] == [own, violet, violet, own, red, own, violet]
+
+
+@pytest.mark.parametrize("name", ["latency", "throughput"])
+def test_curves_last_until_all_has_ended_and_say_what_was_lost(name: str) -> None:
+    whole, less = run(task(0, ended_s=5.0)), run(task(0, ended_s=2.0), lost(1, ended_s=4.0), strategy="stateful")
+    (axis,) = charts.draw(report(whole, less))[name].axes
+    curve, end, other, other_end = axis.lines
+    assert (max(curve.get_xdata()), end.get_xdata(), end.get_marker()) == (5.0, [5.0], "o")
+    assert (max(other.get_xdata()), other_end.get_xdata(), other_end.get_marker()) == (4.0, [4.0], "x")
+    assert list(other.get_ydata())[-1] == {"latency": 50, "throughput": 1}[name]
+
+
+def test_runs_that_lost_tasks_say_so_in_the_timeline() -> None:
+    figure = charts.draw(report(run(task(0)), run(task(0), lost(1), strategy="pool")))["timeline"]
+    assert [axis.get_title("left") for axis in figure.axes] == ["fresh  ·  3 s", "pool  ·  3 s  ·  1 of 2 tasks lost"]
+
+
+def test_legends_hide_nothing() -> None:
+    for name, figure in charts.draw(report(run(task(0)))).items():
+        assert [axis for axis in figure.axes if axis.get_legend()] == [], name
+        assert len(figure.legends) == (not name.startswith("timeline")), name

@@ -3,13 +3,14 @@
 import json
 
 import pytest
-from hundredfold_coordinator.trial.figures import costs_of_faults, figures_of, percentiles, sessions_lost, throughput
+from hundredfold_coordinator.trial.figures import figures_of, percentiles, sessions_lost
 from hundredfold_coordinator.trial.outcome import Run, Sample, Try
+from hundredfold_coordinator.trial.yardstick import Yardstick
 from made_runs import GIB, dropped, lost, run, task
 
 
 def figures(*runs: Run) -> dict[str, object]:
-    return figures_of(runs, runs[0]).as_dict()
+    return figures_of(runs, Yardstick.of(runs)).as_dict()
 
 
 # Times and amounts ----------------------------------------------------------------------------------------------------
@@ -35,12 +36,16 @@ def test_the_figures_of_one_run() -> None:
         "succeeded": 2,
         "lost": 0,
         "lost_by": {},
+        "lost_to_own_fault": 0,
+        "taken_along": 0,
+        "failed_by_itself": 0,
         "innocents": 2,
-        "innocents_lost": 0,
-        "innocents_affected": 1,
+        "innocents_affected": 0,
+        "innocents_late": 0,
         "contaminated": 0,
         "sessions_lost": 0,
-        "outputs_differ": 0,
+        "outputs_compared": 0,
+        "outputs_differ": None,
     }
     assert json.loads(json.dumps(found)) == found
 
@@ -77,10 +82,6 @@ def test_percentiles_are_by_nearest_rank(count: int) -> None:
     assert percentiles(map(float, range(count, 0, -1))) == wanted
 
 
-def test_throughput_counts_results_only() -> None:
-    assert throughput(run(task(0, ended_s=2.0), lost(1), task(2, ended_s=1.0))) == [(1.0, 1), (2.0, 2)]
-
-
 # Losses ---------------------------------------------------------------------------------------------------------------
 
 
@@ -99,62 +100,32 @@ def test_who_is_lost_is_named_by_its_end() -> None:
     assert found["lost_by"] == {"SIGNALLED": 2, "RAISED": 1, "DROPPED": 1, "EXPIRED": 1}
 
 
-def test_innocents_are_lost_or_affected() -> None:
-    again = (Try(1.0, 2.0, "SIGNALLED", 100), Try(2.0, 3.0, "COMPLETED", 101))
-    found = figures(
-        run(task(0), lost(1, "crash"), dropped(2), task(3, tries=again), task(4, fault="slow", tries=again))
-    )
-    assert (found["innocents"], found["innocents_lost"], found["innocents_affected"]) == (3, 1, 2)
+def test_innocents_are_affected_by_what_others_did_and_by_nothing_else() -> None:
+    again = {
+        outcome: (Try(1.0, 2.0, outcome, 100), Try(2.0, 3.0, "COMPLETED", 101))
+        for outcome in ("RAISED", "SIGNALLED", "EVICTED", "HOST_LOST")
+    }
+    own = [task(0), task(1, tries=again["RAISED"]), task(2, tries=again["SIGNALLED"]), lost(3, outcome="RAISED")]
+    others = [dropped(4), task(5, tries=again["EVICTED"]), task(6, tries=again["HOST_LOST"])]
+    found = figures(run(*own, *others, task(7, fault="slow", tries=again["EVICTED"]), lost(8, "crash")))
+    assert (found["innocents"], found["innocents_affected"]) == (7, 3)
+
+
+def test_innocents_are_late_that_waited_much_longer_than_the_slowest_under_fresh() -> None:
+    fresh = [run(task(0, ended_s=3.0), task(1, ended_s=9.0, fault="slow"), lost(2, ended_s=9.0))]
+    fresh += [run(task(0, ended_s=1.0), repeat=2)]
+    others = [
+        run(task(0, ended_s=6.0), task(1, ended_s=33.0, fault="slow"), task(2, ended_s=33.0), strategy="sequential"),
+        run(task(0, ended_s=2.1), strategy="sequential", repeat=2),
+    ]
+    yardstick = Yardstick.of(fresh + others)
+    assert figures_of(others, yardstick).innocents_late == 2
+    assert figures_of(fresh, yardstick).innocents_late == 0
+    assert figures_of(others, Yardstick.of(others)).innocents_late is None, "nobody knows what they would have taken"
 
 
 def test_who_found_a_trace_is_contaminated() -> None:
     assert figures(run(task(0), task(1, canary="t0"), task(2, canary="t1")))["contaminated"] == 2
-
-
-def test_a_fault_costs_its_victims_and_whom_it_took_along() -> None:
-    runs = [
-        run(
-            lost(0, "crash", pid=100),
-            dropped(1, pid=100),
-            dropped(2, pid=100),
-            lost(3, "hang", outcome="TIMED_OUT", pid=200),
-            dropped(4, pid=200),
-            task(5, fault="slow"),
-            task(6),
-        ),
-        run(lost(0, "crash", pid=300), dropped(1, pid=300), repeat=2),
-    ]
-    assert costs_of_faults(runs) == {
-        "crash": {"tasks": 2, "lost": 2, "innocents_lost": 3},
-        "hang": {"tasks": 1, "lost": 1, "innocents_lost": 1},
-        "slow": {"tasks": 1, "lost": 0, "innocents_lost": 0},
-    }
-
-
-def test_a_victim_that_waited_is_lost_to_its_own_fault_and_takes_nobody_along() -> None:
-    assert costs_of_faults([run(lost(0, "crash", pid=100), dropped(1, pid=100, fault="hang"))]) == {
-        "crash": {"tasks": 1, "lost": 1, "innocents_lost": 0},
-        "hang": {"tasks": 1, "lost": 1, "innocents_lost": 0},
-    }
-
-
-def test_a_fault_that_leaves_its_process_took_nobody_along() -> None:
-    costs = costs_of_faults([run(lost(0, "timeout", outcome="RAISED", pid=100), dropped(1, pid=100))])
-    assert costs == {
-        "": {"tasks": 0, "lost": 0, "innocents_lost": 1},
-        "timeout": {"tasks": 1, "lost": 1, "innocents_lost": 0},
-    }
-
-
-def test_who_failed_by_itself_was_lost_to_no_fault() -> None:
-    own = lost(1, outcome="RAISED", message="the tool said: process 100 is busy")
-    assert costs_of_faults([run(lost(0, "crash", pid=100), own)])[""] == {"tasks": 0, "lost": 0, "innocents_lost": 1}
-
-
-def test_pids_of_one_run_say_nothing_of_another() -> None:
-    runs = [run(lost(0, "crash", pid=100)), run(lost(0, "hang", outcome="TIMED_OUT", pid=100), dropped(1, pid=100))]
-    assert costs_of_faults(runs)["hang"]["innocents_lost"] == 1
-    assert costs_of_faults(runs)["crash"]["innocents_lost"] == 0
 
 
 # Sessions -------------------------------------------------------------------------------------------------------------
@@ -186,9 +157,17 @@ def test_a_failure_that_leaves_its_process_loses_no_session() -> None:
 # Outputs --------------------------------------------------------------------------------------------------------------
 
 
-def test_outputs_are_compared_with_those_of_the_first_run() -> None:
-    reference = run(task(0), task(1), lost(2, "crash"))
-    other = run(task(0), task(1, digest="another"), task(2), lost(3), strategy="pool")
-    assert figures_of([other], reference).outputs_differ == 1
-    assert figures_of([reference], reference).outputs_differ == 0
-    assert figures_of([other, other], reference).outputs_differ == 2
+def test_outputs_are_compared_with_the_first_run_that_has_one() -> None:
+    first = run(task(0), task(1), lost(2, "crash"), lost(3))
+    second = run(task(0), task(1, digest="another"), task(2), lost(3), strategy="pool")
+    third = run(task(0), lost(1), task(2, digest="another"), task(3), strategy="stateful")
+    yardstick = Yardstick.of([first, second, third])
+    found = [figures_of([one], yardstick) for one in (first, second, third)]
+    assert [(one.outputs_differ, one.outputs_compared) for one in found] == [(None, 0), (1, 2), (1, 2)]
+    together = figures_of([second, third], yardstick)
+    assert (together.outputs_differ, together.outputs_compared) == (2, 4)
+
+
+def test_of_what_was_not_compared_nothing_is_said() -> None:
+    found = figures(run(lost(0, "crash")), run(task(0), repeat=2))
+    assert (found["outputs_differ"], found["outputs_compared"]) == (None, 0)

@@ -1,6 +1,7 @@
 """Shows the page of a comparison: its figures are those of the report, and nothing in it is taken for markup."""
 
 import json
+import re
 from html.parser import HTMLParser
 from typing import Any
 
@@ -77,11 +78,17 @@ def test_what_comes_from_users_is_no_markup(compared: dict[str, Any]) -> None:
     assert parsed.text.count(NASTY) >= 4
 
 
-def test_the_costs_of_faults_are_listed(compared: dict[str, Any]) -> None:
-    compared["strategies"]["stateful"]["faults"][""] = {"tasks": 0, "lost": 0, "innocents_lost": 4}
-    text = Parsed(comparison_page(compared, {"faults": "<svg></svg>"})).text
-    assert "stateful" + "crash" + "1" + "1" + "1" in text
-    assert "no fault injected" in text
+def test_the_costs_of_faults_are_listed() -> None:
+    tasks = (lost(0, "crash"), dropped(1), dropped(2, fault="slow"), lost(3, outcome="RAISED"))
+    page = comparison_page(report(run(*tasks, strategy="stateful")), {"faults": "<svg></svg>"})
+    rows = [
+        re.sub("<[^>]+>", " ", row).split() for row in re.findall("<tr>(.*?)</tr>", page[page.index('id="costs"') :])
+    ]
+    assert rows[1:] == [
+        ["stateful", "none", "injected", "-", "1", "0"],
+        ["stateful", "crash", "1", "1", "2"],
+        ["stateful", "slow", "1", "0", "0"],
+    ]
 
 
 def test_without_faults_and_losses_it_says_so() -> None:

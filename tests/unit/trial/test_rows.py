@@ -1,7 +1,7 @@
 """Shows what a person reads first: the cells of the table, and what they come to in a sentence."""
 
 import pytest
-from hundredfold_coordinator.trial.rows import ROWS, cell, figure, headline, losses, seconds
+from hundredfold_coordinator.trial.rows import ROWS, cell, figure, headline, losses, seconds, shortened
 from made_runs import dropped, lost, report, run, task
 
 
@@ -28,7 +28,7 @@ def test_a_time_just_below_the_next_unit_is_not_written_oddly(value: float) -> N
 
 
 def test_every_row_has_a_figure_and_a_name_of_its_own() -> None:
-    figures = report(run(task(0)))["strategies"]["fresh"]["figures"]
+    figures = report(run(task(0)), run(task(0), repeat=2))["strategies"]["fresh"]["figures"]
     assert all(figure(figures, row.key) is not None for row in ROWS)
     assert len({row.key for row in ROWS}) == len({row.name for row in ROWS}) == len(ROWS)
     shown = {row.name: cell(figures, row) for row in ROWS}
@@ -60,8 +60,31 @@ def test_one_task_is_not_several() -> None:
     assert headline(report(run(task(0)))) == "1 task: fresh had 0.333 results a second"
 
 
-def test_who_lost_innocents_is_named() -> None:
+def test_who_lost_tasks_to_the_faults_of_others_is_named() -> None:
     with_loss = run(lost(0, "crash"), dropped(1), dropped(2), strategy="stateful")
     without = run(lost(0, "crash"), task(1), task(2))
     assert losses(report(without, with_loss)) == "Lost to the faults of others: fresh 0, stateful 2"
     assert losses(report(without)) == ""
+
+
+def test_what_fails_by_itself_is_lost_to_nobody_elses_fault() -> None:
+    own = [run(task(0), lost(1, outcome="RAISED"), strategy=name) for name in ("fresh", "pool")]
+    assert losses(report(*own)) == ""
+
+
+def test_of_outputs_that_were_not_compared_nothing_is_said() -> None:
+    figures = report(run(task(0)))["strategies"]["fresh"]["figures"]
+    shown = {row.name: cell(figures, row) for row in ROWS}
+    assert (shown["outputs compared"], shown["other outputs"]) == ("0", "-")
+
+
+def test_who_is_over_sooner_for_losing_tasks_has_a_star_and_wins_nothing() -> None:
+    whole = run(lost(0, "hang"), task(1, ended_s=10.0), task(2, ended_s=10.0))
+    early = run(lost(0, "hang"), task(1, ended_s=3.0), dropped(2), strategy="stateful")
+    found = report(whole, early)
+    shown = {name: cell(one["figures"], ROWS[0]) for name, one in found["strategies"].items()}
+    assert shown == {"fresh": "10 s", "stateful": "3 s *"}
+    assert shortened(found).startswith("* over sooner")
+    assert headline(found) == "3 tasks: fresh had 0.2 results a second, and lost the fewest"
+    assert shortened(report(whole)) == ""
+    assert headline(report(whole, run(*whole.tasks, strategy="pool"))) == "3 tasks: fresh had 0.2 results a second"

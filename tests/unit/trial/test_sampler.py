@@ -1,8 +1,12 @@
 """Shows what is sampled of the machine while a run lasts, on a machine whose figures are made up."""
 
 import asyncio
+import contextlib
 import os
-from itertools import count
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import psutil
@@ -25,8 +29,8 @@ def available(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return left
 
 
-async def sampled(seconds: float) -> Sampler:
-    found = Sampler(os.getpid())
+async def sampled(seconds: float, family: int = 0) -> Sampler:
+    found = Sampler(family or os.getpid())
     async with found.sampling():
         await asyncio.sleep(seconds)
     return found
@@ -50,15 +54,39 @@ def test_memory_is_what_is_used_more_than_before_and_never_less_than_nothing(
     assert moments == sorted(moments)
 
 
-def test_cpu_time_is_the_machines_and_what_is_not_the_familys_is_others(
+def test_cpu_time_is_the_familys_and_the_rest_is_that_of_others(
     available: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     available += [100 * MIB]
-    ticks = count(step=5)  # of which one is looked at before, one for the sample and one behind it
-    monkeypatch.setattr(sampler, "busy_seconds", lambda: float(next(ticks)))
-    found = asyncio.run(sampled(0))
-    assert found.cpu_s == 10
-    assert found.others_cores > 50, "this process has used next to nothing of it"
+    monkeypatch.setattr(sampler, "_INTERVAL_SECONDS", 0.05)
+    began = time.monotonic()
+    monkeypatch.setattr(sampler, "busy_seconds", lambda: 3 * (time.monotonic() - began))  # three CPUs are busy
+    seconds = iter([10.0, 10.5])
+    monkeypatch.setattr(Sampler, "_family_seconds", lambda _: next(seconds))
+    found = asyncio.run(sampled(0.5))
+    assert found.cpu_s == 0.5
+    own = 0.5 / found.samples[-1].at_s
+    assert found.others_cores == pytest.approx(3 - own, abs=0.2)
+    used = [sample.cores for sample in found.samples]
+    assert sum(used) / len(used) == pytest.approx(own, abs=0.2), "samples have what is not that of others"
+
+
+def test_what_strangers_use_is_not_the_runs(available: list[int]) -> None:
+    available += [100 * MIB]
+    with started("import time; time.sleep(60)") as family, started("while True: pass"):
+        found = asyncio.run(sampled(0.3, family))
+    assert found.cpu_s < 0.1, "an interpreter that starts"
+    assert found.others_cores > 0.1, "the stranger"
+
+
+@contextlib.contextmanager
+def started(code: str) -> Iterator[int]:
+    """Run a process while the block runs."""
+    with subprocess.Popen([sys.executable, "-S", "-c", code]) as process:
+        try:
+            yield process.pid
+        finally:
+            process.kill()
 
 
 def test_a_family_that_is_gone_is_no_problem(available: list[int]) -> None:

@@ -24,11 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from hundredfold.v1 import attempt_pb2 as hundredfold_dot_v1_dot_attempt__pb2
 from hundredfold.v1 import memory_pb2 as hundredfold_dot_v1_dot_memory__pb2
 from hundredfold.v1 import task_pb2 as hundredfold_dot_v1_dot_task__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%hundredfold/internal/v1/records.proto\x12\x17hundredfold.internal.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bhundredfold/v1/memory.proto\x1a\x19hundredfold/v1/task.proto\"\xac\x04\n\nTaskRecord\x12\"\n\x04task\x18\x01 \x01(\x0b\x32\x14.hundredfold.v1.Task\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63redential_hash\x18\x03 \x01(\x0c\x12\x12\n\ntoken_hash\x18\x04 \x01(\x0c\x12\x15\n\rresult_digest\x18\x05 \x01(\x0c\x12\x38\n\x0b\x65nd_request\x18\x06 \x01(\x0b\x32#.hundredfold.internal.v1.EndRequest\x12=\n\x05\x61live\x18\x07 \x03(\x0b\x32..hundredfold.internal.v1.TaskRecord.AliveEntry\x12\x17\n\x0fworker_sequence\x18\x08 \x01(\x04\x12\x19\n\x11pardoned_attempts\x18\t \x01(\x05\x12\x32\n\x0e\x64\x65\x61\x64lines_from\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x17reservation_floor_bytes\x18\x0b \x01(\x04\x12\x13\n\x0binput_bytes\x18\x0c \x01(\x04\x12\x17\n\x0f\x64rop_checkpoint\x18\r \x01(\x08\x12\x0f\n\x07turn_ns\x18\x0e \x01(\x03\x12\r\n\x05\x61gent\x18\x0f \x01(\x05\x1aR\n\nAliveEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\x33\n\x05value\x18\x02 \x01(\x0b\x32$.hundredfold.internal.v1.LiveAttempt:\x02\x38\x01\"\xae\x01\n\x0bLiveAttempt\x12\x39\n\x07process\x18\x01 \x01(\x0b\x32(.hundredfold.internal.v1.ProcessIdentity\x12\x16\n\x0eworker_task_id\x18\x02 \x01(\t\x12\x16\n\x0eworker_attempt\x18\x03 \x01(\x05\x12\x34\n\tdelivered\x18\x04 \x01(\x0b\x32!.hundredfold.internal.v1.Delivery\"P\n\x08\x44\x65livery\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12\x12\n\ntoken_hash\x18\x04 \x01(\x0c\"N\n\nEndRequest\x12\x30\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32!.hundredfold.internal.v1.EndCause\x12\x0e\n\x06reason\x18\x02 \x01(\t\"[\n\x0fProcessIdentity\x12\x0b\n\x03pid\x18\x01 \x01(\x05\x12\x13\n\x0bstart_ticks\x18\x02 \x01(\x04\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\x12\x15\n\rpid_namespace\x18\x04 \x01(\x04\"0\n\rRequestRecord\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"\x7f\n\x0bLeaseRecord\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x38\n\x06holder\x18\x02 \x01(\x0b\x32(.hundredfold.internal.v1.ProcessIdentity\x12\'\n\x04term\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xbf\x01\n\nHostRecord\x12\x0f\n\x07host_id\x18\x01 \x01(\t\x12\x39\n\x07process\x18\x02 \x01(\x0b\x32(.hundredfold.internal.v1.ProcessIdentity\x12\x13\n\x0bsecret_hash\x18\x03 \x01(\x0c\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12.\n\x0borphan_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb8\x02\n\rSessionRecord\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x12\n\nitem_count\x18\x02 \x01(\x04\x12@\n\x05state\x18\x03 \x03(\x0b\x32\x31.hundredfold.internal.v1.SessionRecord.StateEntry\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x08requests\x18\x05 \x03(\x0b\x32\'.hundredfold.internal.v1.SessionRequest\x12\x12\n\ngeneration\x18\x06 \x01(\x04\x12\x12\n\nitem_bytes\x18\x07 \x01(\x04\x1a,\n\nStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"E\n\x0eSessionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x0f\n\x07version\x18\x03 \x01(\x04\"V\n\x10\x43ollectionRecord\x12.\n\ncollection\x18\x01 \x01(\x0b\x32\x1a.hundredfold.v1.Collection\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"$\n\x0e\x44\x65letionRecord\x12\x12\n\ngeneration\x18\x01 \x01(\x04\" \n\rVersionRecord\x12\x0f\n\x07version\x18\x01 \x01(\x04\"\x90\x01\n\x0cVectorRecord\x12\x12\n\ncollection\x18\x01 \x01(\t\x12*\n\x08\x64istance\x18\x02 \x01(\x0e\x32\x18.hundredfold.v1.Distance\x12,\n\x06record\x18\x03 \x01(\x0b\x32\x1c.hundredfold.v1.MemoryRecord\x12\x12\n\ngeneration\x18\x04 \x01(\x04\"\x9b\x02\n\x0f\x46ootprintRecord\x12\x11\n\tbehaviour\x18\x01 \x01(\t\x12\x35\n\x0cmemory_bytes\x18\x02 \x01(\x0b\x32\x1f.hundredfold.internal.v1.Sketch\x12<\n\x13startup_cpu_seconds\x18\x03 \x01(\x0b\x32\x1f.hundredfold.internal.v1.Sketch\x12\x32\n\tcpu_cores\x18\x04 \x01(\x0b\x32\x1f.hundredfold.internal.v1.Sketch\x12\x35\n\x0cwall_seconds\x18\x05 \x01(\x0b\x32\x1f.hundredfold.internal.v1.Sketch\x12\x15\n\revicted_bytes\x18\x06 \x01(\x04\"\x96\x01\n\x06Sketch\x12=\n\x07\x62uckets\x18\x01 \x03(\x0b\x32,.hundredfold.internal.v1.Sketch.BucketsEntry\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\x1a.\n\x0c\x42ucketsEntry\x12\x0b\n\x03key\x18\x01 \x01(\x11\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*f\n\x08\x45ndCause\x12\x19\n\x15\x45ND_CAUSE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45ND_CAUSE_CANCEL\x10\x01\x12\x13\n\x0f\x45ND_CAUSE_DRAIN\x10\x02\x12\x14\n\x10\x45ND_CAUSE_EXPIRE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%hundredfold/internal/v1/records.proto\x12\x17hundredfold.internal.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1chundredfold/v1/attempt.proto\x1a\x1bhundredfold/v1/memory.proto\x1a\x19hundredfold/v1/task.proto\"\xac\x04\n\nTaskRecord\x12\"\n\x04task\x18\x01 \x01(\x0b\x32\x14.hundredfold.v1.Task\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63redential_hash\x18\x03 \x01(\x0c\x12\x12\n\ntoken_hash\x18\x04 \x01(\x0c\x12\x15\n\rresult_digest\x18\x05 \x01(\x0c\x12\x38\n\x0b\x65nd_request\x18\x06 \x01(\x0b\x32#.hundredfold.internal.v1.EndRequest\x12=\n\x05\x61live\x18\x07 \x03(\x0b\x32..hundredfold.internal.v1.TaskRecord.AliveEntry\x12\x17\n\x0fworker_sequence\x18\x08 \x01(\x04\x12\x19\n\x11pardoned_attempts\x18\t \x01(\x05\x12\x32\n\x0e\x64\x65\x61\x64lines_from\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x17reservation_floor_bytes\x18\x0b \x01(\x04\x12\x13\n\x0binput_bytes\x18\x0c \x01(\x04\x12\x17\n\x0f\x64rop_checkpoint\x18\r \x01(\x08\x12\x0f\n\x07turn_ns\x18\x0e \x01(\x03\x12\r\n\x05\x61gent\x18\x0f \x01(\x05\x1aR\n\nAliveEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\x33\n\x05value\x18\x02 \x01(\x0b\x32$.hundredfold.internal.v1.LiveAttempt:\x02\x38\x01\"\xae\x01\n\x0bLiveAttempt\x12\x39\n\x07process\x18\x01 \x01(\x0b\x32(.hundredfold.internal.v1.ProcessIdentity\x12\x16\n\x0eworker_task_id\x18\x02 \x01(\t\x12\x16\n\x0eworker_attempt\x18\x03 \x01(\x05\x12\x34\n\tdelivered\x18\x04 \x01(\x0b\x32!.hundredfold.internal.v1.Delivery\"P\n\x08\x44\x65livery\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12\x12\n\ntoken_hash\x18\x04 \x01(\x0c\"N\n\nEndRequest\x12\x30\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32!.hundredfold.internal.v1.EndCause\x12\x0e\n\x06reason\x18\x02 \x01(\t\"[\n\x0fProcessIdentity\x12\x0b\n\x03pid\x18\x01 \x01(\x05\x12\x13\n\x0bstart_ticks\x18\x02 \x01(\x04\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\x12\x15\n\rpid_namespace\x18\x04 \x01(\x04\"0\n\rRequestRecord\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"\x7f\n\x0bLeaseRecord\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x38\n\x06holder\x18\x02 \x01(\x0b\x32(.hundredfold.internal.v1.ProcessIdentity\x12\'\n\x04term\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xbf\x01\n\nHostRecord\x12\x0f\n\x07host_id\x18\x01 \x01(\t\x12\x39\n\x07process\x18\x02 \x01(\x0b\x32(.hundredfold.internal.v1.ProcessIdentity\x12\x13\n\x0bsecret_hash\x18\x03 \x01(\x0c\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12.\n\x0borphan_time\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb8\x02\n\rSessionRecord\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x12\n\nitem_count\x18\x02 \x01(\x04\x12@\n\x05state\x18\x03 \x03(\x0b\x32\x31.hundredfold.internal.v1.SessionRecord.StateEntry\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x08requests\x18\x05 \x03(\x0b\x32\'.hundredfold.internal.v1.SessionRequest\x12\x12\n\ngeneration\x18\x06 \x01(\x04\x12\x12\n\nitem_bytes\x18\x07 \x01(\x04\x1a,\n\nStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"E\n\x0eSessionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x0f\n\x07version\x18\x03 \x01(\x04\"V\n\x10\x43ollectionRecord\x12.\n\ncollection\x18\x01 \x01(\x0b\x32\x1a.hundredfold.v1.Collection\x12\x12\n\ngeneration\x18\x02 \x01(\x04\"$\n\x0e\x44\x65letionRecord\x12\x12\n\ngeneration\x18\x01 \x01(\x04\"\xaa\x01\n\nDropRecord\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12\x11\n\tbehaviour\x18\x03 \x01(\t\x12*\n\x08strategy\x18\x04 \x01(\x0e\x32\x18.hundredfold.v1.Strategy\x12\r\n\x05\x61gent\x18\x05 \x01(\x05\x12(\n\x07\x66\x61ilure\x18\x06 \x01(\x0b\x32\x17.hundredfold.v1.Failure\" \n\rVersionRecord\x12\x0f\n\x07version\x18\x01 \x01(\x04\"\x90\x01\n\x0cVectorRecord\x12\x12\n\ncollection\x18\x01 \x01(\t\x12*\n\x08\x64istance\x18\x02 \x01(\x0e\x32\x18.hundredfold.v1.Distance\x12,\n\x06record\x18\x03 \x01(\x0b\x32\x1c.hundredfold.v1.MemoryRecord\x12\x12\n\ngeneration\x18\x04 \x01(\x04\"\x9b\x02\n\x0f\x46ootprintRecord\x12\x11\n\tbehaviour\x18\x01 \x01(\t\x12\x35\n\x0cmemory_bytes\x18\x02 \x01(\x0b\x32\x1f.hundredfold.internal.v1.Sketch\x12<\n\x13startup_cpu_seconds\x18\x03 \x01(\x0b\x32\x1f.hundredfold.internal.v1.Sketch\x12\x32\n\tcpu_cores\x18\x04 \x01(\x0b\x32\x1f.hundredfold.internal.v1.Sketch\x12\x35\n\x0cwall_seconds\x18\x05 \x01(\x0b\x32\x1f.hundredfold.internal.v1.Sketch\x12\x15\n\revicted_bytes\x18\x06 \x01(\x04\"\x96\x01\n\x06Sketch\x12=\n\x07\x62uckets\x18\x01 \x03(\x0b\x32,.hundredfold.internal.v1.Sketch.BucketsEntry\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\r\n\x05\x63ount\x18\x03 \x01(\x04\x1a.\n\x0c\x42ucketsEntry\x12\x0b\n\x03key\x18\x01 \x01(\x11\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*f\n\x08\x45ndCause\x12\x19\n\x15\x45ND_CAUSE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45ND_CAUSE_CANCEL\x10\x01\x12\x13\n\x0f\x45ND_CAUSE_DRAIN\x10\x02\x12\x14\n\x10\x45ND_CAUSE_EXPIRE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,44 +42,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONRECORD_STATEENTRY']._serialized_options = b'8\001'
   _globals['_SKETCH_BUCKETSENTRY']._loaded_options = None
   _globals['_SKETCH_BUCKETSENTRY']._serialized_options = b'8\001'
-  _globals['_ENDCAUSE']._serialized_start=2683
-  _globals['_ENDCAUSE']._serialized_end=2785
-  _globals['_TASKRECORD']._serialized_start=188
-  _globals['_TASKRECORD']._serialized_end=744
-  _globals['_TASKRECORD_ALIVEENTRY']._serialized_start=662
-  _globals['_TASKRECORD_ALIVEENTRY']._serialized_end=744
-  _globals['_LIVEATTEMPT']._serialized_start=747
-  _globals['_LIVEATTEMPT']._serialized_end=921
-  _globals['_DELIVERY']._serialized_start=923
-  _globals['_DELIVERY']._serialized_end=1003
-  _globals['_ENDREQUEST']._serialized_start=1005
-  _globals['_ENDREQUEST']._serialized_end=1083
-  _globals['_PROCESSIDENTITY']._serialized_start=1085
-  _globals['_PROCESSIDENTITY']._serialized_end=1176
-  _globals['_REQUESTRECORD']._serialized_start=1178
-  _globals['_REQUESTRECORD']._serialized_end=1226
-  _globals['_LEASERECORD']._serialized_start=1228
-  _globals['_LEASERECORD']._serialized_end=1355
-  _globals['_HOSTRECORD']._serialized_start=1358
-  _globals['_HOSTRECORD']._serialized_end=1549
-  _globals['_SESSIONRECORD']._serialized_start=1552
-  _globals['_SESSIONRECORD']._serialized_end=1864
-  _globals['_SESSIONRECORD_STATEENTRY']._serialized_start=1820
-  _globals['_SESSIONRECORD_STATEENTRY']._serialized_end=1864
-  _globals['_SESSIONREQUEST']._serialized_start=1866
-  _globals['_SESSIONREQUEST']._serialized_end=1935
-  _globals['_COLLECTIONRECORD']._serialized_start=1937
-  _globals['_COLLECTIONRECORD']._serialized_end=2023
-  _globals['_DELETIONRECORD']._serialized_start=2025
-  _globals['_DELETIONRECORD']._serialized_end=2061
-  _globals['_VERSIONRECORD']._serialized_start=2063
-  _globals['_VERSIONRECORD']._serialized_end=2095
-  _globals['_VECTORRECORD']._serialized_start=2098
-  _globals['_VECTORRECORD']._serialized_end=2242
-  _globals['_FOOTPRINTRECORD']._serialized_start=2245
-  _globals['_FOOTPRINTRECORD']._serialized_end=2528
-  _globals['_SKETCH']._serialized_start=2531
-  _globals['_SKETCH']._serialized_end=2681
-  _globals['_SKETCH_BUCKETSENTRY']._serialized_start=2635
-  _globals['_SKETCH_BUCKETSENTRY']._serialized_end=2681
+  _globals['_ENDCAUSE']._serialized_start=2886
+  _globals['_ENDCAUSE']._serialized_end=2988
+  _globals['_TASKRECORD']._serialized_start=218
+  _globals['_TASKRECORD']._serialized_end=774
+  _globals['_TASKRECORD_ALIVEENTRY']._serialized_start=692
+  _globals['_TASKRECORD_ALIVEENTRY']._serialized_end=774
+  _globals['_LIVEATTEMPT']._serialized_start=777
+  _globals['_LIVEATTEMPT']._serialized_end=951
+  _globals['_DELIVERY']._serialized_start=953
+  _globals['_DELIVERY']._serialized_end=1033
+  _globals['_ENDREQUEST']._serialized_start=1035
+  _globals['_ENDREQUEST']._serialized_end=1113
+  _globals['_PROCESSIDENTITY']._serialized_start=1115
+  _globals['_PROCESSIDENTITY']._serialized_end=1206
+  _globals['_REQUESTRECORD']._serialized_start=1208
+  _globals['_REQUESTRECORD']._serialized_end=1256
+  _globals['_LEASERECORD']._serialized_start=1258
+  _globals['_LEASERECORD']._serialized_end=1385
+  _globals['_HOSTRECORD']._serialized_start=1388
+  _globals['_HOSTRECORD']._serialized_end=1579
+  _globals['_SESSIONRECORD']._serialized_start=1582
+  _globals['_SESSIONRECORD']._serialized_end=1894
+  _globals['_SESSIONRECORD_STATEENTRY']._serialized_start=1850
+  _globals['_SESSIONRECORD_STATEENTRY']._serialized_end=1894
+  _globals['_SESSIONREQUEST']._serialized_start=1896
+  _globals['_SESSIONREQUEST']._serialized_end=1965
+  _globals['_COLLECTIONRECORD']._serialized_start=1967
+  _globals['_COLLECTIONRECORD']._serialized_end=2053
+  _globals['_DELETIONRECORD']._serialized_start=2055
+  _globals['_DELETIONRECORD']._serialized_end=2091
+  _globals['_DROPRECORD']._serialized_start=2094
+  _globals['_DROPRECORD']._serialized_end=2264
+  _globals['_VERSIONRECORD']._serialized_start=2266
+  _globals['_VERSIONRECORD']._serialized_end=2298
+  _globals['_VECTORRECORD']._serialized_start=2301
+  _globals['_VECTORRECORD']._serialized_end=2445
+  _globals['_FOOTPRINTRECORD']._serialized_start=2448
+  _globals['_FOOTPRINTRECORD']._serialized_end=2731
+  _globals['_SKETCH']._serialized_start=2734
+  _globals['_SKETCH']._serialized_end=2884
+  _globals['_SKETCH_BUCKETSENTRY']._serialized_start=2838
+  _globals['_SKETCH_BUCKETSENTRY']._serialized_end=2884
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from hundredfold.v1 import attempt_pb2 as _attempt_pb2
 from hundredfold.v1 import memory_pb2 as _memory_pb2
 from hundredfold.v1 import task_pb2 as _task_pb2
 import builtins as _builtins
@@ -579,6 +580,52 @@ class DeletionRecord(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeletionRecord: _TypeAlias = DeletionRecord  # noqa: Y015
+
+@_typing.final
+class DropRecord(_message.Message):
+    """What the store holds under `drop/`: a long-lived agent is gone, and not all of
+    the tasks that waited for it have ended yet.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    BEHAVIOUR_FIELD_NUMBER: _builtins.int
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task that the agent was made for."""
+    environment: _builtins.str
+    """Where it ran."""
+    behaviour: _builtins.str
+    """What it was an agent of."""
+    strategy: _task_pb2.Strategy.ValueType
+    """How its tasks are run."""
+    agent: _builtins.int
+    """Which of the agents of its behaviour it was."""
+    @_builtins.property
+    def failure(self) -> _attempt_pb2.Failure:
+        """What its tasks end with."""
+
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        environment: _builtins.str = ...,
+        behaviour: _builtins.str = ...,
+        strategy: _task_pb2.Strategy.ValueType = ...,
+        agent: _builtins.int = ...,
+        failure: _attempt_pb2.Failure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "behaviour", b"behaviour", "environment", b"environment", "failure", b"failure", "strategy", b"strategy", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DropRecord: _TypeAlias = DropRecord  # noqa: Y015
 
 @_typing.final
 class VersionRecord(_message.Message):
