@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import time
 from collections.abc import Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from hundredfold.v1 import attempt_pb2, task_pb2, worker_service_pb2_grpc
 from hundredfold.v1 import worker_service_pb2 as pb
 
 from hundredfold_coordinator.contexts import Contexts
-from hundredfold_coordinator.core import events, handover
+from hundredfold_coordinator.core import events
 from hundredfold_coordinator.core.resident import Next
 from hundredfold_coordinator.core.state import AttemptId, State, attempt_id, current_attempt
 from hundredfold_coordinator.hosts import Hosts
@@ -105,34 +106,35 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     async def CompleteAttempt(self, request: pb.CompleteAttemptRequest, context: Any) -> pb.CompleteAttemptResponse:
         """See the proto."""
         key = self._authenticate(context)
-        if key[0] not in self._state.tasks:
-            return pb.CompleteAttemptResponse(next=await self._repetition(key, _digest(request)))
         await self._fail_if_oversized(key, request)
         completing = self._complete(key, request)
         answer = await (self._memory.writing(completing) if request.memory_writes else completing)
         return pb.CompleteAttemptResponse(next=await self._assignments.next(answer))
 
     async def _complete(self, key: AttemptId, request: pb.CompleteAttemptRequest) -> Next | None:
-        spec = self._state.tasks[key[0]].task.spec
+        record = self._state.tasks.get(key[0])
+        if record is None:  # it is over; if this is what it delivered, that is answered when it is durable
+            return await self._deliver(key, request, [], records_pb2.SessionRecord())
+        spec = record.task.spec
         memory = await self._checked(key, request, spec.tenant)
-        digest = _digest(request)
+        return await self._sessions.write(spec.session, partial(self._deliver, key, request, memory))
 
-        async def deliver(session: records_pb2.SessionRecord) -> Next | None:
-            answer: Next | None = await self._journal.ask(
-                events.Completed,
-                attempt=key,
-                result=request.result,
-                session=session,
-                session_writes=request.session_writes,
-                emitted=request.events,
-                digest=digest,
-                memory=memory,
-                wants_next=request.next,
-                cpu_time=request.cpu_time,
-            )
-            return answer
-
-        return await self._sessions.write(spec.session, deliver)
+    async def _deliver(
+        self, key: AttemptId, request: pb.CompleteAttemptRequest, memory: Records, session: records_pb2.SessionRecord
+    ) -> Next | None:
+        answer: Next | None = await self._journal.ask(
+            events.Completed,
+            attempt=key,
+            result=request.result,
+            session=session,
+            session_writes=request.session_writes,
+            emitted=request.events,
+            digest=_digest(request),
+            memory=memory,
+            wants_next=request.next,
+            cpu_time=request.cpu_time,
+        )
+        return answer
 
     async def FailAttempt(self, request: pb.FailAttemptRequest, context: Any) -> pb.FailAttemptResponse:
         """See the proto."""
@@ -142,9 +144,6 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         self._check_events(request.events)
         if request.failure.ByteSize() > _FAILURE_BYTES:
             raise PayloadTooLarge("failure", request.failure.ByteSize(), _FAILURE_BYTES)
-        if key[0] not in self._state.tasks:
-            digest = sha256(request.failure.SerializeToString(deterministic=True)).digest()
-            return pb.FailAttemptResponse(next=await self._repetition(key, digest))
         answer = await self._journal.ask(
             events.Failed,
             attempt=key,
@@ -195,13 +194,6 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             return _PATIENCE_SECONDS
         idle_seconds = (time.time_ns() - resident.idle_ns) / 1e9
         return min(_PATIENCE_SECONDS, max(0.0, self._state.limits.pool_idle_seconds - idle_seconds))
-
-    async def _repetition(self, key: AttemptId, digest: bytes) -> pb.NextAttemptResponse | None:
-        """Answer a worker that stays and says again what it has delivered of a task that is over."""
-        answer = handover.answer_again(self._state, key, digest)
-        if answer is None:
-            raise StaleAttempt(*key)
-        return await self._assignments.next(answer)
 
     def _spec(self, context: Any) -> task_pb2.TaskSpec:
         key = self._authenticate(context)
