@@ -18,13 +18,19 @@ from hundredfold_coordinator.cli import cli as command_line
 
 
 @pytest.fixture
-def quiet(tmp_path: Path) -> Cli:
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a bench keeps its stores, and sockets, whose paths must be short."""
+    return tmp_path_factory.mktemp("b")
+
+
+@pytest.fixture
+def quiet(tmp_path: Path, room: Path) -> Cli:
     cli = Cli(tmp_path / "data")
-    cli.environment["TMPDIR"] = str(tmp_path)
+    cli.environment["TMPDIR"] = str(room)
     return cli
 
 
-def test_a_small_bench_ends_with_tables_figures_and_a_page(quiet: Cli, tmp_path: Path) -> None:
+def test_a_small_bench_ends_with_tables_figures_and_a_page(quiet: Cli, tmp_path: Path, room: Path) -> None:
     running = quiet.start("bench", "--most", "5", "--queued", "100", "--page", "bench.html", "--charts", "charts")
     shown, said = running.communicate(timeout=110)
     assert running.returncode == 0, said
@@ -40,7 +46,7 @@ def test_a_small_bench_ends_with_tables_figures_and_a_page(quiet: Cli, tmp_path:
     assert said.endswith(f"page: {tmp_path / 'bench.html'}\n")
     assert "5 agents at once (3 of 11)" in said
     assert {path.name for path in (tmp_path / "charts").iterdir()} >= {"crowd.png", "crowd.svg", "queue.png"}
-    assert [*tmp_path.glob("hundredfold-bench-*")] == []
+    assert [*room.glob("hundredfold-bench-*")] == []
 
 
 def _opened(page: Path) -> str:
@@ -85,7 +91,7 @@ def test_programs_get_json_and_no_table(quiet: Cli, tmp_path: Path) -> None:
     assert json.loads(done.stdout) == json.loads((tmp_path / "hundredfold-bench.json").read_text())
 
 
-def test_ctrl_c_leaves_nothing_behind(quiet: Cli, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_nothing_behind(quiet: Cli, tmp_path: Path, room: Path) -> None:
     running = quiet.start("bench", "--most", "8", "--queued", "10")
     try:
         assert running.stderr
@@ -99,7 +105,7 @@ def test_ctrl_c_leaves_nothing_behind(quiet: Cli, tmp_path: Path) -> None:
         running.kill()
     assert (running.returncode, said.strip()) == (INTERRUPTED, "interrupted")
     assert [process for process in family if process.is_running()] == []
-    assert [*tmp_path.iterdir()] == []
+    assert [*tmp_path.iterdir(), *room.iterdir()] == []
 
 
 def _below(pid: int) -> list[psutil.Process]:
