@@ -9,6 +9,7 @@ from hundredfold_coordinator.core.change import session_of
 from hundredfold_coordinator.core.crew import crew_of
 from hundredfold_coordinator.core.effects import Effect
 from hundredfold_coordinator.core.resident import Resident
+from hundredfold_coordinator.core.retry import SUSPECT_LOSSES, losses
 from hundredfold_coordinator.core.state import State, attempt_id
 from hundredfold_coordinator.core.timing import hold_until, set_deadlines
 from hundredfold_coordinator.core.transaction import Transaction
@@ -54,6 +55,8 @@ def _readopt(state: State, record: records_pb2.TaskRecord) -> None:
         state.alive[task.id, number] = task.attempts[number - 1].host
         state.shares.start(task.spec.tenant)
         state.behaviours[task.spec.behaviour] += 1
+        if losses(record) >= SUSPECT_LOSSES:
+            state.suspects.add((task.id, number))
         _readopt_resident(state, record, number)
     if record.credential_hash:
         state.credentials[record.credential_hash] = task.id

@@ -226,6 +226,18 @@ def test_a_suspect_that_is_handed_over_counts_as_one_that_is_launched(house: Cor
     assert given(deliver(house, "t2")) == "t3"
 
 
+def test_the_next_coordinator_knows_the_suspects(house: Core) -> None:
+    for task_id in ("t1", "t2"):
+        house.submit(task_id)
+        house.launched(task_id)
+    for number in (1, 2):
+        lose_all(house, number)
+    suspects = set(house.state.suspects)
+    assert suspects
+    house.restart()
+    assert house.state.suspects == suspects
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_lost_attempt_counts_as_alive_until_it_is_buried(house: Core, known: bool) -> None:  # noqa: FBT001  # parametrized
     house.submit("t1")
