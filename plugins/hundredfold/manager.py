@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib import metadata, util
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, final
 
 import pluggy
@@ -173,10 +174,22 @@ def _import_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         message = f"{path} is not a Python file"
         raise ImportError(message)
+    if isinstance(spec.loader, SourceFileLoader):
+        spec.loader = _AsItIs(name, str(path))
     module = util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pydantic look their module up by name
     spec.loader.exec_module(module)
     return module
+
+
+class _AsItIs(SourceFileLoader):
+    """Runs the source that is in a file now, and leaves nothing beside it.
+
+    Python takes bytecode for current that was made in the same second from another edition of the same length.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002  # its name does not matter
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 def _declared(module: object) -> "Iterator[Behaviour[..., Any]]":

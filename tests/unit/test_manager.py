@@ -1,5 +1,6 @@
 """Shows that a plugin which does not work is reported by its name, and that the others work."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -288,3 +289,18 @@ def test_a_plugin_can_bring_a_store(tmp_path: Path) -> None:
     """
     Load(manager, tmp_path)("stores.py", source)
     assert manager.open_store("mine:x").capabilities.durable is False
+
+
+# Editions -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_edition_counts_that_is_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path = tmp_path / "agents.py"
+    for source in (GOOD, GOOD.replace("good", "best")):  # as long as the other, and written in the same second
+        path.write_text(dedent(source))
+        os.utime(path, (1, 1))
+        manager = PluginManager(WORKER_GROUP)
+        manager.load_file(path)
+        assert [name in source for name in manager.collect_behaviours({})] == [True]
+    assert [one.name for one in tmp_path.iterdir()] == ["agents.py"]
