@@ -26,6 +26,8 @@ NOT_KILLED = attempt_pb2.KILL_CAUSE_UNSPECIFIED
 POLLING, CGROUP = attempt_pb2.ENFORCER_POLLING, attempt_pb2.ENFORCER_CGROUP
 SESSION = attempt_pb2.CONTAINMENT_SESSION
 MEBIBYTE = 1 << 20
+SOON_NS = 5e9
+"""How long the end of hundreds of processes may take, on a slow machine: what is one alone has a second."""
 
 
 def ran_seconds(receipt: attempt_pb2.Receipt) -> float:
@@ -136,7 +138,7 @@ def test_a_fork_bomb_is_bounded_and_gone(stage: "Stage") -> None:
     attempt = stage.launch("bomb", processes=40, memory_bytes=500 * MEBIBYTE, wall=1.5)
     receipt = attempt.wait_receipt()
     assert receipt.survivors == 0
-    assert receipt.empty_time.ToNanoseconds() - receipt.exit_time.ToNanoseconds() < 1e9
+    assert receipt.empty_time.ToNanoseconds() - receipt.exit_time.ToNanoseconds() < SOON_NS
     if receipt.process_enforcer == CGROUP:
         assert receipt.kill_cause == WALL_LIMIT, "it could not fork, but went on trying"
         assert receipt.children_seen < 40
@@ -154,7 +156,7 @@ def test_a_bomb_that_is_only_killed_leaves_nothing(stage: "Stage") -> None:
     assert (receipt.kill_cause, receipt.survivors) == (WALL_LIMIT, 0)
     assert receipt.leftovers_killed > 100
     assert receipt.children_seen >= receipt.leftovers_killed
-    assert receipt.empty_time.ToNanoseconds() - receipt.exit_time.ToNanoseconds() < 1e9
+    assert receipt.empty_time.ToNanoseconds() - receipt.exit_time.ToNanoseconds() < SOON_NS
 
 
 def test_a_daemon_does_not_survive_its_attempt(stage: "Stage", tmp_path: Path) -> None:
