@@ -58,7 +58,7 @@ def test_descriptors_have_a_ceiling(client: SyncClient) -> None:
 def test_the_second_run_uses_what_the_first_has_taught_and_so_does_the_next_coordinator(start: Start) -> None:
     process = start()
     with process.client() as client:
-        lessons = [client.submit("nap", {"seconds": 1.5}).id for _ in range(6)]
+        lessons = [client.submit("nap", {"seconds": 2.5}).id for _ in range(6)]
         assert client.get(lessons[0]).attempts[0].reservation_bytes == 64 * MIB
         for task_id in lessons:
             client.wait(task_id)
