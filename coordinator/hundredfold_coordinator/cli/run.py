@@ -65,10 +65,7 @@ async def command(
     order of the input, as they come. The same command again does only what is missing: lines whose task has succeeded
     are not run again. Ctrl-C cancels what is not done.
     """
-    spec = behaviour_pb2.EnvironmentSpec(
-        plugin_files=[str(path) for path in check_plugins(plugin_files)],
-        commands=[behaviour_pb2.Command(name=key, argv=argv) for key, argv in parse_commands(commands).items()],
-    )
+    spec = _environment_spec(plugin_files, commands)
     shares = parse_shares(inject)
     may_hang = may_last(shares, where["wall_limit_seconds"])
     policy = take_policy(where)
@@ -103,6 +100,13 @@ async def command(
             embedded.hurry = True
     _report(summary, observed)
     sys.exit(summary.exit_code)
+
+
+def _environment_spec(plugin_files: tuple[Path, ...], commands: tuple[str, ...]) -> behaviour_pb2.EnvironmentSpec:
+    return behaviour_pb2.EnvironmentSpec(
+        plugin_files=[str(path) for path in check_plugins(plugin_files)],
+        commands=[behaviour_pb2.Command(name=key, argv=argv) for key, argv in parse_commands(commands).items()],
+    )
 
 
 async def _embed(
